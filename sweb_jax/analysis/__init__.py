@@ -1,0 +1,34 @@
+"""From the files of a workdir to numbers: what the data are worth, what they teach, and how sure one may be.
+
+`write` makes the report of a finished workdir, `show` its short form for the terminal. The statistics are pure
+functions on arrays: `metrics` (coverage, diversity, false positives, majority vote) and `intervals` (Wilson,
+bootstrap, t over question sets). Free of JAX.
+"""
+
+from sweb_jax.analysis.intervals import compare, estimate, paired_bootstrap, t_interval, verdict, wilson
+from sweb_jax.analysis.metrics import coverage, diversity, false_positives, majority, pass_at_k, text_key
+from sweb_jax.analysis.report import answer, show, write
+from sweb_jax.analysis.results import AnalysisError, Results, read
+from sweb_jax.analysis.table import Table
+
+__all__ = [
+  'AnalysisError',
+  'Results',
+  'Table',
+  'answer',
+  'compare',
+  'coverage',
+  'diversity',
+  'estimate',
+  'false_positives',
+  'majority',
+  'paired_bootstrap',
+  'pass_at_k',
+  'read',
+  'show',
+  't_interval',
+  'text_key',
+  'verdict',
+  'wilson',
+  'write',
+]

@@ -1,0 +1,87 @@
+"""What is measured on drawn solutions: coverage, diversity, false positives, majority vote.
+
+P problems, M samples a problem, in the order they were drawn. Everything is per problem where it can be, so that
+`intervals` can resample problems.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+def coverage(correct: Bool[np.ndarray, 'P M'], k: int) -> Float[np.ndarray, ' P']:
+  """Chance that at least one of k samples is correct, k of the M drawn without replacement.
+
+  The unbiased 1 - C(M-c, k) / C(M, k) with c correct samples (Chen et al., arXiv 2107.03374, eq. 1). Raises
+  ValueError unless 1 <= k <= M.
+  """
+  return 1 - _all_missed(correct.shape[1], k)[correct.sum(axis=1)]
+
+
+pass_at_k = coverage
+"""The same estimator has two names: coverage on training problems, pass@k on test problems."""
+
+
+def diversity(
+  keys: Int[np.ndarray, 'P M'], correct: Bool[np.ndarray, 'P M'], k: int
+) -> Float[np.ndarray, ' P']:
+  """Expected number of different correct solutions among k of the M samples; 0 for a problem that is not solved.
+
+  `keys` names the text of each sample (`text_key`). A text with m copies among the M is seen with chance
+  1 - C(M-m, k) / C(M, k); the sum over the different correct texts is exact. Raises ValueError unless 1 <= k <= M.
+  """
+  missed = _all_missed(correct.shape[1], k)
+  rows, columns = np.nonzero(correct)
+  texts, copies = np.unique(np.stack([rows, keys[rows, columns]], axis=1), axis=0, return_counts=True)
+  return np.bincount(texts[:, 0], weights=1 - missed[copies], minlength=len(correct))
+
+
+def text_key(text: str) -> int:
+  """A 64-bit name for `text`, the same for texts that differ only in white space."""
+  digest = hashlib.blake2b(' '.join(text.split()).encode(), digest_size=8).digest()
+  return int.from_bytes(digest, 'big', signed=True)
+
+
+def false_positives(correct: Bool[np.ndarray, 'P M'], valid: Float[np.ndarray, 'P M']) -> Int[np.ndarray, 'P 2']:
+  """Of each problem's samples with the right answer: how many rest on wrong reasoning, and how many were judged.
+
+  `valid` is 1 where every step is right, 0 where one is wrong, NaN where nobody can tell (not judged). The false
+  positive rate is the ratio of the two column sums, undefined where nothing was judged.
+  """
+  return np.stack([(correct & (valid == 0)).sum(axis=1), (correct & ~np.isnan(valid)).sum(axis=1)], axis=1)
+
+
+def majority(
+  answers: Sequence[Sequence[str | None]], correct: Bool[np.ndarray, 'P M'], k: int
+) -> Bool[np.ndarray, ' P']:
+  """maj@k: whether the most frequent answer among the first k samples is right.
+
+  A sample without an answer does not vote; a tie goes to the answer that came first; without any vote the problem is
+  wrong. Equal answers are equal strings. Raises ValueError unless 1 <= k <= M.
+  """
+  _check(correct.shape[1], k)
+  right = np.zeros(len(correct), bool)
+  for p, row in enumerate(answers):
+    votes = Counter(answer for answer in row[:k] if answer is not None)
+    if votes:
+      # most_common keeps the order of first appearance among equal counts.
+      winner = votes.most_common(1)[0][0]
+      right[p] = any(ok and answer == winner for answer, ok in zip(row[:k], correct[p, :k], strict=True))
+  return right
+
+
+def _all_missed(samples: int, k: int) -> Float[np.ndarray, ' c']:
+  """C(M-c, k) / C(M, k) for c = 0..M, as a product of ratios: no large number appears."""
+  _check(samples, k)
+  left = samples - np.arange(k)
+  return np.prod(np.clip(left - np.arange(samples + 1)[:, None], 0, None) / left, axis=1)
+
+
+def _check(samples: int, k: int) -> None:
+  if not 1 <= k <= samples:
+    raise ValueError(f'k={k} must be between 1 and the {samples} samples a problem that were drawn')

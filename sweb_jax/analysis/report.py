@@ -1,0 +1,97 @@
+"""The report of a workdir: tables as files, one self-contained HTML page, a short form for the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from etils import epath
+
+from sweb_jax.analysis import page, tables
+from sweb_jax.analysis.intervals import UNDECIDED
+from sweb_jax.analysis.results import read
+from sweb_jax.analysis.table import Table
+from sweb_jax.records import Problem
+from sweb_jax.runtime import files
+
+if TYPE_CHECKING:
+  from rich.console import Console
+
+SHORT = {
+  'data': ('arm', 'k', 'problems', 'coverage@k', 'diversity@k (solved)', 'FPR'),
+  'accuracy': ('learner', 'source', 'greedy pass@1', 'n'),
+  'differences': ('comparison', 'learner', 'difference', 'relative', 'verdict'),
+  'minus_base': ('learner', 'source', 'difference', 'relative', 'verdict'),
+}
+"""Tables and columns of the terminal form."""
+
+
+def write(workdir: epath.PathLike, prompt: Callable[[Problem], str] | None = None) -> list[Table]:
+  """Writes report/index.html and report/tables/*.{csv,json} of a finished workdir; returns the tables.
+
+  `prompt` renders a problem as the learner sees it (`task.prompt`); without it the page shows the problem's text.
+  The page asks for nothing outside itself. The same workdir and packages give the same bytes. Raises AnalysisError
+  where the workdir is not complete.
+  """
+  results = read(workdir)
+  built = tables.build(results)
+  report = epath.Path(workdir) / 'report'
+  html = page.render(results, built, answer(built), prompt or (lambda problem: problem.text))
+  for table in built:
+    files.write_text(report / 'tables' / f'{table.name}.csv', table.csv())
+    files.write_text(report / 'tables' / f'{table.name}.json', table.json())
+  files.write_text(report / 'index.html', html)
+  return built
+
+
+def answer(built: Sequence[Table]) -> str:
+  """The study's answer in a sentence for each way of matching, from its tables."""
+  named = {table.name: table for table in built}
+  if 'differences' not in named:
+    table = named['minus_base']
+    verdicts = table.column('verdict')
+    worse, undecided = verdicts.count('base'), verdicts.count(UNDECIDED)
+    return (
+      f'Fine-tuning raised greedy accuracy in {len(verdicts) - worse - undecided} of {len(verdicts)} cases, lowered it '
+      f'in {worse}, {undecided} undecided at 95 %{_on(table)}.'
+    )
+  table = named['differences']
+  sentences = []
+  for matched in dict.fromkeys(table.column('matched')):
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    rows = [row for row in rows if row['matched'] == matched]
+    won = Counter(row['verdict'] for row in rows)
+    first, *others = dict.fromkeys(row[side] for row in rows for side in ('side A', 'side B'))
+    counts = [
+      f'{first} data won in {won[first]} of {len(rows)} comparisons',
+      *(f'{side} data in {won[side]}' for side in others),
+      f'{won[UNDECIDED]} undecided at 95 %{_on(table)}',
+    ]
+    sentences.append(f'{matched.capitalize() + "-matched: " if matched else ""}{", ".join(counts)}.')
+  return ' '.join(sentences)
+
+
+def show(built: Sequence[Table], console: Console) -> None:
+  """Prints the answer and a few columns of the main tables."""
+  from rich import box
+  from rich import table as rich_table
+  from rich.text import Text
+
+  for table in built:
+    if table.name in SHORT and not (table.name == 'minus_base' and built[0].name == 'differences'):
+      headers, rows = table.readable()
+      keep = [headers.index(column) for column in SHORT[table.name]]
+      grid = rich_table.Table(title=Text(table.title), box=box.SIMPLE_HEAD, title_justify='left')
+      for i in keep:
+        grid.add_column(Text(headers[i]), justify='left' if i < 2 or headers[i] == 'verdict' else 'right')
+      for row in rows:
+        # Names come from a config: never to be read as markup.
+        grid.add_row(*(Text(row[i]) for i in keep))
+      console.print(grid)
+  console.print(Text(answer(built), style='bold'))
+
+
+def _on(table: Table) -> str:
+  scope = table.column('holds for')
+  return f' ({scope[0]})' if scope else ''

@@ -1,0 +1,319 @@
+"""The numbers of a report as plain tables, the same bytes for the same study: nothing here knows a clock or a host.
+
+A figure called `x` is followed by its 95 % interval in the columns `x low` and `x high`. Rates and differences are
+rounded to 4 decimals; tokens and FLOPs are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sweb_jax.analysis import intervals, metrics
+from sweb_jax.analysis.intervals import Difference, Estimate, Terms
+from sweb_jax.analysis.results import BASE, Arm, Draws, Plan, Results
+from sweb_jax.analysis.table import Cell, Table
+
+DIGITS = 4
+
+
+def build(results: Results) -> list[Table]:
+  """All tables of a study, the comparisons first."""
+  tables = [data(results), accuracy(results), minus_base(results), spent(results)]
+  if results.plan.comparisons:
+    tables[1:1] = [data_differences(results)]
+    tables.insert(0, differences(results))
+  return tables
+
+
+def data(results: Results) -> Table:
+  """What each arm's samples are worth before any fine-tuning."""
+  figures = ('coverage@k', 'diversity@k (solved)', 'diversity@k (all)', 'kept a problem', 'FPR', 'truncated')
+  rows = []
+  for arm in results.plan.arms:
+    if arm.generator:
+      sets = [_prefix(results, s, arm) for s in results.plan.question_sets]
+      tokens = sum(int(d.tokens.sum()) for d in sets)
+      terms = data_terms(results, arm)
+      rows.append((
+        *(arm.name, arm.generator, arm.budget, arm.matched, arm.samples, len(sets), sum(len(d.correct) for d in sets)),
+        *(tokens, 2 * results.plan.parameters[arm.generator] * tokens),
+        *_cells([intervals.estimate(terms[f]) for f in figures]),
+        *(sum(int(d.correct.sum()) for d in sets), round(sum(float(t[:, 1].sum()) for t in terms['FPR']))),
+      ))
+  return Table(
+    'data',
+    'The data each arm drew',
+    (
+      *('arm', 'generator', 'budget', 'matched', 'k', 'sets', 'problems', 'tokens', 'FLOPs'),
+      *_with_bounds(figures),
+      *('kept', 'judged'),
+    ),
+    tuple(rows),
+    'k: samples a problem. coverage@k: expected share of problems with a correct sample among k, and diversity@k: '
+    'expected number of different correct solutions among k (white space aside), both unbiased from all samples '
+    'drawn; "solved" divides by the expected number of solved problems, "all" by all problems. kept: correct samples '
+    'among the first k, over all sets. FPR: share of the judged ones among them whose reasoning is wrong. truncated: '
+    'share of samples cut at the length limit, wrong and charged. FLOPs: 2 x parameters x tokens drawn. '
+    + _interval_note(results.plan),
+  )
+
+
+def data_differences(results: Results) -> Table:
+  """Side A minus side B in the figures of the data."""
+  rows = []
+  for pair in results.plan.comparisons:
+    a, b = results.plan.arm(pair.a), results.plan.arm(pair.b)
+    if a.generator and b.generator:
+      terms_a, terms_b = data_terms(results, a), data_terms(results, b)
+      for figure in ('coverage@k', 'diversity@k (solved)', 'diversity@k (all)', 'FPR', 'truncated'):
+        difference = intervals.compare(terms_a[figure], terms_b[figure])
+        cells = _difference_cells(difference, *_sides(a, b))
+        rows.append((pair.name, _matched(a, b), figure, a.name, b.name, *cells, _scope(results.plan)))
+  return Table(
+    'data_differences',
+    'The data compared: A minus B',
+    ('comparison', 'matched', 'figure', 'A', 'B', *_DIFFERENCE, 'higher', 'holds for'),
+    tuple(rows),
+    'Paired by training problem. ' + _difference_note(results.plan),
+  )
+
+
+def accuracy(results: Results) -> Table:
+  """Every learner before and after fine-tuning on every source."""
+  plan = results.plan
+  figures = ['greedy pass@1', *(f'{name}@{k}' for name in ('maj', 'pass') for k in plan.maj_k), 'truncated']
+  rows = []
+  for learner in plan.learners:
+    for source in plan.sources:
+      keys = [(s, learner, source) for s in plan.question_sets]
+      estimates = [intervals.estimate(greedy_terms(results, learner, source))]
+      draws = [results.sampled[key] for key in keys] if plan.maj_k else []
+      for k in plan.maj_k:
+        votes = [intervals.mean_terms(metrics.majority(d.answers, d.correct, k)) for d in draws]
+        estimates.append(intervals.estimate(votes))
+      for k in plan.maj_k:
+        estimates.append(intervals.estimate([intervals.mean_terms(metrics.pass_at_k(d.correct, k)) for d in draws]))
+      estimates.append(intervals.estimate([intervals.mean_terms(results.greedy[key].truncated[:, 0]) for key in keys]))
+      chosen = [results.selections[key] for key in keys if source != BASE]
+      rows.append((
+        *(learner, source, setup(plan, learner, source), *_cells(estimates)),
+        *(len(keys), sum(len(results.greedy[key].correct) for key in keys)),
+        *((' '.join(f'{c.learning_rate:g}' for c in chosen), ' '.join(str(c.step) for c in chosen)) if chosen else ()),
+        *((sum(c.examples for c in chosen),) if chosen else (None, None, None)),
+      ))
+  return Table(
+    'accuracy',
+    'Accuracy on test problems',
+    (
+      *('learner', 'source', 'setup', *_with_bounds(figures), 'sets', 'n'),
+      *('learning rate, by set', 'step, by set', 'examples'),
+    ),
+    tuple(rows),
+    'n: test problems over all sets. maj@k: the most frequent answer of the first k samples at temperature; a sample '
+    'without an answer does not vote, a tie goes to the answer that came first. truncated: greedy solutions cut at '
+    'the length limit. Learning rate and step were chosen on validation problems. examples: rows to fine-tune on, '
+    'over all sets. ' + _interval_note(plan),
+  )
+
+
+def differences(results: Results) -> Table:
+  """The comparisons of the plan: greedy accuracy after data A minus after data B."""
+  plan = results.plan
+  rows = []
+  for pair in plan.comparisons:
+    a, b = plan.arm(pair.a), plan.arm(pair.b)
+    for learner in plan.learners:
+      difference = intervals.compare(*(greedy_terms(results, learner, arm.name) for arm in (a, b)))
+      sides = _sides(a, b)
+      rows.append((
+        *(pair.name, _matched(a, b), learner, sides[0], a.name, setup(plan, learner, a.name)),
+        *(sides[1], b.name, setup(plan, learner, b.name), *_difference_cells(difference, *sides)),
+        *(_scope(plan), sum(len(results.greedy[s, learner, a.name].correct) for s in plan.question_sets)),
+      ))
+  names = ('comparison', 'matched', 'learner', 'side A', 'A', 'setup A', 'side B', 'B', 'setup B')
+  return Table(
+    'differences',
+    'Which data trains better: greedy pass@1 after A minus after B',
+    (*names, *_DIFFERENCE, 'verdict', 'holds for', 'n'),
+    tuple(rows),
+    f'{len(rows)} comparisons, paired by test problem; there is no correction for their number: were no data set '
+    f'better, about {0.05 * len(rows):.1f} of {len(rows)} would still get a winner. ' + _difference_note(plan),
+  )
+
+
+def minus_base(results: Results) -> Table:
+  """Every source minus the learner before fine-tuning."""
+  plan = results.plan
+  rows = []
+  for learner in plan.learners:
+    base = greedy_terms(results, learner, BASE)
+    for source in plan.sources[1:]:
+      difference = intervals.compare(greedy_terms(results, learner, source), base)
+      rows.append((
+        *(learner, source, setup(plan, learner, source), *_difference_cells(difference, source, BASE)),
+        *(_scope(plan), sum(map(len, base))),
+      ))
+  return Table(
+    'minus_base',
+    'What fine-tuning adds: greedy pass@1 after (A) minus before (B)',
+    ('learner', 'source', 'setup', *_DIFFERENCE, 'verdict', 'holds for', 'n'),
+    tuple(rows),
+    f'{len(rows)} comparisons, paired by test problem, without a correction for their number. '
+    + _difference_note(plan),
+  )
+
+
+def spent(results: Results) -> Table:
+  """Tokens charged, counted from the samples, beside the plan's.
+
+  A job of the plan belongs to a row when its `kind` is the row's and its name is KIND/setJ/MODEL or goes on from it.
+  """
+  plan = results.plan
+  evaluations = [*results.greedy.items(), *results.sampled.items()]
+  rows = []
+  for kind, model, draws in [
+    *(('sample', g, [results.drawn[s, g] for s in plan.question_sets]) for g in plan.generators),
+    *(('evaluate', m, [d for (_, learner, _), d in evaluations if learner == m]) for m in plan.learners),
+  ]:
+    jobs = [j for j in plan.jobs if j['kind'] == kind and j['name'].split('/')[2:3] == [model]]
+    samples, tokens = sum(d.tokens.size for d in draws), sum(int(d.tokens.sum()) for d in draws)
+    planned = [round(sum(j[field] or 0 for j in jobs)) if jobs else None for field in ('samples', 'tokens', 'flops')]
+    flops = 2 * plan.parameters[model] * tokens
+    rows.append((model, kind, planned[0], samples, planned[1], tokens, planned[2], flops))
+  totals = [sum(row[i] for row in rows) if all(row[i] is not None for row in rows) else None for i in range(2, 8)]
+  columns = ('model', 'kind', 'samples planned', 'samples', 'tokens planned', 'tokens', 'FLOPs planned', 'FLOPs')
+  return Table(
+    'spent',
+    'Tokens planned and spent',
+    columns,
+    (*rows, ('all', '', *totals)),
+    'Every generated token is charged, kept or not. FLOPs: 2 x parameters x tokens generated. '
+    'sample: training data; evaluate: greedy and drawn solutions of test problems.',
+  )
+
+
+def setup(plan: Plan, learner: str, source: str) -> str:
+  """The paper's name for fine-tuning `learner` on `source`: who learns from whom.
+
+  A learner that also generates is improved by its own data (self-improvement), by a smaller model's (weak-to-strong
+  improvement) or by a larger one's (knowledge distillation); for any other learner it is knowledge distillation.
+  """
+  if source == BASE:
+    return 'no fine-tuning'
+  generator = plan.arm(source).generator
+  if generator is None:
+    return 'gold solutions'
+  if learner == generator:
+    return 'self-improvement'
+  if learner in plan.generators and plan.parameters[learner] > plan.parameters[generator]:
+    return 'weak-to-strong improvement'
+  return 'knowledge distillation'
+
+
+def data_terms(results: Results, arm: Arm) -> dict[str, Terms]:
+  """Each figure of an arm's data, by problem and set."""
+  terms: dict[str, list] = {}
+  for s in results.plan.question_sets:
+    every, first, k = results.drawn[s, arm.generator], _prefix(results, s, arm), arm.samples
+    covered, unique = metrics.coverage(every.correct, k), metrics.diversity(every.keys, every.correct, k)
+    for figure, rows in [
+      ('coverage@k', intervals.mean_terms(covered)),
+      ('diversity@k (solved)', np.stack([unique, covered], axis=1)),
+      ('diversity@k (all)', intervals.mean_terms(unique)),
+      ('kept a problem', intervals.mean_terms(first.correct.sum(axis=1))),
+      ('FPR', metrics.false_positives(first.correct, first.valid).astype(float)),
+      ('truncated', np.stack([first.truncated.sum(axis=1), np.full(len(covered), k)], axis=1).astype(float)),
+    ]:
+      terms.setdefault(figure, []).append(rows)
+  return terms
+
+
+def greedy_terms(results: Results, learner: str, source: str) -> Terms:
+  """Greedy correctness by test problem, one array a set."""
+  return [
+    intervals.mean_terms(results.greedy[s, learner, source].correct[:, 0]) for s in results.plan.question_sets
+  ]
+
+
+_DIFFERENCE = (
+  *('value A', 'value B', 'difference', 'difference low', 'difference high', 'relative'),
+  *('within sets low', 'within sets high'),
+)
+
+
+def _difference_cells(difference: Difference | None, a: str, b: str) -> tuple[Cell, ...]:
+  if difference is None:
+    return (*[None] * len(_DIFFERENCE), 'no data')
+  bounds, within = difference.deciding, difference.within
+  figures = (difference.a, difference.b, difference.value, bounds.low, bounds.high, difference.relative)
+  return (*map(_round, (*figures, within.low, within.high)), intervals.verdict(bounds, a, b))
+
+
+def _cells(estimates: Sequence[Estimate | None]) -> list[Cell]:
+  cells: list[Cell] = []
+  for e in estimates:
+    cells += [None] * 3 if e is None else map(_round, (e.value, e.interval.low, e.interval.high))
+  return cells
+
+
+def _with_bounds(figures: Sequence[str]) -> list[str]:
+  return [f'{figure}{end}' for figure in figures for end in ('', ' low', ' high')]
+
+
+def _round(value: float | None) -> float | None:
+  # + 0.0 turns -0.0 into 0.0.
+  return None if value is None else round(float(value), DIGITS) + 0.0
+
+
+def _prefix(results: Results, question_set: int, arm: Arm) -> Draws:
+  """The first `arm.samples` samples of every problem."""
+  d, k = results.drawn[question_set, arm.generator], arm.samples
+  arrays = (d.correct, d.keys, d.valid, d.truncated, d.tokens)
+  return Draws(*(a[:, :k] for a in arrays), tuple(row[:k] for row in d.answers))
+
+
+def _scope(plan: Plan) -> str:
+  sets = len(plan.question_sets)
+  return 'this question set only' if sets == 1 else f'{sets} question sets'
+
+
+def _matched(a: Arm, b: Arm) -> str:
+  """How the two sides are matched; a control arm says it for both."""
+  return next((arm.matched for arm in (a, b) if arm.matched not in (None, 'compute')), a.matched or b.matched or '')
+
+
+def _sides(a: Arm, b: Arm) -> tuple[str, str]:
+  """Names of the sides: the generators, else, where they are the same, the arms."""
+  if a.generator and b.generator and a.generator != b.generator:
+    return _side(a.generator), _side(b.generator)
+  return a.name, b.name
+
+
+def _side(generator: str) -> str:
+  return generator.upper() if generator in ('wc', 'se') else generator
+
+
+def _interval_note(plan: Plan) -> str:
+  sets = len(plan.question_sets)
+  if sets == 1:
+    return "One question set: intervals (95 %, Wilson's or bootstrap over problems) hold for that question set only."
+  return (
+    f'Intervals: 95 %, Student t over {sets} question sets ({sets - 1} degrees of freedom), cut where a rate ends; '
+    "where all sets agree exactly, Wilson's or the bootstrap over problems."
+  )
+
+
+def _difference_note(plan: Plan) -> str:
+  sets, draws = len(plan.question_sets), f'{intervals.RESAMPLES:,} resamples'
+  if sets == 1:
+    return (
+      f'One question set: the interval (95 %, paired bootstrap over problems, {draws}) and the verdict hold for '
+      'that question set only. relative: difference / value B.'
+    )
+  return (
+    f'Each set gives one paired difference; the interval (95 %, Student t over {sets} question sets, {sets - 1} '
+    f'degrees of freedom) decides. "within sets" is the paired bootstrap over problems ({draws}), which takes the '
+    'sets as given; it decides only where all sets differ by exactly the same. relative: difference / value B.'
+  )

@@ -1,0 +1,140 @@
+"""What a study will cost, before it runs: one row a job, from counts and assumed lengths."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from sweb_jax.budget.cost import BudgetError, flops_per_token, training_flops_per_token
+from sweb_jax.budget.matching import GOLD, Arm
+
+BASE = 'base'
+"""Source of a learner before fine-tuning."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedJob:
+  """One row of the plan."""
+
+  name: str
+  """Its place in the workdir: 'samples/set0/wc', 'train/set0/student/wc_low', 'evaluate/set0/student/wc_low'; rows of
+  kind 'validate' end in '/validation'."""
+  kind: str
+  """'sample', 'train', 'validate' or 'evaluate'."""
+  model: str
+  """Generator or learner."""
+  samples: int
+  """Completions drawn, or examples trained on, a duplicate counted again."""
+  tokens: int
+  """Drawn, or trained on (prompt and completion)."""
+  flops: int
+  """All of it. A problem's prompt is read once, the worked examples once a job: all rows share them."""
+  share: float | None
+  """Of the FLOPs all sampling jobs spend on drawn tokens, prompts left out (the paper's budget); else None."""
+  seconds: float
+  """`flops` over the rate that was given."""
+
+
+def plan(
+  *,
+  sets: int,
+  arms: Sequence[Arm],
+  generators: Mapping[str, int],
+  learners: Mapping[str, int],
+  train_problems: int,
+  validation_problems: int,
+  test_problems: int,
+  completion_tokens: int,
+  prompt_tokens: int,
+  few_shot_tokens: int,
+  examples: Mapping[str, int],
+  learning_rates: int,
+  checkpoints: int,
+  drawn: int,
+  sampling_rate: float,
+  training_rate: float,
+) -> list[PlannedJob]:
+  """The jobs of a study in the order they run, each with its cost.
+
+  Generators and learners before fine-tuning ('base') read the few-shot prompt, fine-tuned learners the zero-shot one.
+
+  Args:
+    sets: question sets, replicates of the whole study.
+    arms: what is trained on; a generator samples once, for the largest of its arms.
+    generators: name -> number of parameters.
+    learners: name -> number of parameters.
+    train_problems: problems of a set; likewise `validation_problems`, `test_problems`.
+    completion_tokens: tokens a completion is assumed to have, stop token included.
+    prompt_tokens: tokens of a zero-shot prompt.
+    few_shot_tokens: tokens of the worked examples before it.
+    examples: budget name -> examples a learner sees, steps * batch; for the arm 'gold' under 'gold'.
+    learning_rates: fine-tuning runs a learner and arm, the grid's size.
+    checkpoints: checkpoints of a run that are validated, greedily.
+    drawn: completions a test problem at temperature, besides the greedy one.
+    sampling_rate: FLOP/s of sampling and evaluation, measured or assumed.
+    training_rate: FLOP/s of training.
+
+  Raises:
+    BudgetError: a count, size or rate that is not positive, an arm of an unknown generator, or a budget without
+      `examples`.
+  """
+  counts = {
+    'sets': sets,
+    'train_problems': train_problems,
+    'validation_problems': validation_problems,
+    'test_problems': test_problems,
+    'completion_tokens': completion_tokens,
+    'prompt_tokens': prompt_tokens,
+    'learning_rates': learning_rates,
+    'checkpoints': checkpoints,
+    'sampling_rate': sampling_rate,
+    'training_rate': training_rate,
+  }
+  for name, value in counts.items():
+    if value <= 0:
+      raise BudgetError(f'{name}={value} must be positive')
+  for name, value in {'few_shot_tokens': few_shot_tokens, 'drawn': drawn}.items():
+    if value < 0:
+      raise BudgetError(f'{name}={value} must not be negative')
+  for arm in arms:
+    if arm.generator is not None and arm.generator not in generators:
+      raise BudgetError(f'arm {arm.name!r}: no number of parameters is given for its generator {arm.generator!r}')
+    if (key := arm.budget or GOLD) not in examples:
+      raise BudgetError(f'arm {arm.name!r}: examples has no entry {key!r}')
+
+  def sampling_job(
+    name: str, kind: str, model: str, parameters: int, problems: int, each: int, few_shot: bool = False, runs: int = 1
+  ) -> PlannedJob:
+    """`runs` times `each` completions for every problem."""
+    samples = runs * problems * each
+    tokens = samples * completion_tokens
+    read = runs * (problems * prompt_tokens + few_shot * few_shot_tokens)
+    flops = flops_per_token(parameters) * (tokens + read)
+    return PlannedJob(name, kind, model, samples, tokens, flops, None, flops / sampling_rate)
+
+  most = {g: max((a.samples for a in arms if a.generator == g), default=0) for g in generators}
+  drawing = {
+    g: sampling_job('', 'sample', g, generators[g], train_problems, n, few_shot=True) for g, n in most.items() if n
+  }
+  spent = sets * sum(flops_per_token(generators[g]) * job.tokens for g, job in drawing.items())
+  jobs = []
+  for j in range(sets):
+    for g, job in drawing.items():
+      share = flops_per_token(generators[g]) * job.tokens / spent
+      jobs.append(dataclasses.replace(job, name=f'samples/set{j}/{g}', share=share))
+    for learner, parameters in learners.items():
+      for arm in arms:
+        name = f'train/set{j}/{learner}/{arm.name}'
+        seen = learning_rates * examples[arm.budget or GOLD]
+        tokens = seen * (prompt_tokens + completion_tokens)
+        flops = training_flops_per_token(parameters) * tokens
+        jobs.append(PlannedJob(name, 'train', learner, seen, tokens, flops, None, flops / training_rate))
+        runs = learning_rates * checkpoints
+        name = f'{name}/validation'
+        jobs.append(sampling_job(name, 'validate', learner, parameters, validation_problems, 1, runs=runs))
+    for learner, parameters in learners.items():
+      for source in (BASE, *(a.name for a in arms)):
+        name = f'evaluate/set{j}/{learner}/{source}'
+        base = source == BASE
+        jobs.append(sampling_job(name, 'evaluate', learner, parameters, test_problems, 1 + drawn, few_shot=base))
+  return jobs

@@ -1,0 +1,101 @@
+"""The shape of a Gemma model, and the named sizes.
+
+One dataclass describes Gemma 1, 2 and 3 (text); the fields say in which they differ. Facts: the gemma library's
+`gm.nn` classes and the Gemma 2 and 3 technical reports (arXiv 2408.00118, 2503.19786).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """Architecture of one decoder. Letters in shapes: V vocabulary, D width, F hidden, N heads, K KV heads, H head width."""
+
+  vocab_size: int
+  """V, rows of the (tied) embedding table."""
+  width: int
+  """D, width of the residual stream."""
+  hidden: int
+  """F, width of the gated feed-forward layer."""
+  layers: int
+  heads: int
+  """N, query heads."""
+  kv_heads: int
+  """K, key and value heads; divides `heads`."""
+  head_width: int
+  """H."""
+  pattern: tuple[str, ...] = ('global',)
+  """Attention of each layer, 'local' or 'global', repeated over the layers."""
+  window: int | None = None
+  """Keys a local layer sees, the query's own included."""
+  attn_softcap: float | None = None
+  """Attention logits become cap * tanh(logits / cap) (Gemma 2)."""
+  final_softcap: float | None = None
+  """The same for the output logits (Gemma 2)."""
+  post_norms: bool = True
+  """RMSNorm also after attention and feed-forward (Gemma 2 and 3)."""
+  qk_norm: bool = False
+  """RMSNorm on queries and keys (Gemma 3)."""
+  query_scale: float | None = None
+  """Factor on the queries; None is 1 / sqrt(H). Gemma 2 and 3 27B use 1 / sqrt(D / N)."""
+  rope_base: float = 10_000.0
+  """RoPE base of global layers."""
+  rope_scale: float = 1.0
+  """Global positions are divided by it (Gemma 3 from 4B: 8)."""
+  local_rope_base: float = 10_000.0
+  transpose_gating: bool = True
+  """The gating weights are [2, F, D] in the gemma library's tree (else [2, D, F])."""
+  norm_eps: float = 1e-6
+
+  def __post_init__(self):
+    if self.heads % self.kv_heads:
+      raise ValueError(f'heads={self.heads} must be a multiple of kv_heads={self.kv_heads}')
+    if self.head_width % 2:
+      raise ValueError(f'head_width={self.head_width} must be even: RoPE turns it in pairs')
+    if set(self.pattern) - {'local', 'global'} or not self.pattern:
+      raise ValueError(f"pattern={self.pattern} may hold only 'local' and 'global'")
+    if 'local' in self.pattern and not self.window:
+      raise ValueError('a pattern with local layers needs a window')
+
+  def is_local(self, layer: int) -> bool:
+    """Whether layer number `layer` (from 0) attends within the window only."""
+    return self.pattern[layer % len(self.pattern)] == 'local'
+
+  @property
+  def fused_qkv(self) -> bool:
+    """The tree holds one `qkv_einsum` (multi-head attention) instead of `q_einsum` and `kv_einsum`."""
+    return self.heads == self.kv_heads
+
+  @property
+  def parameters(self) -> int:
+    """Number of parameters, the tied embedding counted once."""
+    attention = self.width * self.head_width * (2 * self.heads + 2 * self.kv_heads)
+    norms = self.width * (4 if self.post_norms else 2) + (2 * self.head_width if self.qk_norm else 0)
+    layer = attention + 3 * self.width * self.hidden + norms
+    return self.embedding_parameters + self.layers * layer + self.width
+
+  @property
+  def embedding_parameters(self) -> int:
+    return self.vocab_size * self.width
+
+
+_GEMMA2 = dict(pattern=('local', 'global'), window=4096, attn_softcap=50.0, final_softcap=30.0)
+_GEMMA3 = dict(pattern=('local',) * 5 + ('global',), qk_norm=True, rope_base=1_000_000.0)
+
+# name: architecture. Rows as in the gemma library; Gemma 1, which it no longer has, from arXiv 2403.08295.
+SIZES = {
+  'gemma_2b': ModelConfig(256_128, 2048, 16_384, 18, 8, 1, 256, post_norms=False, transpose_gating=False),
+  'gemma_7b': ModelConfig(256_128, 3072, 24_576, 28, 16, 16, 256, post_norms=False, transpose_gating=False),
+  'gemma2_2b': ModelConfig(256_128, 2304, 9216, 26, 8, 4, 256, transpose_gating=False, **_GEMMA2),
+  'gemma2_9b': ModelConfig(256_128, 3584, 14_336, 42, 16, 8, 256, **_GEMMA2),
+  'gemma2_27b': ModelConfig(256_128, 4608, 36_864, 46, 32, 16, 128, query_scale=(4608 / 32) ** -0.5, **_GEMMA2),
+  'gemma3_270m': ModelConfig(262_144, 640, 2048, 18, 4, 1, 256, window=512, **_GEMMA3),
+  'gemma3_1b': ModelConfig(262_144, 1152, 6912, 26, 4, 1, 256, window=512, **_GEMMA3),
+  'gemma3_4b': ModelConfig(262_144, 2560, 10_240, 34, 8, 4, 256, window=1024, rope_scale=8.0, **_GEMMA3),
+  'gemma3_12b': ModelConfig(262_144, 3840, 15_360, 48, 16, 8, 256, window=1024, rope_scale=8.0, **_GEMMA3),
+  'gemma3_27b': ModelConfig(
+    262_144, 5376, 21_504, 62, 32, 16, 128, window=1024, rope_scale=8.0, query_scale=(5376 / 32) ** -0.5, **_GEMMA3
+  ),
+}

@@ -1,0 +1,87 @@
+"""Where parameters and activations live: a short list of rules over parameter names, on one mesh.
+
+Mesh axes: `data` splits the batch, `fsdp` splits parameters (and the batch too while training), `tensor` splits heads,
+hidden units and the vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+AXES = ('data', 'fsdp', 'tensor')
+
+# Name in the gemma library's tree: mesh axis of each dimension. The first match counts.
+RULES = (
+  (r'embedder/input_embedding', ('tensor', 'fsdp')),
+  (r'attn/q_einsum/w', ('tensor', 'fsdp', None)),
+  (r'attn/kv_einsum/w', (None, 'tensor', 'fsdp', None)),
+  (r'attn/qkv_einsum/w', (None, 'tensor', 'fsdp', None)),
+  (r'attn/attn_vec_einsum/w', ('tensor', None, 'fsdp')),
+  (r'mlp/gating_einsum', (None, 'tensor', 'fsdp')),
+  (r'mlp/linear', ('tensor', 'fsdp')),
+  (r'.*', ()),
+)
+
+
+class MeshError(ValueError):
+  """The mesh does not fit the devices or the batch."""
+
+
+def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> Mesh:
+  """A mesh over the first data * fsdp * tensor devices; `data=-1` takes all that are left.
+
+  Raises MeshError where there are not enough devices.
+  """
+  devices = jax.devices()
+  if data == -1:
+    data = max(1, len(devices) // (fsdp * tensor))
+  need = data * fsdp * tensor
+  if need > len(devices):
+    raise MeshError(
+      f'config.mesh asks for data={data} x fsdp={fsdp} x tensor={tensor} = {need} devices; there are {len(devices)}'
+    )
+  return Mesh(np.asarray(devices[:need]).reshape(data, fsdp, tensor), AXES)
+
+
+def for_params(params: Any, mesh: Mesh) -> Any:
+  """The tree of NamedShardings for a tree of parameters (or their shapes).
+
+  An axis that does not divide its dimension is dropped there: that dimension is replicated.
+  """
+
+  def one(path, leaf):
+    name = '/'.join(str(getattr(k, 'key', k)) for k in path)
+    axes = next(axes for rule, axes in RULES if re.search(rule, name))
+    if len(axes) != leaf.ndim:
+      axes = ()
+    fitting = [a if a and size % mesh.shape[a] == 0 else None for a, size in zip(axes, leaf.shape, strict=False)]
+    return NamedSharding(mesh, PartitionSpec(*fitting))
+
+  return jax.tree_util.tree_map_with_path(one, params)
+
+
+def place(tree: Any, mesh: Mesh) -> Any:
+  """Parameters put on the mesh by the rules. The arrays are new: donating them leaves the source alone."""
+  return jax.device_put(tree, for_params(tree, mesh), may_alias=False)
+
+
+def rows(mesh: Mesh) -> NamedSharding:
+  """Rows of a batch, split over `data` and `fsdp`."""
+  return NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def check_rows(count: int, mesh: Mesh, field: str) -> None:
+  """Raises MeshError unless `count` rows divide over the mesh."""
+  ways = math.prod(mesh.shape[a] for a in ('data', 'fsdp'))
+  if count % ways:
+    raise MeshError(f'{field}={count} does not divide over data x fsdp = {ways} devices; make it a multiple of {ways}')

@@ -1,0 +1,241 @@
+"""One forward pass for every Gemma, in plain JAX over the gemma library's parameter tree.
+
+Training, prefill and decode run the same blocks and differ only in what a layer attends to, the function `attend`
+they pass in. The library's own module cannot share a prefix between rows, refill slots or leave out the [B, L, V]
+logits; it is the reference that the tests compare with.
+
+Letters in shapes: B batch, L length, T cache length, P prefix length, V vocabulary, D width, N heads, K KV heads, G = N / K,
+H head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from sweb_jax.models.config import ModelConfig
+
+Params = Mapping[str, Any]
+"""The gemma library's tree: 'embedder', 'layer_0', ..., 'final_norm'."""
+
+LayerKV = tuple[Float[Array, '... T K H'], Float[Array, '... T K H']]
+"""Keys (after RoPE) and values of one layer."""
+
+Segment = tuple[Float[Array, '... T K H'], Float[Array, '... T K H'], Bool[Array, '#B L T']]
+"""Keys, values and which of them each query sees. A segment without a batch dimension is shared by all rows."""
+
+Attend = Callable[[int, Float[Array, 'B L N H'], Float[Array, 'B L K H'], Float[Array, 'B L K H']], Float[Array, 'B L N H']]
+
+_MASKED = -2.3819763e38  # What the gemma library writes for a key that is not seen.
+
+
+def forward(
+  params: Params,
+  config: ModelConfig,
+  tokens: Int[Array, 'B L'],
+  segment_ids: Int[Array, 'B L'] | None = None,
+  positions: Int[Array, 'B L'] | None = None,
+) -> Float[Array, 'B L V']:
+  """Logits of every position, uncached: the plain form for tests and small inputs."""
+  return logits(params, config, hidden(params, config, tokens, segment_ids, positions))
+
+
+def hidden(
+  params: Params,
+  config: ModelConfig,
+  tokens: Int[Array, 'B L'],
+  segment_ids: Int[Array, 'B L'] | None = None,
+  positions: Int[Array, 'B L'] | None = None,
+  *,
+  remat: bool = False,
+) -> Float[Array, 'B L D']:
+  """The last layer's normed output, causal within each segment of a packed row.
+
+  Args:
+    params: the gemma library's tree.
+    config: the architecture.
+    tokens: ids.
+    segment_ids: which example of a packed row a token belongs to; None: one example a row.
+    positions: position within the example; None: 0, 1, 2, ...
+    remat: recompute each block in the backward pass instead of keeping its activations.
+  """
+  if positions is None:
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+  seen = causal_mask(tokens.shape[1])[None]
+  if segment_ids is not None:
+    seen = seen & (segment_ids[:, :, None] == segment_ids[:, None, :])
+  local = seen & in_window(config, positions, positions)
+
+  def attend(layer, q, k, v):
+    return attention(config, q, [(k, v, local if config.is_local(layer) else seen)])
+
+  return run_blocks(params, config, tokens, positions, attend, remat=remat)
+
+
+def logits(params: Params, config: ModelConfig, x: Float[Array, '*B D']) -> Float[Array, '*B V']:
+  """Output logits: the tied embedding, then the final soft cap."""
+  out = jnp.einsum('...d,vd->...v', x, params['embedder']['input_embedding'])
+  return _softcap(out.astype(jnp.float32), config.final_softcap)
+
+
+def causal_mask(length: int) -> Bool[Array, 'L L']:
+  return jnp.tri(length, dtype=bool)
+
+
+def in_window(
+  config: ModelConfig, queries: Int[Array, '#B L'], keys: Int[Array, '#B T']
+) -> Bool[Array, '#B L T']:
+  """Which keys lie within the sliding window of each query: `window` keys, the query's own included."""
+  if config.window is None:
+    return jnp.ones((1, queries.shape[-1], keys.shape[-1]), bool)
+  return queries[:, :, None] - keys[:, None, :] < config.window
+
+
+def run_blocks(
+  params: Params,
+  config: ModelConfig,
+  tokens: Int[Array, 'B L'],
+  positions: Int[Array, 'B L'],
+  attend: Attend,
+  *,
+  remat: bool = False,
+) -> Float[Array, 'B L D']:
+  """Embedding, all blocks, final norm. `attend` may keep the keys and values it is given."""
+  table = params['embedder']['input_embedding']
+  x = table[tokens] * jnp.asarray(config.width**0.5, table.dtype)
+  # The angles depend on the kind of layer only: one table a kind, not one a layer.
+  ropes = {
+    True: _rope_angles(positions, config.head_width, config.local_rope_base, 1.0),
+    False: _rope_angles(positions, config.head_width, config.rope_base, config.rope_scale),
+  }
+  for layer in range(config.layers):
+
+    def block(p, x, rope, layer=layer):
+      return _block(p, config, x, rope, lambda q, k, v: attend(layer, q, k, v))
+
+    run = jax.checkpoint(block) if remat else block
+    x = run(params[f'layer_{layer}'], x, ropes[config.is_local(layer)])
+  return _rms_norm(x, params['final_norm']['scale'], config.norm_eps)
+
+
+def attention(
+  config: ModelConfig, q: Float[Array, 'B L N H'], segments: list[Segment]
+) -> Float[Array, 'B L N H']:
+  """Softmax attention over the keys of all segments together.
+
+  The segments are never concatenated: a prefix shared by all rows is read once, not copied once a row.
+  """
+  b, length, n, h = q.shape
+  q = q.reshape(b, length, config.kv_heads, n // config.kv_heads, h)
+  scores = []
+  for k, _, seen in segments:
+    form = 'blkgh,btkh->bkglt' if k.ndim == 4 else 'blkgh,tkh->bkglt'
+    s = _softcap(jnp.einsum(form, q, k).astype(jnp.float32), config.attn_softcap)
+    scores.append(jnp.where(seen[:, None, None], s, _MASKED))
+  top = jnp.max(jnp.stack([s.max(-1, keepdims=True) for s in scores]), axis=0)
+  weights = [jnp.exp(s - top) for s in scores]
+  total = sum(w.sum(-1, keepdims=True) for w in weights)
+  out = 0.0
+  for w, (_, v, _) in zip(weights, segments, strict=True):
+    form = 'bkglt,btkh->blkgh' if v.ndim == 4 else 'bkglt,tkh->blkgh'
+    out += jnp.einsum(form, (w / total).astype(v.dtype), v)
+  return out.reshape(b, length, n, h)
+
+
+def _block(p, config, x, rope, attend):
+  """One decoder layer: attention, then the gated feed-forward, each inside its norms."""
+  eps = config.norm_eps
+  h = _rms_norm(x, p['pre_attention_norm']['scale'], eps)
+  attn = p['attn']
+  if config.fused_qkv:
+    q, k, v = jnp.einsum('bld,sndh->sblnh', h, attn['qkv_einsum']['w'])
+  else:
+    q = jnp.einsum('bld,ndh->blnh', h, attn['q_einsum']['w'])
+    k, v = jnp.einsum('bld,skdh->sblkh', h, attn['kv_einsum']['w'])
+  if config.qk_norm:
+    q = _rms_norm(q, attn['_query_norm']['scale'], eps)
+    k = _rms_norm(k, attn['_key_norm']['scale'], eps)
+  scale = config.head_width**-0.5 if config.query_scale is None else config.query_scale
+  out = attend(_rotate(q, rope) * jnp.asarray(scale, q.dtype), _rotate(k, rope), v)
+  out = jnp.einsum('blnh,nhd->bld', out, attn['attn_vec_einsum']['w'])
+  if config.post_norms:
+    out = _rms_norm(out, p['post_attention_norm']['scale'], eps)
+  x = x + out
+
+  h = _rms_norm(x, p['pre_ffw_norm']['scale'], eps)
+  gate, up = jnp.einsum('bld,sfd->sblf' if config.transpose_gating else 'bld,sdf->sblf', h, p['mlp']['gating_einsum'])
+  out = jnp.einsum('blf,fd->bld', jax.nn.gelu(gate, approximate=True) * up, p['mlp']['linear'])
+  if config.post_norms:
+    out = _rms_norm(out, p['post_ffw_norm']['scale'], eps)
+  return x + out
+
+
+def _rms_norm(x, scale, eps):
+  """x / rms(x) * (1 + scale), in float32 (arXiv 1910.07467; the 1 is Gemma's)."""
+  x32 = x.astype(jnp.float32)
+  x32 = x32 * jax.lax.rsqrt(jnp.mean(jnp.square(x32), axis=-1, keepdims=True) + eps)
+  return (x32 * (1.0 + scale.astype(jnp.float32))).astype(x.dtype)
+
+
+def _rope_angles(positions, head_width, base, scale):
+  """(sin, cos) of shape [B, L, 1, H / 2] (RoPE, arXiv 2104.09864)."""
+  timescale = base ** (jnp.arange(0, head_width, 2, dtype=jnp.float32) / head_width)
+  angle = positions[..., None, None].astype(jnp.float32) / scale / timescale
+  return jnp.sin(angle), jnp.cos(angle)
+
+
+def _rotate(x, rope):
+  """Turns the pairs (x_i, x_{i + H/2}) by their angles."""
+  sin, cos = rope
+  a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+  return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
+
+
+def _softcap(x, cap):
+  return x if cap is None else jnp.tanh(x / cap) * cap
+
+
+def init(config: ModelConfig, key: Array, dtype: Any = jnp.float32) -> Params:
+  """Fresh parameters: normal, scaled by 1 / sqrt(inputs); the norms' scales 0, which is a factor of 1."""
+  c = config
+  keys = iter(jax.random.split(key, 1 + 6 * c.layers))
+
+  def normal(*shape, fan_in):
+    return jax.random.normal(next(keys), shape, dtype) * jnp.asarray(fan_in**-0.5, dtype)
+
+  def norm(width):
+    return {'scale': jnp.zeros((width,), dtype)}
+
+  # Rows of variance 1 / D: times sqrt(D) the stream starts at unit variance, and the tied logits do too.
+  params = {'embedder': {'input_embedding': normal(c.vocab_size, c.width, fan_in=c.width)}, 'final_norm': norm(c.width)}
+  for layer in range(c.layers):
+    if c.fused_qkv:
+      attn = {'qkv_einsum': {'w': normal(3, c.heads, c.width, c.head_width, fan_in=c.width)}}
+    else:
+      attn = {
+        'q_einsum': {'w': normal(c.heads, c.width, c.head_width, fan_in=c.width)},
+        'kv_einsum': {'w': normal(2, c.kv_heads, c.width, c.head_width, fan_in=c.width)},
+      }
+    attn['attn_vec_einsum'] = {'w': normal(c.heads, c.head_width, c.width, fan_in=c.heads * c.head_width)}
+    if c.qk_norm:
+      attn |= {'_query_norm': norm(c.head_width), '_key_norm': norm(c.head_width)}
+    gating = (2, c.hidden, c.width) if c.transpose_gating else (2, c.width, c.hidden)
+    p = {
+      'attn': attn,
+      'mlp': {'gating_einsum': normal(*gating, fan_in=c.width), 'linear': normal(c.hidden, c.width, fan_in=c.hidden)},
+      'pre_attention_norm': norm(c.width),
+      'pre_ffw_norm': norm(c.width),
+    }
+    if c.post_norms:
+      p |= {'post_attention_norm': norm(c.width), 'post_ffw_norm': norm(c.width)}
+    params[f'layer_{layer}'] = p
+  return params
+
+
+def shapes(config: ModelConfig, dtype: Any = jnp.float32) -> Params:
+  """The tree of `jax.ShapeDtypeStruct` that `init` would give, without any memory."""
+  return jax.eval_shape(lambda key: init(config, key, dtype), jax.random.key(0))

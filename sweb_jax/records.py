@@ -1,0 +1,130 @@
+"""The rows that flow between jobs, and their JSON form: one object a line.
+
+    Problem -> (prompt) -> Sample -> Verdict -> Example
+
+A row is identified by `problem_id` and, for what a model drew, by the sample's `index`: sample (problem, index) is
+the same text whichever budget asked for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from etils import epath
+
+
+class RecordError(ValueError):
+  """A file of records that cannot be read; the message names the file and the line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+  """One question with its right answer."""
+
+  id: str
+  text: str
+  gold: str
+  """The final answer alone, as the task writes it."""
+  solutions: tuple[str, ...] = ()
+  """Solutions written by people (or by the world, for generated problems); data source 'gold'."""
+  level: str = ''
+  """Difficulty, a name that sorts; empty where a task has none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+  """One drawn solution."""
+
+  problem_id: str
+  index: int
+  """0-based number among this problem's samples."""
+  text: str
+  """The completion up to its stop token or stop string, without it."""
+  tokens: tuple[int, ...]
+  """Ids drawn, the stop token included; `len(tokens)` is what was charged."""
+  finish: str
+  """'stop': ended by itself. 'length': cut at the limit; such a sample is wrong, and charged."""
+  logprob: float
+  """Sum over the drawn tokens of the model's log-probability at temperature 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+  """What the grader says of one sample."""
+
+  problem_id: str
+  index: int
+  answer: str | None
+  """The extracted final answer; None where there is none."""
+  correct: bool
+  """The answer equals the gold answer, and the sample was not cut."""
+  reason: str
+  """Why, in a few words: 'right', 'wrong answer', 'no answer', 'truncated', ..."""
+  valid: bool | None = None
+  """Whether every step of the reasoning is right; None where the task cannot tell."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+  """One row to fine-tune on."""
+
+  problem_id: str
+  prompt: str
+  solution: str
+
+
+Record = TypeVar('Record', Problem, Sample, Verdict, Example)
+
+
+def to_json(record: Problem | Sample | Verdict | Example) -> str:
+  """One line of JSON, keys in the order of the fields."""
+  return json.dumps(dataclasses.asdict(record), ensure_ascii=False)
+
+
+def from_json(cls: type[Record], line: str | bytes) -> Record:
+  """Reads what `to_json` wrote. Raises ValueError or TypeError on anything else."""
+  row = json.loads(line)
+  return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+
+
+def read(cls: type[Record], path: epath.PathLike) -> Iterator[Record]:
+  """Yields the records of a JSON-lines file. Raises RecordError, which names the line at fault."""
+  # Bytes: as text, a line would also end at U+2028 and its like, which models write.
+  for number, line in enumerate(epath.Path(path).read_bytes().splitlines(), 1):
+    try:
+      yield from_json(cls, line)
+    except (ValueError, TypeError) as e:
+      raise RecordError(f'{path}, line {number}: not a {cls.__name__}: {e}') from e
+
+
+def dumps(records: Iterable[Problem | Sample | Verdict | Example]) -> str:
+  """The JSON-lines text of `records`."""
+  return ''.join(to_json(r) + '\n' for r in records)
+
+
+def read_json_lines(path: epath.PathLike) -> Iterator[tuple[int, dict]]:
+  """Yields (line number, object) of a user's JSON-lines file, plain or gzipped.
+
+  Raises RecordError where the file is missing or a line is not a JSON object.
+  """
+  path = epath.Path(path)
+  try:
+    raw = path.read_bytes()
+    raw = gzip.decompress(raw) if raw[:2] == b'\x1f\x8b' else raw
+  except (OSError, EOFError, zlib.error) as e:
+    raise RecordError(f'{path}: cannot be read: {e}') from e
+  for number, line in enumerate(raw.splitlines(), 1):
+    if not line.strip():
+      continue
+    try:
+      row = json.loads(line)
+    except ValueError as e:
+      raise RecordError(f'{path}, line {number}: not JSON: {e}') from e
+    if not isinstance(row, dict):
+      raise RecordError(f'{path}, line {number}: expected a JSON object, found {type(row).__name__}')
+    yield number, row

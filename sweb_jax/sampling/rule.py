@@ -1,0 +1,73 @@
+"""How one token is drawn from logits."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key, UInt32
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+  """The sampling rule; top-k comes before top-p, so the whole vocabulary is never sorted."""
+
+  temperature: float = 1.0
+  """0 is greedy."""
+  top_k: int = 0
+  """Keep the k likeliest tokens; 0 keeps all."""
+  top_p: float = 1.0
+  """Of the top k, keep the smallest set that holds this much probability; needs top_k."""
+  forbidden: tuple[int, ...] = ()
+  """Ids never drawn: padding and BOS."""
+
+  def __post_init__(self):
+    if self.temperature < 0:
+      raise ValueError(f'temperature={self.temperature} must be 0 (greedy) or positive')
+    if self.top_k < 0:
+      raise ValueError(f'top_k={self.top_k} must be 0 (off) or positive')
+    if not 0 < self.top_p <= 1:
+      raise ValueError(f'top_p={self.top_p} must lie in (0, 1]')
+    if self.top_p < 1 and not self.top_k:
+      raise ValueError(f'top_p={self.top_p} needs top_k: the nucleus is looked for among the top_k likeliest tokens')
+
+
+def row_keys(
+  key: Key[Array, ''], problems: UInt32[Array, 'S 2'], indices: Int[Array, 'S']
+) -> Key[Array, 'S']:
+  """The key of each sample: a function of (run key, problem hash, sample index) and nothing else."""
+
+  def one(problem, index):
+    return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(key, problem[0]), problem[1]), index)
+
+  return jax.vmap(one)(problems, indices)
+
+
+def draw(
+  logits: Float[Array, 'S V'], keys: Key[Array, 'S'], positions: Int[Array, 'S'], rule: Rule
+) -> tuple[Int[Array, 'S'], Float[Array, 'S']]:
+  """Draws one token a row; also gives its log-probability under the model at temperature 1.
+
+  The key of a token is its row's key folded with its position, so that neither batch nor slot nor restart changes it.
+  """
+  logits = logits.astype(jnp.float32)
+  if rule.forbidden:
+    logits = logits.at[:, jnp.asarray(rule.forbidden)].set(-jnp.inf)
+  if rule.temperature == 0:
+    tokens = jnp.argmax(logits, axis=-1)
+  else:
+    token_keys = jax.vmap(jax.random.fold_in)(keys, positions)
+    choices, ids = (logits, None) if not rule.top_k else jax.lax.top_k(logits, min(rule.top_k, logits.shape[-1]))
+    choices = choices / rule.temperature
+    if rule.top_p < 1:
+      p = jax.nn.softmax(choices, axis=-1)
+      choices = jnp.where(jnp.cumsum(p, axis=-1) - p < rule.top_p, choices, -jnp.inf)
+    # Inverse CDF: one random number a row, where the Gumbel trick would need one a vocabulary entry.
+    cdf = jnp.cumsum(jax.nn.softmax(choices, axis=-1), axis=-1)
+    level = jax.vmap(jax.random.uniform)(token_keys)[:, None] * cdf[:, -1:]
+    tokens = jnp.minimum(jnp.sum(cdf <= level, axis=-1), choices.shape[-1] - 1)
+    if ids is not None:
+      tokens = jnp.take_along_axis(ids, tokens[:, None], axis=-1)[:, 0]
+  chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
+  return tokens.astype(jnp.int32), chosen - jax.nn.logsumexp(logits, axis=-1)

@@ -1,0 +1,150 @@
+"""GSM8K: grade-school word problems with a whole number as answer (Cobbe et al. 2021, arXiv 2110.14168).
+
+The files are read as published: `train.jsonl` (7,473 rows) and `test.jsonl` (1,319), fields `question` and `answer`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from absl import logging
+from etils import epath
+
+from sweb_jax import answers
+from sweb_jax.records import Problem, RecordError, Sample, Verdict, read_json_lines
+from sweb_jax.tasks import SPLITS, TaskError
+
+VALIDATION = 500
+"""Problems of the train file that are set aside for validation (paper)."""
+
+FEW_SHOT_ROWS = (
+  637,  # Two steps, small numbers: the format at its plainest.
+  628,  # A unit rate, with dollars.
+  694,  # A fraction of a total.
+  55,  # A percentage as answer, written without its sign.
+  111,  # Prices and change.
+  589,  # Working backwards from a total.
+  189,  # A chain of comparisons.
+  676,  # Four steps, decimals and a percentage.
+)
+"""0-based rows of the train file shown to a base model; they are in no split. Easy first, two to four steps each."""
+
+SOURCE = (
+  'point --config.task.data_dir at the folder of the public files '
+  '(github.com/openai/grade-school-math, grade_school_math/data: train.jsonl and test.jsonl, plain or .gz)'
+)
+
+_ANNOTATION = re.compile(r'<<[^<>\n]*>>')
+
+
+class Gsm8k:
+  """The Task of GSM8K.
+
+  Convention for white space: a prompt ends in 'Answer:' and every solution begins with ' ', the people's in
+  `Problem.solutions` as well as a model's completion. So prompt and solution can be tokenised apart and joined:
+  SentencePiece attaches a space to the word that follows it.
+
+    prompt    'Question: How many eggs are 2 dozen?\\nAnswer:'
+    solution  ' There are 2*12=24 eggs.\\n#### 24'
+
+  `Problem.level` is the number of calculator annotations in the people's solution, 'steps 03'; '' where it has none.
+  """
+
+  stop_strings = ('\n\n', 'Question:')
+
+  def __init__(self, data_dir: epath.PathLike):
+    """Reads both files of `data_dir`. Raises TaskError, which names the file, the line and the field at fault."""
+    if not data_dir:
+      raise TaskError(f'gsm8k needs its files: {SOURCE}')
+    train = _read(epath.Path(data_dir), 'train')
+    if len(train) <= max(FEW_SHOT_ROWS):
+      raise TaskError(
+        f'{data_dir}: the train file holds {len(train)} rows, and the few-shot examples are rows up to '
+        f'{max(FEW_SHOT_ROWS)} of the public file, which has 7,473; {SOURCE}'
+      )
+    test = _read(epath.Path(data_dir), 'test')
+    self._shots = [train[row] for row in FEW_SHOT_ROWS]
+    # By text, not by row: a question that stands twice in the file is in one split only, whatever the order of rows.
+    shown = {_digest(p.text) for p in self._shots}
+    validation = set(sorted({_digest(p.text) for p in train} - shown)[:VALIDATION])
+    rest = [p for p in train if _digest(p.text) not in shown]
+    self._splits = {
+      'train': [p for p in rest if _digest(p.text) not in validation],
+      'validation': [p for p in rest if _digest(p.text) in validation],
+      'test': test,
+    }
+    trained = {_digest(p.text): p.id for p in train}
+    for problem in test:
+      if (twin := trained.get(_digest(problem.text))) is not None:
+        logging.warning('gsm8k: %s has the same question as %s; results on it are contaminated', problem.id, twin)
+
+  def problems(self, split: str, count: int, seed: int) -> list[Problem]:
+    """The first `count` problems of `split` in an order drawn by `seed`; a smaller count is a prefix of a larger.
+
+    Validation is a fixed set of 500 rows of the train file, chosen by a hash of the question. Raises TaskError for
+    an unknown split or more problems than it has.
+    """
+    if split not in SPLITS:
+      raise TaskError(f'split={split!r} is not one of {", ".join(SPLITS)}')
+    found = self._splits[split]
+    if not 1 <= count <= len(found):
+      raise TaskError(f'{count} {split} problems were asked for; gsm8k gives from 1 to {len(found)}')
+    return sorted(found, key=lambda p: _digest(f'{seed} {p.id}'))[:count]
+
+  def prompt(self, problem: Problem) -> str:
+    """The zero-shot prompt; a solution, which begins with a space, follows it directly."""
+    return f'Question: {problem.text}\nAnswer:'
+
+  def few_shot(self) -> str:
+    """Eight worked examples, each with a blank line after it; the prompt of the problem follows directly."""
+    return ''.join(f'{self.prompt(p)}{p.solutions[0]}\n\n' for p in self._shots)
+
+  def verdict(self, problem: Problem, sample: Sample) -> Verdict:
+    """Right where the first `#### n` of the sample is the gold number; reasoning is not checked (paper)."""
+    answer = None if sample.finish == 'length' else answers.answer_line(sample.text)
+    correct = answer is not None and answers.same_number(problem.gold, answer)
+    if sample.finish == 'length':
+      reason = 'truncated'
+    elif answer is None:
+      reason = 'no answer'
+    else:
+      reason = 'right' if correct else 'wrong answer'
+    return Verdict(sample.problem_id, sample.index, answer, correct, reason)
+
+
+def _read(data_dir: epath.Path, name: str) -> list[Problem]:
+  """The rows of `name`.jsonl or `name`.jsonl.gz, in file order; the id of a row is '{name}/{0-based row}'."""
+  path = next((p for ending in ('', '.gz') if (p := data_dir / f'{name}.jsonl{ending}').exists()), None)
+  if path is None:
+    raise TaskError(f'{data_dir}: there is no {name}.jsonl or {name}.jsonl.gz; {SOURCE}')
+  try:
+    rows = list(read_json_lines(path))
+  except RecordError as e:
+    raise TaskError(f'{e}; {SOURCE}') from e
+  return [_problem(row, f'{name}/{i}', f'{path}, line {line}') for i, (line, row) in enumerate(rows)]
+
+
+def _problem(row: dict, problem_id: str, where: str) -> Problem:
+  for field in ('question', 'answer'):
+    if not isinstance(row.get(field), str) or not row[field].strip():
+      raise TaskError(f"{where}: the field '{field}' is missing or not a text; {SOURCE}")
+  body, _, tail = row['answer'].rpartition('####')
+  gold = answers.normal_number(tail)
+  if gold is None or not body.strip():
+    raise TaskError(f"{where}: the field 'answer' must be a solution that ends in '#### n', n a number; {SOURCE}")
+  # Blank lines go: a blank line ends a completion (`stop_strings`), and a model learns what it is shown.
+  lines = [line.rstrip() for line in _ANNOTATION.sub('', body).split('\n') if line.strip()]
+  steps = len(_ANNOTATION.findall(body))
+  return Problem(
+    id=problem_id,
+    text=row['question'].strip(),
+    gold=gold,
+    solutions=(' ' + '\n'.join([*lines, f'#### {gold}']).lstrip(),),
+    level=f'steps {steps:02d}' if steps else '',
+  )
+
+
+def _digest(text: str) -> str:
+  """A hash that is the same in every process, of the text up to white space."""
+  return hashlib.sha256(' '.join(text.split()).encode()).hexdigest()

@@ -1,0 +1,169 @@
+"""From graded samples to examples, and from examples to packed batches.
+
+A batch holds a fixed number of examples (the paper's batch), packed first-fit into as few rows as it takes. Which
+examples a step sees is a function of (seed, step) alone, so a resumed run needs nothing but its step.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from sweb_jax.records import Example, Problem, Sample, Verdict
+
+
+class DataError(ValueError):
+  """Nothing to train on, or an example that does not fit; the message names it."""
+
+
+class Batch(NamedTuple):
+  """Packed rows. R rows, L length, M targets a row; padding has segment 0 and weight 0."""
+
+  tokens: Int[np.ndarray, 'R L']
+  segment_ids: Int[np.ndarray, 'R L']
+  """Which example of the row, from 1."""
+  positions: Int[np.ndarray, 'R L']
+  """Position within the example."""
+  target_at: Int[np.ndarray, 'R M']
+  """Columns whose next token carries loss. Logits are computed there and nowhere else."""
+  targets: Int[np.ndarray, 'R M']
+  weights: Float[np.ndarray, 'R M']
+
+
+Rendered = tuple[tuple[int, ...], int]
+"""Ids of an example and the length of its prompt."""
+
+
+def select(
+  problems: Sequence[Problem],
+  prompts: Mapping[str, str],
+  samples: Iterable[Sample],
+  verdicts: Iterable[Verdict],
+  *,
+  first: int,
+  max_per_problem: int,
+  dedupe: bool,
+) -> tuple[list[Example], dict[str, int]]:
+  """The examples of one data source: correct samples among the `first` drawn of each problem.
+
+  Args:
+    problems: training problems, in the order of the examples.
+    prompts: zero-shot prompt by problem id.
+    samples: all samples of the generator; those with an index of `first` or more are not the source's.
+    verdicts: one for each sample.
+    first: samples a problem the source's budget pays for.
+    max_per_problem: keep at most so many a problem, lowest index first; 0 keeps all.
+    dedupe: drop a solution whose text, white space aside, the problem has already.
+
+  Returns:
+    The examples, and how many samples each rule removed.
+  """
+  right = {(v.problem_id, v.index) for v in verdicts if v.correct}
+  by_problem = collections.defaultdict(list)
+  for s in samples:
+    if s.index < first:
+      by_problem[s.problem_id].append(s)
+  counts = collections.Counter()
+  examples = []
+  for problem in problems:
+    texts: set[str] = set()
+    kept = 0
+    for s in sorted(by_problem[problem.id], key=lambda s: s.index):
+      counts['sampled'] += 1
+      text = ' '.join(s.text.split())
+      if (s.problem_id, s.index) not in right:
+        counts['wrong'] += 1
+      elif dedupe and text in texts:
+        counts['duplicate'] += 1
+      elif max_per_problem and kept == max_per_problem:
+        counts['over the cap'] += 1
+      else:
+        examples.append(Example(problem.id, prompts[problem.id], s.text))
+        texts.add(text)
+        kept += 1
+  counts['kept'] = len(examples)
+  return examples, dict(counts)
+
+
+def examples_at(step: int, *, examples: int, batch: int, seed: int) -> list[int]:
+  """Numbers of the examples of one step: epochs in keyed random order, back to back."""
+  at = range(step * batch, (step + 1) * batch)
+  orders = {e: np.random.default_rng((seed, e)).permutation(examples) for e in {i // examples for i in at}}
+  return [int(orders[i // examples][i % examples]) for i in at]
+
+
+def first_fit(lengths: Sequence[int], row_length: int) -> list[list[int]]:
+  """Packs items into rows: each goes into the first row with room for it. Returns item numbers by row."""
+  rows: list[list[int]] = []
+  room: list[int] = []
+  for item, length in enumerate(lengths):
+    row = next((r for r, free in enumerate(room) if free >= length), len(rows))
+    if row == len(rows):
+      rows.append([])
+      room.append(row_length)
+    rows[row].append(item)
+    room[row] -= length
+  return rows
+
+
+class Packer:
+  """Packed batches of one run, all of one shape: the smallest that holds every step's examples.
+
+  Args:
+    rendered: ids and prompt length of each example.
+    batch: examples a step.
+    steps: steps of the run.
+    seed: of the order of examples.
+    row_length: L; an example takes one column less than it has ids, as its last id is only a target.
+    multiple_of: the number of rows is rounded up to it (devices that share the batch).
+
+  Raises:
+    DataError: no examples, or one that is longer than a row.
+  """
+
+  def __init__(
+    self, rendered: Sequence[Rendered], *, batch: int, steps: int, seed: int, row_length: int, multiple_of: int = 1
+  ):
+    if not rendered:
+      raise DataError('there is no example to train on: no sample was kept')
+    longest = max(range(len(rendered)), key=lambda i: len(rendered[i][0]))
+    if len(rendered[longest][0]) - 1 > row_length:
+      raise DataError(
+        f'example {longest} has {len(rendered[longest][0])} tokens, config.train.row_length={row_length} holds '
+        f'{row_length + 1}; raise it or lower config.sampling.max_new_tokens'
+      )
+    self._rendered, self._batch, self._seed, self._row_length = rendered, batch, seed, row_length
+    rows = targets = 1
+    for step in range(steps):
+      packed = self._rows(step)
+      rows = max(rows, len(packed))
+      targets = max([targets, *(sum(len(ids) - start for ids, start in row) for row in packed)])
+    self._shape = -(-rows // multiple_of) * multiple_of, targets
+
+  def _rows(self, step: int) -> list[list[Rendered]]:
+    items = [
+      self._rendered[i]
+      for i in examples_at(step, examples=len(self._rendered), batch=self._batch, seed=self._seed)
+    ]
+    return [[items[i] for i in row] for row in first_fit([len(ids) - 1 for ids, _ in items], self._row_length)]
+
+  def batch(self, step: int) -> Batch:
+    """The packed batch of a step."""
+    rows, targets = self._shape
+    tokens, segments, positions = (np.zeros((rows, self._row_length), np.int32) for _ in range(3))
+    target_at, target = (np.zeros((rows, targets), np.int32) for _ in range(2))
+    weights = np.zeros((rows, targets), np.float32)
+    for r, row in enumerate(self._rows(step)):
+      column = n = 0
+      for segment, (ids, start) in enumerate(row, 1):
+        length, losses = len(ids) - 1, len(ids) - start
+        span = slice(column, column + length)
+        tokens[r, span], segments[r, span], positions[r, span] = ids[:-1], segment, np.arange(length)
+        target_at[r, n : n + losses] = np.arange(column + start - 1, column + length)
+        target[r, n : n + losses], weights[r, n : n + losses] = ids[start:], 1.0
+        column, n = column + length, n + losses
+    return Batch(tokens, segments, positions, target_at, target, weights)

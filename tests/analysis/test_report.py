@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import io
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from sweb_jax import analysis
+from sweb_jax.analysis.table import Table
+
+VOID = {'meta', 'br', 'hr', 'link', 'img'}
+
+
+class Page(HTMLParser):
+  """Checks that tags nest, and collects tags, ids and attributes that fetch something."""
+
+  def __init__(self, text: str):
+    super().__init__()
+    self.open, self.tags, self.ids, self.links = [], set(), [], []
+    self.feed(text)
+    self.close()
+    assert not self.open
+
+  def handle_starttag(self, tag, attrs):
+    self.tags.add(tag)
+    if tag not in VOID:
+      self.open.append(tag)
+    self.note(attrs)
+
+  def handle_startendtag(self, tag, attrs):
+    self.tags.add(tag)
+    self.note(attrs)
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+  def note(self, attrs):
+    for name, value in attrs:
+      if name == 'id':
+        self.ids.append(value)
+      if name in ('href', 'src', 'action', 'data', 'xlink:href') or 'http' in (value or ''):
+        self.links.append(value)
+
+
+def tree(root):
+  return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob('*')) if p.is_file()}
+
+
+@pytest.fixture
+def report(make_workdir):
+  root = make_workdir()
+  analysis.write(root)
+  return root / 'report'
+
+
+def test_the_page_is_well_formed_and_asks_for_nothing_outside(report):
+  text = (report / 'index.html').read_text()
+  page = Page(text)
+  assert 'script' not in page.tags
+  assert 'svg' in page.tags
+  assert all(link.startswith('#') for link in page.links)
+  assert 'url(http' not in text and '@import' not in text
+  assert len(page.ids) == len(set(page.ids))
+  assert {link[1:] for link in page.links} <= set(page.ids)
+
+
+def test_model_text_is_escaped(report):
+  text = (report / 'index.html').read_text()
+  assert '<script' not in text
+  assert '&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; https://example.org' in text
+  assert 'hand-made &lt;study&gt;' in text
+
+
+def test_the_page_says_what_a_reader_must_know(report):
+  text = (report / 'index.html').read_text()
+  assert 'Compute-matched: WC data won in 0 of 1 comparisons, SE data in 0, 1 undecided at 95 %' in text
+  assert 'made world' in text
+  assert 'config.sampling.seed' in text
+  assert 'question 0 &lt; 3 ?' in text
+
+
+def test_problems_are_shown_as_the_model_sees_them(make_workdir):
+  root = make_workdir()
+  analysis.write(root, prompt=lambda problem: f'Q: {problem.text} A:')
+  assert 'Q: question 0 &lt; 3 ? A:' in (root / 'report/index.html').read_text()
+
+
+def test_two_studies_write_the_same_bytes(make_workdir):
+  one, two = make_workdir('one'), make_workdir('two')
+  analysis.write(one)
+  analysis.write(two)
+  analysis.write(one)
+  files = tree(one / 'report')
+  assert files == tree(two / 'report')
+  assert set(files) == {
+    'index.html',
+    *(
+      f'tables/{name}.{ending}'
+      for name in ('differences', 'data', 'data_differences', 'accuracy', 'minus_base', 'spent')
+      for ending in ('csv', 'json')
+    ),
+  }
+
+
+def test_nothing_is_written_for_an_unfinished_workdir(make_workdir):
+  root = make_workdir()
+  (root / 'evaluate/set1/student/gold/drawn.jsonl').unlink()
+  with pytest.raises(analysis.AnalysisError, match='run the stage evaluate'):
+    analysis.write(root)
+  assert not (root / 'report').exists()
+
+
+def test_a_study_of_one_model_has_a_report(make_workdir):
+  root = make_workdir(compare=False)
+  built = analysis.write(root)
+  # Gold beats the base by 1.0 and .75; two sets do not decide it.
+  assert analysis.answer(built).startswith('Fine-tuning raised greedy accuracy in 0 of 3 cases, lowered it in 0, 3 und')
+  assert 'Fine-tuning raised' in (root / 'report/index.html').read_text()
+
+
+def test_the_answer_counts_verdicts_by_how_sides_are_matched():
+  columns = ('matched', 'side A', 'side B', 'verdict', 'holds for')
+  rows = (
+    ('compute', 'WC', 'SE', 'WC', '3 question sets'),
+    ('compute', 'WC', 'SE', 'undecided at 95 %', '3 question sets'),
+    ('number', 'WC', 'SE', 'SE', '3 question sets'),
+  )
+  assert analysis.answer([Table('differences', '', columns, rows, '')]) == (
+    'Compute-matched: WC data won in 1 of 2 comparisons, SE data in 0, 1 undecided at 95 % (3 question sets). '
+    'Number-matched: WC data won in 0 of 1 comparisons, SE data in 1, 0 undecided at 95 % (3 question sets).'
+  )
+
+
+def test_the_terminal_form_is_short_and_takes_no_markup(make_workdir):
+  out = io.StringIO()
+  built = analysis.write(make_workdir())
+  analysis.show(built, Console(file=out, width=110))
+  text = out.getvalue()
+  assert 'WC data won in 0 of 1 comparisons' in text
+  assert '0.625' in text
+  assert len(text.splitlines()) < 40
+  assert max(map(len, text.splitlines())) <= 110

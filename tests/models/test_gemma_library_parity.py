@@ -1,0 +1,178 @@
+"""Our forward against the gemma library's, on the same parameters.
+
+`largest_difference(config, params)` is the whole comparison, for any checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sweb_jax.models import transformer
+from sweb_jax.models.config import SIZES, ModelConfig
+
+TOLERANCE = 1e-4  # Largest difference of a logit, float32.
+
+# Small, but every number that can be wrong is: caps that bite, a window shorter than the row, grouped heads.
+GEMMA1 = ModelConfig(97, 48, 80, 3, 4, 4, 16, post_norms=False, transpose_gating=False)
+GEMMA1_MULTI_QUERY = dataclasses.replace(GEMMA1, kv_heads=1)
+GEMMA2 = ModelConfig(
+  97, 48, 80, 5, 4, 2, 16, pattern=('local', 'global'), window=6, attn_softcap=1.5, final_softcap=2.0,
+  query_scale=(48 / 4) ** -0.5,
+)
+GEMMA3 = ModelConfig(
+  97, 48, 80, 7, 4, 1, 16, pattern=('local',) * 5 + ('global',), window=6, qk_norm=True, rope_base=1_000_000.0,
+  rope_scale=8.0,
+)
+
+
+def library_config(config: ModelConfig):
+  """The gemma library's description of the same architecture."""
+  from gemma import gm
+
+  c = gm.nn.config
+  scales = {
+    None: c.QueryPreAttentionNormalisation.BY_ONE_OVER_SQRT_HEAD_DIM,
+    (config.width / config.heads) ** -0.5: (
+      c.QueryPreAttentionNormalisation.BY_ONE_OVER_SQRT_EMBED_DIM_DIV_NUM_HEADS
+    ),
+  }
+  kinds = {'local': gm.nn.AttentionType.LOCAL_SLIDING, 'global': gm.nn.AttentionType.GLOBAL}
+  return c.TransformerConfig(
+    num_embed=config.vocab_size,
+    embed_dim=config.width,
+    hidden_dim=config.hidden,
+    num_heads=config.heads,
+    head_dim=config.head_width,
+    num_kv_heads=config.kv_heads,
+    final_logit_softcap=config.final_softcap,
+    attn_logits_soft_cap=config.attn_softcap,
+    use_post_attn_norm=config.post_norms,
+    use_post_ffw_norm=config.post_norms,
+    attention_types=tuple(kinds['local' if config.is_local(i) else 'global'] for i in range(config.layers)),
+    query_pre_attn_norm=scales[config.query_scale],
+    sliding_window_size=config.window,
+    transpose_gating_einsum=config.transpose_gating,
+    use_qk_norm=config.qk_norm,
+    local_base_frequency=config.local_rope_base,
+    global_base_frequency=config.rope_base,
+    global_scale_factor=config.rope_scale,
+  )
+
+
+def library_model(config: ModelConfig):
+  from gemma import gm
+
+  return gm.nn.Transformer(config=library_config(config), dtype=jnp.float32)
+
+
+def library_logits(config: ModelConfig, params, tokens: np.ndarray) -> np.ndarray:
+  """The library's logits, [B, L, V]. Masks and positions are given: its own take id 0 for padding."""
+  batch, length = tokens.shape
+  out = library_model(config).apply(
+    {'params': params},
+    jnp.asarray(tokens),
+    positions=jnp.broadcast_to(jnp.arange(length), tokens.shape),
+    attention_mask=jnp.broadcast_to(jnp.tri(length, dtype=bool), (batch, length, length)),
+  )
+  return np.asarray(out.logits)
+
+
+def our_logits(config: ModelConfig, params, tokens: np.ndarray) -> np.ndarray:
+  forward = jax.jit(functools.partial(transformer.forward, config=config))
+  return np.asarray(forward(params, tokens=jnp.asarray(tokens)))
+
+
+def some_tokens(config: ModelConfig, batch: int = 3, length: int = 24) -> np.ndarray:
+  return np.random.default_rng(0).integers(0, config.vocab_size, (batch, length))
+
+
+def largest_difference(config: ModelConfig, params, tokens: np.ndarray | None = None) -> float:
+  """Largest difference of a logit between our forward and the library's, over `tokens` [B, L] (random by default)."""
+  tokens = some_tokens(config) if tokens is None else tokens
+  params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
+  with jax.default_matmul_precision('highest'):
+    return float(np.abs(our_logits(config, params, tokens) - library_logits(config, params, tokens)).max())
+
+
+def random_params(config: ModelConfig):
+  """Our init with norms that are not 1 and sharp attention."""
+  params = transformer.init(config, jax.random.key(1))
+  leaves, tree = jax.tree.flatten_with_path(params)
+  rng = np.random.default_rng(2)
+  scaled = []
+  for path, x in leaves:
+    name = jax.tree_util.keystr(path)
+    if 'norm' in name:
+      x = x + 0.5 * rng.standard_normal(x.shape).astype(np.float32)
+    elif 'q_einsum' in name or 'kv_einsum' in name:
+      x = 2 * x
+    scaled.append(x)
+  return jax.tree.unflatten(tree, scaled)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  'config', [GEMMA1, GEMMA1_MULTI_QUERY, GEMMA2, GEMMA3], ids=['gemma1', 'gemma1_multi_query', 'gemma2', 'gemma3']
+)
+def test_logits_equal_the_librarys(config):
+  pytest.importorskip('gemma')
+  assert largest_difference(config, random_params(config)) < TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('config', [GEMMA1, GEMMA1_MULTI_QUERY, GEMMA2, GEMMA3])
+def test_the_librarys_own_init_gives_our_tree(config):
+  pytest.importorskip('gemma')
+  tokens = jnp.asarray(some_tokens(config))
+  theirs = jax.eval_shape(library_model(config).init, jax.random.key(0), tokens)['params']
+  assert jax.tree.map(lambda x: (x.shape, x.dtype), dict(theirs)) == jax.tree.map(
+    lambda x: (x.shape, x.dtype), transformer.shapes(config)
+  )
+
+
+@functools.cache
+def right_logits(config: ModelConfig) -> np.ndarray:
+  return our_logits(config, random_params(config), some_tokens(config))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('config', 'change'),
+  [
+    (GEMMA2, {'attn_softcap': None}),
+    (GEMMA2, {'final_softcap': None}),
+    (GEMMA2, {'query_scale': None}),
+    (GEMMA2, {'window': 7}),
+    (GEMMA2, {'window': 5}),
+    (GEMMA2, {'pattern': ('global', 'local')}),
+    (GEMMA2, {'local_rope_base': 1_000_000.0}),
+    (GEMMA3, {'rope_base': 10_000.0}),
+    (GEMMA3, {'local_rope_base': 1_000_000.0}),
+    (GEMMA3, {'rope_scale': 1.0}),
+    (GEMMA3, {'qk_norm': False}),
+    (GEMMA3, {'window': 7}),
+    (GEMMA3, {'pattern': ('local',) * 4 + ('global',)}),
+  ],
+  ids=lambda x: '-'.join(x) if isinstance(x, dict) else None,
+)
+def test_each_number_changes_the_logits_by_far_more_than_the_tolerance(config, change):
+  """What the comparison above would find: a wrong number is seen."""
+  wrong = our_logits(dataclasses.replace(config, **change), random_params(config), some_tokens(config))
+  assert np.abs(wrong - right_logits(config)).max() > 100 * TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', [name for name in SIZES if not name.startswith('gemma_')])
+def test_the_named_sizes_are_the_librarys(name):
+  pytest.importorskip('gemma')
+  from gemma import gm
+
+  version, size = name.split('_')
+  library = getattr(gm.nn, f'{version.capitalize()}_{size.upper()}').config
+  assert dataclasses.replace(library, vision_encoder=None) == library_config(SIZES[name])
