@@ -76,10 +76,10 @@ def majority(
 
 
 def _all_missed(samples: int, k: int) -> Float[np.ndarray, ' c']:
-  """C(M-c, k) / C(M, k) for c = 0..M, as a product of ratios: no large number appears."""
+  """C(M-c, k) / C(M, k) for c = 0..M, as a running product of ratios: no large number appears."""
   _check(samples, k)
-  left = samples - np.arange(k)
-  return np.prod(np.clip(left - np.arange(samples + 1)[:, None], 0, None) / left, axis=1)
+  left = samples - np.arange(samples)
+  return np.cumprod([1.0, *np.clip((left - k) / left, 0, None)])
 
 
 def _check(samples: int, k: int) -> None:

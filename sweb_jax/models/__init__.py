@@ -1,1 +1,1 @@
-
+"""Gemma models: shapes, forward pass, tokenizers, checkpoints, sharding."""

@@ -1,1 +1,7 @@
+"""Fine-tuning: examples to packed batches, the step, the loop with scored checkpoints."""
 
+from sweb_jax.training.data import DataError, Packer, select
+from sweb_jax.training.loop import Fit, Schedule, TrainingError, fit, marks
+from sweb_jax.training.step import Optimizer
+
+__all__ = ['DataError', 'Fit', 'Optimizer', 'Packer', 'Schedule', 'TrainingError', 'fit', 'marks', 'select']

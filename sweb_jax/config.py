@@ -1,0 +1,158 @@
+"""Every field of an experiment, with its default, and the checks that need no compute.
+
+A config file calls `default()` and changes what differs. Which fields change a result and which only how fast it comes
+is decided here: see `FREE`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+FREE = ('mesh', 'engine')
+"""Sections that change no result: a workdir may be continued with other values."""
+
+
+class ConfigError(ValueError):
+  """A field of the config that makes no sense; the message names it and what to do."""
+
+
+def default() -> ConfigDict:
+  """The fields common to all experiments; a config file fills in what has no sensible default."""
+  return ConfigDict(
+    {
+      'name': '',
+      'seed': 0,  # Of sampling and training; question set j adds j.
+      'question_sets': 1,  # Replicates of the whole study: other problems, other seeds.
+      'task': {
+        'name': '',
+        'data_dir': '',  # Folder of the public files; not needed by generated tasks.
+        'world': 0,  # Which made world, of a generated task.
+        'made_world': False,  # The report says that its problems are made up.
+        'train': 0,  # Problems a question set.
+        'validation': 0,
+        'test': 0,
+      },
+      'models': ConfigDict(),  # Name -> 'embedded:NAME', 'gguf:gemma3_270m' or a model folder.
+      'generators': (),  # Names of the models that draw data.
+      'learners': (),  # Names of the models that are fine-tuned.
+      'budgets': ConfigDict(),  # Name -> {generator: samples a problem}; the others get as much compute.
+      'number_matched': False,  # Also compare equal numbers of samples.
+      'gold': True,  # Also train on solutions by people.
+      'sampling': {
+        'few_shot': False,  # Base models read the task's worked examples first.
+        'temperature': 0.7,
+        'top_k': 0,  # 0: off.
+        'top_p': 1.0,
+        'max_new_tokens': 0,
+      },
+      'data': {
+        'max_per_problem': 0,  # Keep the first so many correct samples a problem; 0: all.
+        'dedupe': False,  # Drop a solution whose text the problem has already.
+      },
+      'train': {
+        'batch': 0,  # Examples a step.
+        'steps': ConfigDict(),  # Budget name, or 'gold' -> steps.
+        'learning_rates': (),  # The best on validation problems is taken.
+        'checkpoints': 10,  # Scored on validation problems, evenly spaced; the best is kept.
+        'row_length': 0,  # Tokens a packed row.
+        'warmup': 0,
+        'final': 1.0,  # The cosine ends at this share of the peak; 1: constant.
+        'b2': 0.95,
+        'weight_decay': 0.0,
+        'clip_norm': 1.0,
+        'remat': False,
+        'save_seconds': 300.0,  # At a checkpoint, save the state if the last save is older.
+      },
+      'evaluate': {
+        'maj_k': (),  # Majority vote over the first k samples a test problem at sampling.temperature; (): greedy only.
+      },
+      'mesh': {'data': 1, 'fsdp': 1, 'tensor': 1},  # data=-1: all devices that are left.
+      'engine': {
+        'slots': 64,  # Completions decoded together.
+        'steps': 16,  # Tokens between two refills.
+        'jobs': 1,  # Jobs of a stage side by side, in threads; for small models on several CPU cores.
+      },
+      'estimate': {  # For the plan: what was measured on this kind of machine.
+        'prompt_tokens': 0,
+        'few_shot_tokens': 0,
+        'completion_tokens': 0,
+        'sampling_flops': 0.0,  # FLOP/s reached while sampling.
+        'training_flops': 0.0,
+      },
+    }
+  )
+
+
+def validate(config: ConfigDict) -> None:
+  """Checks every field against the others. Raises ConfigError for the first that makes no sense."""
+  _known_fields(config)
+
+  def need(condition: Any, field: str, value: Any, wish: str) -> None:
+    if not condition:
+      raise ConfigError(f'config.{field}={value!r}: {wish}')
+
+  def positive(*fields: str) -> None:
+    for field in fields:
+      value = _get(config, field)
+      need(value > 0, field, value, 'must be positive')
+
+  positive('question_sets', 'task.train', 'task.validation', 'task.test', 'sampling.max_new_tokens')
+  positive('train.batch', 'train.checkpoints', 'train.row_length', 'train.clip_norm', 'train.save_seconds')
+  positive('engine.slots', 'engine.steps', 'engine.jobs')
+  positive('estimate.prompt_tokens', 'estimate.completion_tokens')
+  positive('estimate.sampling_flops', 'estimate.training_flops')
+  need(config.task.name, 'task.name', config.task.name, 'name a task')
+  need(config.seed >= 0, 'seed', config.seed, 'must not be negative')
+
+  for field in ('generators', 'learners'):
+    names = config[field]
+    need(names, field, names, 'name at least one model')
+    need(len(set(names)) == len(names), field, names, 'a name is given twice')
+    for name in names:
+      need(name in config.models, field, name, f'is not in config.models, which has {sorted(config.models)}')
+  for name in config.models:
+    need(name.isidentifier(), 'models', name, 'a name is letters, digits and _: it becomes a folder')
+  need(config.budgets, 'budgets', {}, 'name at least one budget, as {name: {generator: samples a problem}}')
+
+  for budget in (*config.budgets, *(('gold',) if config.gold else ())):
+    steps = config.train.steps.get(budget)
+    need(isinstance(steps, int) and steps > 0, f'train.steps.{budget}', steps, 'give the number of steps')
+    wish = 'the run has fewer steps than checkpoints; lower it'
+    need(config.train.checkpoints <= steps, 'train.checkpoints', config.train.checkpoints, wish)
+  rates = config.train.learning_rates
+  need(rates and min(rates) > 0, 'train.learning_rates', rates, 'give at least one, all positive')
+  need(0 <= config.train.final <= 1, 'train.final', config.train.final, 'must lie in [0, 1]')
+  need(0 <= config.train.b2 < 1, 'train.b2', config.train.b2, 'must lie in [0, 1)')
+
+  s, maj_k = config.sampling, config.evaluate.maj_k
+  need(s.temperature > 0, 'sampling.temperature', s.temperature, 'samples of a problem must differ: give more than 0')
+  need(s.top_k >= 0, 'sampling.top_k', s.top_k, 'must be 0 (off) or positive')
+  need(0 < s.top_p <= 1, 'sampling.top_p', s.top_p, 'must lie in (0, 1]')
+  need(s.top_p == 1 or s.top_k, 'sampling.top_p', s.top_p, 'needs sampling.top_k: the nucleus is sought in the top k')
+  need(all(k > 0 for k in maj_k), 'evaluate.maj_k', maj_k, 'must be positive')
+
+
+def _get(config: ConfigDict, field: str) -> Any:
+  for part in field.split('.'):
+    config = config[part]
+  return config
+
+
+def _known_fields(config: ConfigDict) -> None:
+  """Refuses fields that nothing reads: most are typing errors."""
+  open_sections = ('models', 'budgets', 'train.steps')  # Their keys are names that the config chooses.
+
+  def walk(found: ConfigDict, known: ConfigDict, prefix: str) -> None:
+    for key in found:
+      name = f'{prefix}{key}'
+      if key not in known:
+        raise ConfigError(f'config.{name}: there is no such field; fields here are {", ".join(sorted(known))}')
+      if isinstance(known[key], ConfigDict) and name not in open_sections:
+        walk(found[key], known[key], f'{name}.')
+    for key in known:
+      if key not in found:
+        raise ConfigError(f'config.{prefix}{key} is missing; start the config from sweb_jax.config.default()')
+
+  walk(config, default(), '')

@@ -1,0 +1,278 @@
+"""What each job of a study does: it reads files of the workdir and writes files under its own folder.
+
+    problems -> samples -> grades -> train -> evaluate -> report
+
+The functions here turn fields of the config into arguments of the libraries; which job runs when is `study`'s.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import threading
+import zlib
+from collections.abc import Iterable, Sequence
+
+import jax
+from etils import epath
+from ml_collections import ConfigDict
+
+from sweb_jax import records, tasks
+from sweb_jax.budget import Arm
+from sweb_jax.models import checkpoint, sharding
+from sweb_jax.models.source import Model, open_model
+from sweb_jax.models.transformer import Params
+from sweb_jax.records import Example, Problem, Sample, Verdict
+from sweb_jax.runtime import files
+from sweb_jax.runtime.progress import Meter
+from sweb_jax.sampling import Engine, Request, Rule, Store
+from sweb_jax.tasks.rendering import Renderer
+from sweb_jax.training import Fit, Optimizer, Packer, Schedule, fit, marks, select
+
+BASE = 'base'
+"""Source of a learner before fine-tuning."""
+
+
+class Interrupted(Exception):
+  """The run was asked to stop; raised inside jobs that run in threads."""
+
+
+class Jobs:
+  """The bodies of a study's jobs, and the models they share."""
+
+  def __init__(self, config: ConfigDict, workdir: epath.PathLike):
+    self.config = config
+    self.workdir = epath.Path(workdir)
+    self.task = tasks.get(config.task.name, data_dir=config.task.data_dir, world=config.task.world)
+    self.models: dict[str, Model] = {name: open_model(source) for name, source in config.models.items()}
+    self.mesh = sharding.make_mesh(**config.mesh)
+    self.stop = threading.Event()
+    self._loading = threading.Lock()
+
+  # Problems, grades ---------------------------------------------------------------------------------------------------
+
+  def write_problems(self, folder: epath.Path, question_set: int) -> None:
+    """Chooses the problems of a question set."""
+    for split in tasks.SPLITS:
+      problems = self.task.problems(split, self.config.task[split], self.config.seed + question_set)
+      files.write_text(folder / f'{split}.jsonl', records.dumps(problems))
+
+  def problems(self, question_set: int, split: str) -> list[Problem]:
+    return list(records.read(Problem, self.workdir / f'problems/set{question_set}/{split}.jsonl'))
+
+  def grade(self, problems: Sequence[Problem], samples: Iterable[Sample]) -> list[Verdict]:
+    """Verdicts in the order of the samples."""
+    by_id = {p.id: p for p in problems}
+    return [self.task.verdict(by_id[s.problem_id], s) for s in samples]
+
+  def write_grades(self, folder: epath.Path, question_set: int, generator: str) -> None:
+    problems = self.problems(question_set, 'train')
+    samples = in_order(problems, Store(self.workdir / f'samples/set{question_set}/{generator}').read())
+    files.write_text(folder.with_suffix('.jsonl'), records.dumps(self.grade(problems, samples)))
+
+  # Sampling -----------------------------------------------------------------------------------------------------------
+
+  def draw(
+    self, folder: epath.Path, question_set: int, generator: str, samples: int, meter: Meter
+  ) -> None:
+    """Draws a generator's samples for the training problems; what the folder has is not drawn again."""
+    problems = self.problems(question_set, 'train')
+    few_shot = self.config.sampling.few_shot
+    self._draw(folder, generator, None, problems, samples, self._rule(), question_set, meter, few_shot)
+
+  def evaluate(
+    self, folder: epath.Path, question_set: int, learner: str, source: str, meter: Meter
+  ) -> None:
+    """Greedy and drawn completions of the test problems, with their verdicts."""
+    problems = self.problems(question_set, 'test')
+    params = None
+    if source != BASE:
+      path = self.workdir / f'train/set{question_set}/{learner}/{source}/best'
+      params = checkpoint.load(path, self.models[learner].config, self.mesh)
+    few_shot = self.config.sampling.few_shot and source == BASE
+    for name, rule, count in (('greedy', self._rule(0.0), 1), ('drawn', self._rule(), max(self.config.evaluate.maj_k, default=0))):
+      if not count:
+        continue
+      store = self._draw(folder / name, learner, params, problems, count, rule, question_set, meter, few_shot)
+      samples = in_order(problems, store.read())
+      files.write_text(folder / f'{name}.jsonl', records.dumps(samples))
+      files.write_text(folder / f'{name}.verdicts.jsonl', records.dumps(self.grade(problems, samples)))
+    for name in ('greedy', 'drawn'):  # The chunks, now that their samples stand in one file each.
+      if (folder / name).exists():
+        (folder / name).rmtree()
+
+  def _draw(
+    self,
+    folder: epath.Path,
+    model: str,
+    params: Params | None,
+    problems: Sequence[Problem],
+    count: int,
+    rule: Rule,
+    question_set: int,
+    meter: Meter,
+    few_shot: bool,
+  ) -> Store:
+    """Draws what is missing of `count` samples a problem into the folder's store."""
+    store = Store(folder)
+    have = {(s.problem_id, s.index) for s in store.read()}
+    meter.skip(len(have))
+    renderer = self.renderer(model, few_shot)
+    requests = [
+      Request(p.id, i, renderer.prompt(self.task.prompt(p)))
+      for p in problems
+      for i in range(count)
+      if (p.id, i) not in have
+    ]
+    stop_strings = self.task.stop_strings if few_shot else ()
+    try:
+      for sample in self._completions(model, params, renderer, requests, rule, question_set, stop_strings):
+        store.add(sample)
+        meter.add(tokens=len(sample.tokens))
+    finally:
+      store.flush()  # Also what was finished before an error.
+    return store
+
+  def _completions(self, model, params, renderer, requests, rule, question_set, stop_strings=()) -> Iterable[Sample]:
+    params = self.params(model) if params is None else params
+    # The key of a run is that of the model and question set; the engine folds in problem, sample and position.
+    key = jax.random.fold_in(jax.random.key(self.config.seed + question_set), zlib.crc32(model.encode()))
+    cut = functools.partial(renderer.cut, stop_strings) if stop_strings else None
+    engine = self.engine(model, renderer, rule, max((len(r.prompt) for r in requests), default=1))
+    for c in engine.run(params, requests, key=key, cut=cut):
+      self.check()
+      text = renderer.text(c.tokens, stop_strings)
+      yield Sample(c.problem_id, c.index, text, c.tokens, c.finish, round(c.logprob, 4))
+
+  # Training -----------------------------------------------------------------------------------------------------------
+
+  def train(self, folder: epath.Path, question_set: int, learner: str, arm: Arm, meter: Meter) -> None:
+    """Fine-tunes a learner on an arm's data at each learning rate; keeps the checkpoint best on validation problems."""
+    t = self.config.train
+    problems = self.problems(question_set, 'train')
+    examples, counts = self.examples(question_set, arm, problems)
+    files.write_text(folder / 'examples.jsonl', records.dumps(examples))
+    renderer = self.renderer(learner, few_shot=False)
+    rendered = [renderer.example(e) for e in examples]
+    steps = t.steps[arm.budget or arm.name]
+    rows = self.mesh.shape['data'] * self.mesh.shape['fsdp']
+    packer = Packer(
+      rendered,
+      batch=t.batch,
+      steps=steps,
+      seed=self.config.seed + question_set,
+      row_length=t.row_length,
+      multiple_of=rows,
+    )
+    optimizer = Optimizer(b2=t.b2, weight_decay=t.weight_decay, clip_norm=t.clip_norm, remat=t.remat)
+    validation = self.problems(question_set, 'validation')
+
+    def on_step():
+      self.check()
+      meter.add()
+
+    best: tuple[float, Fit] | None = None
+    scores = []
+    for rate in sorted(t.learning_rates):
+      found = fit(
+        self.params(learner),
+        self.models[learner].config,
+        packer,
+        mesh=self.mesh,
+        optimizer=optimizer,
+        schedule=Schedule(rate, steps, t.warmup, t.final),
+        score_at=marks(steps, t.checkpoints),
+        score=functools.partial(self.accuracy, learner, renderer, validation, question_set),
+        folder=folder / f'rate_{rate:g}',
+        save_seconds=t.save_seconds,
+        on_step=on_step,
+      )
+      scores += [{'learning_rate': rate} | dataclasses.asdict(s) | {'n': len(validation)} for s in found.scores]
+      if best is None or found.accuracy > best[1].accuracy:  # Of equals the lower learning rate.
+        best = rate, found
+    rate, found = best
+    checkpoint.save(folder / 'best', found.params)
+    for state in folder.glob('rate_*/state'):
+      state.rmtree()
+    selection = {
+      'learning_rate': rate,
+      'step': found.step,
+      'validation': scores,
+      'examples': len(examples),
+      'problems': len({e.problem_id for e in examples}),
+      'unique': len({(e.problem_id, ' '.join(e.solution.split())) for e in examples}),
+      'tokens': sum(len(ids) for ids, _ in rendered),
+      'rules': counts,
+    }
+    files.write_json(folder / 'selection.json', selection)
+
+  def examples(self, question_set: int, arm: Arm, problems: Sequence[Problem]) -> tuple[list[Example], dict[str, int]]:
+    """An arm's training examples, and how many samples each rule removed."""
+    if arm.generator is None:
+      examples = [Example(p.id, self.task.prompt(p), p.solutions[0]) for p in problems]
+      return examples, {'kept': len(examples)}
+    where = f'set{question_set}/{arm.generator}'
+    return select(
+      problems,
+      {p.id: self.task.prompt(p) for p in problems},
+      Store(self.workdir / f'samples/{where}').read(),
+      records.read(Verdict, self.workdir / f'grades/{where}.jsonl'),
+      first=arm.samples,
+      max_per_problem=self.config.data.max_per_problem,
+      dedupe=self.config.data.dedupe,
+    )
+
+  def accuracy(
+    self, learner: str, renderer: Renderer, problems: Sequence[Problem], question_set: int, params: Params
+  ) -> float:
+    """Share of problems that the greedy, zero-shot completion gets right."""
+    requests = [Request(p.id, 0, renderer.prompt(self.task.prompt(p))) for p in problems]
+    samples = self._completions(learner, params, renderer, requests, self._rule(0.0), question_set)
+    return sum(v.correct for v in self.grade(problems, samples)) / len(problems)
+
+  # What jobs share ----------------------------------------------------------------------------------------------------
+
+  def check(self) -> None:
+    """Raises Interrupted once the run was asked to stop."""
+    if self.stop.is_set():
+      raise Interrupted
+
+  def params(self, model: str) -> Params:
+    """A model's parameters before fine-tuning, read once."""
+    with self._loading:
+      return self._params(model)
+
+  @functools.cache  # noqa: B019 (lives as long as the run)
+  def _params(self, model: str) -> Params:
+    return self.models[model].load(self.mesh)
+
+  @functools.cache  # noqa: B019
+  def renderer(self, model: str, few_shot: bool) -> Renderer:
+    return Renderer(self.models[model].tokenizer, self.task.few_shot() if few_shot else '')
+
+  def engine(self, model: str, renderer: Renderer, rule: Rule, prompt_length: int) -> Engine:
+    return Engine(
+      self.models[model].config,
+      self.mesh,
+      rule,
+      stop_ids=(renderer.tokenizer.eos_id,),
+      prompt_length=prompt_length,
+      max_new_tokens=self.config.sampling.max_new_tokens,
+      prefix=renderer.prefix,
+      slots=self.config.engine.slots,
+      steps=self.config.engine.steps,
+    )
+
+  def _rule(self, temperature: float | None = None) -> Rule:
+    s = self.config.sampling
+    forbidden = (0, 2)  # PAD and BOS of every Gemma tokenizer.
+    if temperature == 0.0:
+      return Rule(0.0, forbidden=forbidden)
+    return Rule(s.temperature, s.top_k, s.top_p, forbidden)
+
+
+def in_order(problems: Sequence[Problem], samples: Iterable[Sample]) -> list[Sample]:
+  """Samples by problem and index, whatever order they finished in."""
+  place = {p.id: i for i, p in enumerate(problems)}
+  return sorted(samples, key=lambda s: (place[s.problem_id], s.index))
+

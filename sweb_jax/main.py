@@ -1,0 +1,68 @@
+"""One command from problems to a verdict.
+
+    python -m sweb_jax.main --config=configs/quickstart.py --workdir=DIR
+
+Prints the plan, runs the study's jobs, and ends with a table and DIR/report/index.html. Stop it at any time and start
+it again with the same command: finished jobs are skipped, a half-done one goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import time
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+_STAGES = ('plan', 'sample', 'grade', 'train', 'evaluate', 'report')
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'The experiment: a file with get_config(), see configs/.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for everything the study writes; goes on where it was stopped.')
+_STAGES_FLAG = flags.DEFINE_list('stages', list(_STAGES), f'Which stages to run, of {",".join(_STAGES)}.')
+_DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Check the config, print the plan, and stop.')
+
+
+def main(argv: list[str]) -> None:
+  begun = time.monotonic()
+  if len(argv) > 1:
+    raise app.UsageError(f'unexpected arguments {argv[1:]}; flags are written --name=value')
+  if unknown := set(_STAGES_FLAG.value) - set(_STAGES):
+    raise app.UsageError(f'--stages={",".join(sorted(unknown))}: stages are {", ".join(_STAGES)}')
+  # A kill asks for the same clean stop as Ctrl-C.
+  signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+  from rich.console import Console
+
+  from sweb_jax import config as config_lib
+
+  console = Console()
+  try:
+    config_lib.validate(_CONFIG.value)
+    # Imported late: JAX takes seconds, and neither --help nor a wrong field should wait for it.
+    from sweb_jax import study as study_lib
+    from sweb_jax.runtime import devices
+
+    devices.prepare(_WORKDIR.value)
+    study = study_lib.Study(_CONFIG.value, _WORKDIR.value)
+    study.show_plan(console)
+    if _DRY_RUN.value:
+      return
+    study.run(_STAGES_FLAG.value, console)
+  except KeyboardInterrupt:
+    console.print('Stopped. The same command goes on from here.')
+    sys.stdout.flush()
+    os._exit(130)  # Device threads may still be busy; nothing of theirs is needed.
+  except (ValueError, OSError, RuntimeError) as e:
+    if logging.vlog_is_on(1):
+      raise
+    print(f'Error: {e}\n(--verbosity=1 shows where.)', file=sys.stderr)
+    sys.exit(1)
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+  console.print(f'Done in {time.monotonic() - begun:.0f} s, at most {peak:.1f} GB of memory.')
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['config', 'workdir'])
+  app.run(main)

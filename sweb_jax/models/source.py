@@ -1,0 +1,96 @@
+"""Where a model comes from: one that ships with the package, a GGUF package, or a model folder on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from etils import epath
+from jax.sharding import Mesh
+
+from sweb_jax.models import checkpoint, sharding, transformer
+from sweb_jax.models.checkpoint import CheckpointError
+from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.tokenizer import Tokenizer
+from sweb_jax.runtime import files
+
+_EMBEDDED = epath.Path(__file__).parent / 'embedded'
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """A model that can be sampled and trained."""
+
+  config: ModelConfig
+  tokenizer: Tokenizer
+  load: Callable[[Mesh], transformer.Params]
+  """Reads the parameters, in float32, onto a mesh."""
+
+
+def open_model(source: str) -> Model:
+  """Opens 'embedded:NAME', 'gguf:gemma3_270m' or the path of a model folder; the parameters are read on `load`.
+
+  Raises:
+    CheckpointError: there is no such model, or its files do not fit together.
+  """
+  kind, _, name = source.partition(':')
+  if kind == 'embedded':
+    if not (_EMBEDDED / name).exists():
+      raise CheckpointError(f'{source!r}: models that ship with the package are wc, se and student')
+    return _open_folder(_EMBEDDED / name)
+  if kind == 'gguf':
+    return _open_gguf(name)
+  return _open_folder(epath.Path(source))
+
+
+def save_model(
+  folder: epath.PathLike, config: ModelConfig, params: transformer.Params, tokenizer: Tokenizer, dtype: Any = None
+) -> None:
+  """Writes a model folder: `tokenizer.model`, `params/` (Orbax) and, last, `config.json`."""
+  folder = epath.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  tokenizer.save(folder / 'tokenizer.model')
+  checkpoint.save(folder / 'params', params, dtype)
+  files.write_json(folder / 'config.json', dataclasses.asdict(config))
+
+
+def _open_folder(folder: epath.Path) -> Model:
+  try:
+    fields = json.loads((folder / 'config.json').read_text())
+    config = ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+  except (OSError, ValueError, TypeError, AttributeError) as e:
+    raise CheckpointError(f'{folder}/config.json: not the config of a model folder: {e}') from e
+  tokenizer = Tokenizer.from_file(folder / 'tokenizer.model')
+  if tokenizer.vocab_size > config.vocab_size:
+    raise CheckpointError(
+      f'{folder}: its tokenizer has {tokenizer.vocab_size} pieces, the model {config.vocab_size} rows; '
+      'the tokenizer is of another model'
+    )
+  return Model(config, tokenizer, lambda mesh: checkpoint.load(folder / 'params', config, mesh))
+
+
+def _open_gguf(name: str) -> Model:
+  if name != 'gemma3_270m':
+    raise CheckpointError(f"'gguf:{name}': the only GGUF model known by name is gemma3_270m")
+  from sweb_jax.models import gguf_reader
+
+  path = gguf_reader.find_gemma3_270m()
+
+  @functools.cache  # 20 seconds of dequantising; the mesh then gets copies.
+  def read():
+    return gguf_reader.read(path)
+
+  config, _, tokenizer = read()
+  return Model(
+    config, Tokenizer.from_bytes(tokenizer), lambda mesh: sharding.place(jnp_tree(read()[1]), mesh)
+  )
+
+
+def jnp_tree(tree: Any) -> Any:
+  import jax
+
+  return jax.tree.map(jnp.asarray, tree)

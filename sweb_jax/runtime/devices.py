@@ -1,0 +1,21 @@
+"""How JAX is set up, before its first use in a process."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import jax
+from etils import epath
+
+
+def prepare(workdir: epath.PathLike) -> None:
+  """Keeps compiled programs in the workdir, so that a restart does not wait for the compiler again.
+
+  JAX_COMPILATION_CACHE_DIR, where set, goes first.
+  """
+  if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+    jax.config.update('jax_compilation_cache_dir', str(epath.Path(workdir) / 'compiled'))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+  # 'Unable to initialize backend tpu' is no news on a machine without one.
+  logging.getLogger('jax._src.xla_bridge').setLevel(logging.WARNING)

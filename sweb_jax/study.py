@@ -1,0 +1,237 @@
+"""The experiment as an ordered list of jobs; what is done is skipped.
+
+A stage is a set of jobs that need nothing of each other. Jobs talk through files of the workdir only, so a study may
+be stopped anywhere and started again.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import logging
+from etils import epath
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+import sweb_jax
+from sweb_jax import analysis, budget
+from sweb_jax.config import FREE
+from sweb_jax.jobs import BASE, Interrupted, Jobs
+from sweb_jax.runtime import files, progress
+from sweb_jax.runtime.progress import Meter
+from sweb_jax.runtime.workdir import Workdir, fingerprint
+
+STAGES = ('plan', 'sample', 'grade', 'train', 'evaluate', 'report')
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """One piece of work with its own folder."""
+
+  name: str
+  """Its folder in the workdir."""
+  stage: str
+  after: tuple[str, ...]
+  """Jobs whose files it reads."""
+  items: int
+  """How far it moves the stage's meter: samples drawn, steps trained, or 1."""
+  run: Callable[[epath.Path, Meter], None]
+
+
+class Study:
+  """One config in one workdir."""
+
+  def __init__(self, config: ConfigDict, workdir: epath.PathLike):
+    """Opens models and task, and lays out arms and jobs; no compute. Raises ValueErrors that name the field at fault."""
+    self._config = config
+    self._bodies = Jobs(config, workdir)
+    self._workdir = Workdir(workdir)
+    parameters = {name: model.config.parameters for name, model in self._bodies.models.items()}
+    self._parameters = parameters
+    self._arms = budget.match_arms(
+      {name: dict(b) for name, b in config.budgets.items()},
+      {g: parameters[g] for g in config.generators},
+      number_matched=config.number_matched,
+      gold=config.gold,
+    )
+    self._planned = self._plan()
+    self._jobs = self._list_jobs()
+
+  def run(self, stages: Sequence[str], console: Console) -> None:
+    """Runs the jobs of the stages, in the order of `STAGES`, and shows the report's short form at the end."""
+    with self._workdir.lock():
+      self._workdir.claim(self._config.to_dict(), FREE)
+      for stage in STAGES:
+        if stage in stages:
+          self._run_stage(stage, [j for j in self._jobs if j.stage == stage], console)
+    if 'report' in stages:
+      self._report(console)
+
+  def show_plan(self, console: Console) -> None:
+    """The plan as a table: a line a kind and model, and the total."""
+    table = Table(title=f'Plan of {self._config.name!r}: {len(self._planned)} jobs')
+    for column in ('kind', 'model', 'jobs', 'samples', 'tokens', 'FLOPs', 'share of budget', 'minutes'):
+      table.add_column(column, justify='left' if column in ('kind', 'model') else 'right')
+    groups: dict[tuple[str, str], list[budget.PlannedJob]] = {}
+    for job in self._planned:
+      groups.setdefault((job.kind, job.model), []).append(job)
+    groups['all', ''] = self._planned
+    for (kind, model), jobs in groups.items():
+      shares = [j.share for j in jobs if j.share is not None]
+      table.add_row(
+        kind,
+        model,
+        str(len(jobs)),
+        f'{sum(j.samples for j in jobs):,}',
+        f'{sum(j.tokens for j in jobs):,}',
+        f'{sum(j.flops for j in jobs):.2e}',
+        f'{sum(shares):.1%}' if shares else '',
+        f'{sum(j.seconds for j in jobs) / 60:.1f}',
+      )
+    console.print(table)
+    console.print('Arms: ' + ', '.join(a.name + (f' ({a.samples} a problem)' if a.samples else '') for a in self._arms))
+
+  # --------------------------------------------------------------------------------------------------------------------
+
+  def _plan(self) -> list[budget.PlannedJob]:
+    c, e = self._config, self._config.estimate
+    return budget.plan(
+      sets=c.question_sets,
+      arms=self._arms,
+      generators={g: self._parameters[g] for g in c.generators},
+      learners={m: self._parameters[m] for m in c.learners},
+      train_problems=c.task.train,
+      validation_problems=c.task.validation,
+      test_problems=c.task.test,
+      completion_tokens=e.completion_tokens,
+      prompt_tokens=e.prompt_tokens,
+      few_shot_tokens=e.few_shot_tokens if c.sampling.few_shot else 0,
+      examples={name: steps * c.train.batch for name, steps in c.train.steps.items()},
+      learning_rates=len(c.train.learning_rates),
+      checkpoints=c.train.checkpoints,
+      drawn=max(c.evaluate.maj_k, default=0),
+      sampling_rate=e.sampling_flops,
+      training_rate=e.training_flops,
+    )
+
+  def _list_jobs(self) -> list[Job]:
+    """Every job, in an order in which each comes after those it needs."""
+    c, do = self._config, self._bodies
+    jobs = [Job('plan', 'plan', (), 1, lambda folder, _: files.write_json(folder / 'plan.json', self._plan_json()))]
+    evaluated = []
+    for s in range(c.question_sets):
+      problems = f'problems/set{s}'
+      jobs.append(Job(problems, 'plan', (), 1, lambda folder, _, s=s: do.write_problems(folder, s)))
+      for g in c.generators:
+        count = max(a.samples for a in self._arms if a.generator == g)
+        samples, grades = f'samples/set{s}/{g}', f'grades/set{s}/{g}'
+        draw = functools.partial(_call, do.draw, s, g, count)
+        jobs.append(Job(samples, 'sample', (problems,), c.task.train * count, draw))
+        jobs.append(Job(grades, 'grade', (problems, samples), 1, functools.partial(_call_plain, do.write_grades, s, g)))
+      for learner in c.learners:
+        for source in (BASE, *self._arms):
+          name = source if source == BASE else source.name
+          needs = (problems,)
+          if source != BASE:
+            train = f'train/set{s}/{learner}/{name}'
+            after = (problems,) if source.generator is None else (problems, f'grades/set{s}/{source.generator}')
+            steps = c.train.steps[source.budget or source.name] * len(c.train.learning_rates)
+            jobs.append(Job(train, 'train', after, steps, functools.partial(_call, do.train, s, learner, source)))
+            needs = (problems, train)
+          evaluate = f'evaluate/set{s}/{learner}/{name}'
+          count = c.task.test * (1 + max(c.evaluate.maj_k, default=0))
+          jobs.append(Job(evaluate, 'evaluate', needs, count, functools.partial(_call, do.evaluate, s, learner, name)))
+          evaluated.append(evaluate)
+    graded = [j.name for j in jobs if j.stage == 'grade']
+    jobs.append(Job('report', 'report', ('plan', *graded, *evaluated), 1, self._write_report))
+    return jobs
+
+  def _run_stage(self, stage: str, jobs: Sequence[Job], console: Console) -> None:
+    """Runs the jobs of a stage that are not done, some side by side."""
+    prints = self._fingerprints()
+    todo = [j for j in jobs if not self._workdir.done(j.name, prints[j.name])]
+    for job in todo:
+      if missing := [n for n in job.after if not self._workdir.done(n, prints[n])]:
+        needed = next(j.stage for j in self._jobs if j.name == missing[0])
+        raise ValueError(f'job {job.name} needs {missing[0]}, which is not done; add {needed!r} to --stages')
+    if not todo:
+      logging.info('%s: nothing to do, %d jobs are done', stage, len(jobs))
+      return
+    logging.info('%s: %d jobs to do, %d done before', stage, len(todo), len(jobs) - len(todo))
+    with progress.meter(stage, sum(j.items for j in todo), console) as meter:
+
+      def run(job: Job) -> None:
+        begun = time.time()
+        folder = self._workdir.begin(job.name, prints[job.name])
+        job.run(folder, meter)
+        self._workdir.finish(job.name, prints[job.name], begun)
+
+      self._side_by_side(run, todo)
+
+  def _side_by_side(self, run: Callable[[Job], None], jobs: Sequence[Job]) -> None:
+    """Runs jobs in threads. The first error stops the others at their next step and is raised."""
+    with concurrent.futures.ThreadPoolExecutor(self._config.engine.jobs) as pool:
+      futures = [pool.submit(run, job) for job in jobs]
+      try:
+        for future in concurrent.futures.as_completed(futures):
+          future.result()
+      except BaseException:
+        self._bodies.stop.set()
+        pool.shutdown(cancel_futures=True)
+        for future in futures:
+          if not future.cancelled() and (e := future.exception()) and not isinstance(e, Interrupted):
+            raise e from None
+        raise
+
+  def _fingerprints(self) -> dict[str, str]:
+    """Of each job: what its result depends on. The workdir holds one config, so that is the version and its inputs."""
+    config = {k: v for k, v in self._config.to_dict().items() if k not in FREE}
+    tokenizers = {name: m.tokenizer.fingerprint for name, m in sorted(self._bodies.models.items())}
+    basis = fingerprint([sweb_jax.__version__, config, tokenizers])
+    prints: dict[str, str] = {}
+    for job in self._jobs:
+      prints[job.name] = fingerprint([basis, job.name, [prints[n] for n in job.after]])
+    return prints
+
+  def _plan_json(self) -> dict[str, Any]:
+    c = self._config
+    return {
+      'name': c.name,
+      'made_world': c.task.made_world,
+      'question_sets': list(range(c.question_sets)),
+      'generators': list(c.generators),
+      'learners': list(c.learners),
+      'models': {name: {'parameters': n} for name, n in self._parameters.items()},
+      'arms': [dataclasses.asdict(a) for a in self._arms],
+      'comparisons': [dataclasses.asdict(p) for p in budget.comparisons(self._arms)],
+      'maj_k': list(c.evaluate.maj_k),
+      'jobs': [{k: v for k, v in dataclasses.asdict(j).items() if k != 'seconds'} for j in self._planned],
+    }
+
+  def _write_report(self, folder: epath.Path, meter: Meter) -> None:
+    del folder, meter  # The report reads the whole workdir and knows its own folder.
+    analysis.write(self._workdir.path, self._bodies.task.prompt)
+
+  def _report(self, console: Console) -> None:
+    tables = analysis.read_tables(self._workdir.path)
+    analysis.show(tables, console)
+    console.print(f'Report: {self._workdir.path / "report/index.html"}')
+
+
+def _call(body: Callable[..., None], *args: Any) -> None:
+  """A job body that takes (folder, ..., meter) as a `Job.run` of (folder, meter)."""
+  *fixed, folder, meter = args
+  body(folder, *fixed, meter)
+
+
+def _call_plain(body: Callable[..., None], *args: Any) -> None:
+  """The same for a body without a meter."""
+  *fixed, folder, meter = args
+  body(folder, *fixed)
+  meter.add()
