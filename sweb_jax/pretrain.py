@@ -14,7 +14,7 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from sweb_jax.models import checkpoint, sharding, transformer
+from sweb_jax.models import sharding, source, transformer
 from sweb_jax.models.config import ModelConfig
 from sweb_jax.models.tokenizer import Tokenizer, train_words
 from sweb_jax.records import Example
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
       state, metrics = train_step(state, packer.batch(step), rate, config=model, optimizer=optimizer, mesh=mesh)
       if (step + 1) % 100 == 0:
         logging.info('%s: step %d of %d, loss %.4f', name, step + 1, m.steps, float(metrics.loss))
-    checkpoint.save_model(workdir / name, model, state.params, tokenizer, jnp.float16)
+    source.save_model(workdir / name, model, state.params, tokenizer, jnp.float16)
     seconds = time.monotonic() - begun
     logging.info('%s: %d parameters, %.0f s, in %s', name, model.parameters, seconds, workdir / name)
 

@@ -219,8 +219,7 @@ class Study:
     analysis.write(self._workdir.path, self._bodies.task.prompt)
 
   def _report(self, console: Console) -> None:
-    tables = analysis.read_tables(self._workdir.path)
-    analysis.show(tables, console)
+    analysis.show(analysis.write(self._workdir.path, self._bodies.task.prompt), console)
     console.print(f'Report: {self._workdir.path / "report/index.html"}')
 
 

@@ -7,7 +7,7 @@ bootstrap, t over question sets). Free of JAX.
 
 from sweb_jax.analysis.intervals import compare, estimate, paired_bootstrap, t_interval, verdict, wilson
 from sweb_jax.analysis.metrics import coverage, diversity, false_positives, majority, pass_at_k, text_key
-from sweb_jax.analysis.report import answer, show, write
+from sweb_jax.analysis.report import answer, read_tables, show, write
 from sweb_jax.analysis.results import AnalysisError, Results, read
 from sweb_jax.analysis.table import Table
 
@@ -25,6 +25,7 @@ __all__ = [
   'paired_bootstrap',
   'pass_at_k',
   'read',
+  'read_tables',
   'show',
   't_interval',
   'text_key',

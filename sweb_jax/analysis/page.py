@@ -25,7 +25,10 @@ def render(results: Results, built: Sequence[Table], answer: str, prompt: Callab
   plan, named = results.plan, {table.name: table for table in built}
   main = named.get('differences', named['minus_base'])
   figures = [
-    (plots.accuracy(named['accuracy'], results), 'Accuracy by learner and source, with 95 % intervals.'),
+    (
+      plots.accuracy(named['accuracy'], results),
+      'Accuracy by learner and source, with 95 % intervals; coloured by who drew the data.',
+    ),
     (
       plots.forest(main),
       f'{main.title}. Thick: the interval that decides (blue where it leaves 0 out); thin: bootstrap within the sets.',

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from sweb_jax.analysis import metrics
 from sweb_jax.analysis.results import Draws, Results
 from sweb_jax.analysis.table import Table
+from sweb_jax.budget import flops_per_token
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
@@ -30,6 +31,8 @@ def curve(results: Results, metric: str) -> str:
   Line: mean over question sets; thin lines: the sets; band: 95 % for problems drawn anew, the sets held fixed;
   circles: the plan's arms.
   """
+  from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
   plan = results.plan
   plot, axes = _figure(4.8, 3.5)
   for color, g in zip(_colors(len(plan.generators)), plan.generators, strict=True):
@@ -41,7 +44,7 @@ def curve(results: Results, metric: str) -> str:
     means = np.array([[v.mean() for v in rows] for rows in values])
     errors = np.array([[v.std() / np.sqrt(len(v)) for v in rows] for rows in values])
     centre, band = means.mean(axis=0), 1.96 * np.sqrt((errors**2).sum(axis=0)) / len(draws)
-    cost = 2 * plan.parameters[g] * np.mean([d.tokens.mean() for d in draws]) * np.array(counts)
+    cost = flops_per_token(plan.parameters[g]) * np.mean([d.tokens.mean() for d in draws]) * np.array(counts)
     for line in means if len(draws) > 1 else []:
       axes.plot(cost, line, color=color, linewidth=0.6, alpha=0.6)
     axes.fill_between(cost, np.clip(centre - band, 0, None), centre + band, color=color, alpha=0.18, linewidth=0)
@@ -51,6 +54,10 @@ def curve(results: Results, metric: str) -> str:
         axes.plot([x], [y], 'o', color=color, markersize=5)
         axes.annotate(f'{k}', (x, y), textcoords='offset points', xytext=(-3, 6), ha='right', color=color)
   axes.set_xscale('log')
+  # Powers of ten alone may leave a single label.
+  axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+  axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f'{x:.0e}'.replace('e+0', 'e').replace('e+', 'e')))
+  axes.xaxis.set_minor_locator(NullLocator())
   axes.set_ylim(bottom=0, top=1.02 if metric == 'coverage' else None)
   axes.set_xlabel('sampling cost, FLOPs a problem')
   axes.set_ylabel(
@@ -95,7 +102,7 @@ def forest(table: Table) -> str:
     labels.append((y, ' · '.join(str(table.column(c)[y]) for c in named)))
   _rows(axes, labels)
   axes.axvline(0, color=GREY, linewidth=0.8, linestyle='--')
-  axes.set_xlabel('← B better   difference in greedy pass@1   A better →')
+  axes.set_xlabel('greedy pass@1, A minus B\n← B better    A better →')
   return _svg(plot, table.name)
 
 

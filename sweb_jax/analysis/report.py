@@ -10,7 +10,7 @@ from etils import epath
 
 from sweb_jax.analysis import page, tables
 from sweb_jax.analysis.intervals import UNDECIDED
-from sweb_jax.analysis.results import read
+from sweb_jax.analysis.results import AnalysisError, read
 from sweb_jax.analysis.table import Table
 from sweb_jax.records import Problem
 from sweb_jax.runtime import files
@@ -43,6 +43,15 @@ def write(workdir: epath.PathLike, prompt: Callable[[Problem], str] | None = Non
     files.write_text(report / 'tables' / f'{table.name}.json', table.json())
   files.write_text(report / 'index.html', html)
   return built
+
+
+def read_tables(workdir: epath.PathLike) -> list[Table]:
+  """The tables of a report that was written. Raises AnalysisError where there is none."""
+  folder = epath.Path(workdir) / 'report/tables'
+  paths = [folder / f'{name}.json' for name in tables.NAMES]
+  if found := [Table.from_json(path.read_text()) for path in paths if path.exists()]:
+    return found
+  raise AnalysisError(f'{folder} holds no table: run the stage report first')
 
 
 def answer(built: Sequence[Table]) -> str:

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 
 from sweb_jax import records
 from sweb_jax.analysis import metrics
+from sweb_jax.budget import Arm, Comparison
 from sweb_jax.records import Problem, Sample, Verdict
 
 BASE = 'base'
@@ -26,29 +27,6 @@ BASE = 'base'
 
 class AnalysisError(ValueError):
   """The workdir does not hold what a report needs; the message names the file and the stage to run."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Arm:
-  """One data set to fine-tune on."""
-
-  name: str
-  generator: str | None
-  """None for solutions that no model drew."""
-  samples: int | None
-  """Samples a problem, the first ones of the generator's."""
-  budget: str | None
-  matched: str | None
-  """What the other side of a comparison has in common: 'compute', 'number', 'price'."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Pair:
-  """Two arms to compare, A minus B."""
-
-  name: str
-  a: str
-  b: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +42,10 @@ class Plan:
   parameters: dict[str, int]
   """Parameters of each model."""
   arms: tuple[Arm, ...]
-  comparisons: tuple[Pair, ...]
+  comparisons: tuple[Comparison, ...]
   maj_k: tuple[int, ...]
   jobs: tuple[dict[str, Any], ...]
+  """Rows of `budget.PlannedJob`."""
 
   def arm(self, name: str) -> Arm:
     return next(arm for arm in self.arms if arm.name == name)
@@ -178,7 +157,7 @@ def read_plan(path: epath.PathLike) -> Plan:
       learners=tuple(row['learners']),
       parameters={name: model['parameters'] for name, model in row['models'].items()},
       arms=tuple(Arm(*(arm[f.name] for f in dataclasses.fields(Arm))) for arm in row['arms']),
-      comparisons=tuple(Pair(c['name'], c['a'], c['b']) for c in row['comparisons']),
+      comparisons=tuple(Comparison(c['name'], c['a'], c['b']) for c in row['comparisons']),
       maj_k=tuple(row['maj_k']),
       jobs=tuple(row['jobs']),
     )

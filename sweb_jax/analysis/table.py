@@ -37,6 +37,12 @@ class Table:
     """All fields as JSON."""
     return json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=1) + '\n'
 
+  @classmethod
+  def from_json(cls, text: str) -> Table:
+    """Reads what `json` wrote."""
+    row = json.loads(text)
+    return cls(row['name'], row['title'], tuple(row['columns']), tuple(map(tuple, row['rows'])), row['note'])
+
   def readable(self) -> tuple[list[str], list[list[str]]]:
     """Headers and cells as text, an interval beside its figure: '0.349 [0.312, 0.386]'."""
     headers: list[str] = []

@@ -12,19 +12,25 @@ import numpy as np
 
 from sweb_jax.analysis import intervals, metrics
 from sweb_jax.analysis.intervals import Difference, Estimate, Terms
-from sweb_jax.analysis.results import BASE, Arm, Draws, Plan, Results
+from sweb_jax.analysis.results import BASE, Draws, Plan, Results
 from sweb_jax.analysis.table import Cell, Table
+from sweb_jax.budget import Arm, flops_per_token
 
 DIGITS = 4
+NAMES = ('differences', 'data', 'data_differences', 'accuracy', 'minus_base', 'spent')
 
 
 def build(results: Results) -> list[Table]:
-  """All tables of a study, the comparisons first."""
-  tables = [data(results), accuracy(results), minus_base(results), spent(results)]
-  if results.plan.comparisons:
-    tables[1:1] = [data_differences(results)]
-    tables.insert(0, differences(results))
-  return tables
+  """All tables of a study, in the order of `NAMES`; those of comparisons only where the plan has some."""
+  pairs = bool(results.plan.comparisons)
+  return [
+    *([differences(results)] if pairs else []),
+    data(results),
+    *([data_differences(results)] if pairs else []),
+    accuracy(results),
+    minus_base(results),
+    spent(results),
+  ]
 
 
 def data(results: Results) -> Table:
@@ -38,7 +44,7 @@ def data(results: Results) -> Table:
       terms = data_terms(results, arm)
       rows.append((
         *(arm.name, arm.generator, arm.budget, arm.matched, arm.samples, len(sets), sum(len(d.correct) for d in sets)),
-        *(tokens, 2 * results.plan.parameters[arm.generator] * tokens),
+        *(tokens, flops_per_token(results.plan.parameters[arm.generator]) * tokens),
         *_cells([intervals.estimate(terms[f]) for f in figures]),
         *(sum(int(d.correct.sum()) for d in sets), round(sum(float(t[:, 1].sum()) for t in terms['FPR']))),
       ))
@@ -166,31 +172,30 @@ def minus_base(results: Results) -> Table:
 
 
 def spent(results: Results) -> Table:
-  """Tokens charged, counted from the samples, beside the plan's.
-
-  A job of the plan belongs to a row when its `kind` is the row's and its name is KIND/setJ/MODEL or goes on from it.
-  """
+  """Tokens charged, counted from the samples, beside the plan's; the workdir keeps no samples of other kinds."""
   plan = results.plan
   evaluations = [*results.greedy.items(), *results.sampled.items()]
+  counted = {
+    **{('sample', g): [results.drawn[s, g] for s in plan.question_sets] for g in plan.generators},
+    **{('evaluate', m): [d for (_, learner, _), d in evaluations if learner == m] for m in plan.learners},
+  }
   rows = []
-  for kind, model, draws in [
-    *(('sample', g, [results.drawn[s, g] for s in plan.question_sets]) for g in plan.generators),
-    *(('evaluate', m, [d for (_, learner, _), d in evaluations if learner == m]) for m in plan.learners),
-  ]:
-    jobs = [j for j in plan.jobs if j['kind'] == kind and j['name'].split('/')[2:3] == [model]]
-    samples, tokens = sum(d.tokens.size for d in draws), sum(int(d.tokens.sum()) for d in draws)
-    planned = [round(sum(j[field] or 0 for j in jobs)) if jobs else None for field in ('samples', 'tokens', 'flops')]
-    flops = 2 * plan.parameters[model] * tokens
-    rows.append((model, kind, planned[0], samples, planned[1], tokens, planned[2], flops))
-  totals = [sum(row[i] for row in rows) if all(row[i] is not None for row in rows) else None for i in range(2, 8)]
-  columns = ('model', 'kind', 'samples planned', 'samples', 'tokens planned', 'tokens', 'FLOPs planned', 'FLOPs')
+  for kind, model in dict.fromkeys([*counted, *((job['kind'], job['model']) for job in plan.jobs)]):
+    jobs = [job for job in plan.jobs if (job['kind'], job['model']) == (kind, model)]
+    planned = [sum(job[field] for job in jobs) if jobs else None for field in ('samples', 'tokens', 'flops')]
+    used: list[int | None] = [None] * 3
+    if draws := counted.get((kind, model)):
+      tokens = sum(int(d.tokens.sum()) for d in draws)
+      used = [sum(d.tokens.size for d in draws), tokens, flops_per_token(plan.parameters[model]) * tokens]
+    rows.append((kind, model, *(cell for pair in zip(planned, used, strict=True) for cell in pair)))
   return Table(
     'spent',
     'Tokens planned and spent',
-    columns,
-    (*rows, ('all', '', *totals)),
-    'Every generated token is charged, kept or not. FLOPs: 2 x parameters x tokens generated. '
-    'sample: training data; evaluate: greedy and drawn solutions of test problems.',
+    ('kind', 'model', 'samples planned', 'samples', 'tokens planned', 'tokens', 'FLOPs planned', 'FLOPs'),
+    tuple(rows),
+    'sample: training data; evaluate: greedy and drawn solutions of test problems; every generated token is charged, '
+    'kept or not. Training and validation stand as planned: their tokens are not kept. FLOPs: 2 x parameters x tokens '
+    'generated; the planned ones also hold what is spent on prompts.',
   )
 
 

@@ -19,3 +19,5 @@ def prepare(workdir: epath.PathLike) -> None:
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
   # 'Unable to initialize backend tpu' is no news on a machine without one.
   logging.getLogger('jax._src.xla_bridge').setLevel(logging.WARNING)
+  # Orbax tells of every folder it writes, through absl's logger: a dozen lines a checkpoint.
+  logging.getLogger('absl').addFilter(lambda r: r.levelno >= logging.WARNING or 'orbax' not in r.pathname)

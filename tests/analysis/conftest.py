@@ -77,7 +77,8 @@ def make_workdir(tmp_path):
       'comparisons': [{'name': 'low budget', 'a': 'wc_low', 'b': 'se_low'}] if compare else [],
       'maj_k': [1, 3],
       'jobs': [
-        {'name': f'sample/set{s}/wc', 'kind': 'sample', 'samples': 6, 'tokens': 30, 'flops': 600, 'share': 0.5}
+        {'name': f'{folder}/set{s}/{model}', 'kind': kind, 'model': model, 'samples': 6, 'tokens': 30, 'flops': 600}
+        for folder, kind, model in (('samples', 'sample', 'wc'), ('train', 'train', 'student'))
         for s in sets
       ],
     }

@@ -111,6 +111,13 @@ def test_nothing_is_written_for_an_unfinished_workdir(make_workdir):
   assert not (root / 'report').exists()
 
 
+def test_written_tables_are_read_back(make_workdir):
+  root = make_workdir()
+  with pytest.raises(analysis.AnalysisError, match='run the stage report'):
+    analysis.read_tables(root)
+  assert analysis.write(root) == analysis.read_tables(root)
+
+
 def test_a_study_of_one_model_has_a_report(make_workdir):
   root = make_workdir(compare=False)
   built = analysis.write(root)

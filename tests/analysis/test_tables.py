@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import csv
 import dataclasses
-import json
+import io
 
 import pytest
 
@@ -99,17 +100,20 @@ def test_every_source_is_compared_with_the_base(built):
 def test_a_study_of_one_model_has_no_comparisons(make_workdir):
   names = [t.name for t in tables.build(read(make_workdir(compare=False)))]
   assert names == ['data', 'accuracy', 'minus_base', 'spent']
+  assert set(names) < set(tables.NAMES)
 
 
 def test_spent_tokens_are_counted_once_and_stand_beside_the_plan(built):
-  wc = row(built['spent'], model='wc')
+  wc = row(built['spent'], kind='sample', model='wc')
   # A sample that stands in two chunks is charged once.
   assert (wc['tokens'], wc['tokens planned'], wc['samples'], wc['samples planned']) == (15 + 12, 60, 12, 12)
   assert wc['FLOPs'] == 2 * 10 * 27
-  student = row(built['spent'], model='student')
+  student = row(built['spent'], kind='evaluate', model='student')
   # 4 sources x 2 sets x 4 problems x (1 greedy + 3 drawn) samples of 2 tokens.
   assert (student['tokens'], student['tokens planned']) == (4 * 2 * 4 * 4 * 2, None)
-  assert row(built['spent'], model='all')['tokens planned'] is None
+  # Training is planned; no sample tells what it took.
+  training = row(built['spent'], kind='train', model='student')
+  assert (training['tokens'], training['tokens planned']) == (None, 60)
 
 
 @pytest.mark.parametrize(
@@ -137,9 +141,10 @@ def test_a_control_says_how_a_comparison_is_matched(make_workdir):
 
 def test_csv_and_json_say_the_same(built):
   for table in built.values():
-    lines = table.csv().splitlines()
-    assert len(lines) == len(table.rows) + 1
-    assert tuple(map(tuple, json.loads(table.json())['rows'])) == table.rows
+    assert Table.from_json(table.json()) == table
+    header, *rows = csv.reader(io.StringIO(table.csv()))
+    assert tuple(header) == table.columns
+    assert rows == [['' if cell is None else str(cell) for cell in cells] for cells in table.rows]
 
 
 def test_an_interval_stands_beside_its_figure():
