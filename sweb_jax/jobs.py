@@ -27,7 +27,7 @@ from sweb_jax.runtime import files
 from sweb_jax.runtime.progress import Meter
 from sweb_jax.sampling import Engine, Request, Rule, Store
 from sweb_jax.tasks.rendering import Renderer
-from sweb_jax.training import Fit, Optimizer, Packer, Schedule, fit, marks, select
+from sweb_jax.training import DataError, Fit, Optimizer, Packer, Schedule, fit, marks, select
 
 BASE = 'base'
 """Source of a learner before fine-tuning."""
@@ -78,7 +78,8 @@ class Jobs:
     """Draws a generator's samples for the training problems; what the folder has is not drawn again."""
     problems = self.problems(question_set, 'train')
     few_shot = self.config.sampling.few_shot
-    self._draw(folder, generator, None, problems, samples, self._rule(), question_set, meter, few_shot)
+    rule = self._rule(generator)
+    self._draw(folder, generator, None, problems, samples, rule, question_set, meter, few_shot)
 
   def evaluate(
     self, folder: epath.Path, question_set: int, learner: str, source: str, meter: Meter
@@ -90,7 +91,8 @@ class Jobs:
       path = self.workdir / f'train/set{question_set}/{learner}/{source}/best'
       params = checkpoint.load(path, self.models[learner].config, self.mesh)
     few_shot = self.config.sampling.few_shot and source == BASE
-    for name, rule, count in (('greedy', self._rule(0.0), 1), ('drawn', self._rule(), max(self.config.evaluate.maj_k, default=0))):
+    drawn = max(self.config.evaluate.maj_k, default=0)
+    for name, rule, count in (('greedy', self._rule(learner, 0.0), 1), ('drawn', self._rule(learner), drawn)):
       if not count:
         continue
       store = self._draw(folder / name, learner, params, problems, count, rule, question_set, meter, few_shot)
@@ -156,14 +158,13 @@ class Jobs:
     rendered = [renderer.example(e) for e in examples]
     steps = t.steps[arm.budget or arm.name]
     rows = self.mesh.shape['data'] * self.mesh.shape['fsdp']
-    packer = Packer(
-      rendered,
-      batch=t.batch,
-      steps=steps,
-      seed=self.config.seed + question_set,
-      row_length=t.row_length,
-      multiple_of=rows,
-    )
+    seed = self.config.seed + question_set
+    try:
+      packer = Packer(
+        rendered, batch=t.batch, steps=steps, seed=seed, row_length=t.row_length, multiple_of=rows
+      )
+    except DataError as e:
+      raise DataError(f'{learner} on {arm.name}, question set {question_set}: {e}') from e
     optimizer = Optimizer(b2=t.b2, weight_decay=t.weight_decay, clip_norm=t.clip_norm, remat=t.remat)
     validation = self.problems(question_set, 'validation')
 
@@ -224,11 +225,12 @@ class Jobs:
 
   def accuracy(
     self, learner: str, renderer: Renderer, problems: Sequence[Problem], question_set: int, params: Params
-  ) -> float:
-    """Share of problems that the greedy, zero-shot completion gets right."""
+  ) -> tuple[float, int]:
+    """Share of problems that the greedy, zero-shot completion gets right, and the tokens drawn."""
     requests = [Request(p.id, 0, renderer.prompt(self.task.prompt(p))) for p in problems]
-    samples = self._completions(learner, params, renderer, requests, self._rule(0.0), question_set)
-    return sum(v.correct for v in self.grade(problems, samples)) / len(problems)
+    samples = list(self._completions(learner, params, renderer, requests, self._rule(learner, 0.0), question_set))
+    right = sum(v.correct for v in self.grade(problems, samples))
+    return right / len(problems), sum(len(s.tokens) for s in samples)
 
   # What jobs share ----------------------------------------------------------------------------------------------------
 
@@ -263,11 +265,13 @@ class Jobs:
       steps=self.config.engine.steps,
     )
 
-  def _rule(self, temperature: float | None = None) -> Rule:
-    s = self.config.sampling
-    forbidden = (0, 2)  # PAD and BOS of every Gemma tokenizer.
-    if temperature == 0.0:
-      return Rule(0.0, forbidden=forbidden)
+  def _rule(self, model: str, temperature: float | None = None) -> Rule:
+    """The config's sampling rule, or another temperature's. PAD, BOS and rows without a piece are never drawn."""
+    s, tokenizer = self.config.sampling, self.models[model].tokenizer
+    unused = range(tokenizer.vocab_size, self.models[model].config.vocab_size)
+    forbidden = (tokenizer.pad_id, tokenizer.bos_id, *unused)
+    if temperature is not None:
+      return Rule(temperature, forbidden=forbidden)
     return Rule(s.temperature, s.top_k, s.top_p, forbidden)
 
 

@@ -38,8 +38,12 @@ def main(argv: list[str]) -> None:
   from sweb_jax import config as config_lib
 
   console = Console()
+  if not console.is_terminal:
+    console.width = 140  # A file or a pipe has no width; 80 would cut the tables.
   try:
     config_lib.validate(_CONFIG.value)
+    # XLA's loader of cached CPU programs calls its own scheduling hints missing machine features, at length.
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     # Imported late: JAX takes seconds, and neither --help nor a wrong field should wait for it.
     from sweb_jax import study as study_lib
     from sweb_jax.runtime import devices

@@ -48,7 +48,7 @@ class Study:
   """One config in one workdir."""
 
   def __init__(self, config: ConfigDict, workdir: epath.PathLike):
-    """Opens models and task, and lays out arms and jobs; no compute. Raises ValueErrors that name the field at fault."""
+    """Opens models and task, and lays out arms and jobs; no compute. Raises ValueErrors that name the field."""
     self._config = config
     self._bodies = Jobs(config, workdir)
     self._workdir = Workdir(workdir)

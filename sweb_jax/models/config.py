@@ -11,7 +11,10 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """Architecture of one decoder. Letters in shapes: V vocabulary, D width, F hidden, N heads, K KV heads, H head width."""
+  """Architecture of one decoder.
+
+  Letters in shapes: V vocabulary, D width, F hidden, N heads, K KV heads, H head width.
+  """
 
   vocab_size: int
   """V, rows of the (tied) embedding table."""

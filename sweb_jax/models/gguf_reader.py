@@ -25,6 +25,20 @@ class GgufError(ValueError):
   """The file is not a Gemma 3 that can be read; the message names the file and the tensor or field at fault."""
 
 
+def read_header(path: str | os.PathLike) -> tuple[ModelConfig, bytes]:
+  """The architecture and the tokenizer of a Gemma 3 text model, without its parameters.
+
+  Returns:
+    The architecture; the serialised SentencePiece ModelProto, for `Tokenizer.from_bytes`.
+
+  Raises:
+    GgufError: as `read`, but for the tensors.
+  """
+  path = Path(path)
+  field = _fields(path, _open(path))
+  return _config(path, field), _sentencepiece_model(path, field)
+
+
 def read(path: str | os.PathLike) -> tuple[ModelConfig, dict[str, Any], bytes]:
   """Reads a Gemma 3 text model of any size and quantisation.
 
@@ -41,15 +55,7 @@ def read(path: str | os.PathLike) -> tuple[ModelConfig, dict[str, Any], bytes]:
   """
   path = Path(path)
   reader = _open(path)
-
-  def field(key: str, *default: Any) -> Any:
-    found = reader.get_field(key)
-    if found is None and not default:
-      raise GgufError(f'{path}: metadata field {key!r} is missing')
-    return default[0] if found is None else found.contents()
-
-  if (architecture := field('general.architecture')) != 'gemma3':
-    raise GgufError(f"{path}: general.architecture is {architecture!r}; only 'gemma3' can be read")
+  field = _fields(path, reader)
   config = _config(path, field)
   left = {t.name: t for t in reader.tensors}
 
@@ -139,6 +145,20 @@ def _open(path: Path) -> Any:
     raise GgufError(f'{path}: cannot be opened: {e}') from e
   except (EOFError, IndexError, KeyError, ValueError) as e:
     raise GgufError(f'{path}: not a readable GGUF file: in its metadata: {e}') from e
+
+
+def _fields(path: Path, reader: Any) -> Callable[..., Any]:
+  """The metadata as a function of (key, default) that names what is missing; checks that it is a Gemma 3."""
+
+  def field(key: str, *default: Any) -> Any:
+    found = reader.get_field(key)
+    if found is None and not default:
+      raise GgufError(f'{path}: metadata field {key!r} is missing')
+    return default[0] if found is None else found.contents()
+
+  if (architecture := field('general.architecture')) != 'gemma3':
+    raise GgufError(f"{path}: general.architecture is {architecture!r}; only 'gemma3' can be read")
+  return field
 
 
 def _config(path: Path, field: Callable[..., Any]) -> ModelConfig:

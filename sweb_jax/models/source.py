@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 from etils import epath
 from jax.sharding import Mesh
 
@@ -79,18 +77,5 @@ def _open_gguf(name: str) -> Model:
   from sweb_jax.models import gguf_reader
 
   path = gguf_reader.find_gemma3_270m()
-
-  @functools.cache  # 20 seconds of dequantising; the mesh then gets copies.
-  def read():
-    return gguf_reader.read(path)
-
-  config, _, tokenizer = read()
-  return Model(
-    config, Tokenizer.from_bytes(tokenizer), lambda mesh: sharding.place(jnp_tree(read()[1]), mesh)
-  )
-
-
-def jnp_tree(tree: Any) -> Any:
-  import jax
-
-  return jax.tree.map(jnp.asarray, tree)
+  config, tokenizer = gguf_reader.read_header(path)
+  return Model(config, Tokenizer.from_bytes(tokenizer), lambda mesh: sharding.place(gguf_reader.read(path)[1], mesh))

@@ -4,8 +4,8 @@ Training, prefill and decode run the same blocks and differ only in what a layer
 they pass in. The library's own module cannot share a prefix between rows, refill slots or leave out the [B, L, V]
 logits; it is the reference that the tests compare with.
 
-Letters in shapes: B batch, L length, T cache length, P prefix length, V vocabulary, D width, N heads, K KV heads, G = N / K,
-H head width.
+Letters in shapes: B batch, L length, T cache length, P prefix length, V vocabulary, D width, N heads, K KV heads,
+G = N / K, H head width.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ LayerKV = tuple[Float[Array, '... T K H'], Float[Array, '... T K H']]
 Segment = tuple[Float[Array, '... T K H'], Float[Array, '... T K H'], Bool[Array, '#B L T']]
 """Keys, values and which of them each query sees. A segment without a batch dimension is shared by all rows."""
 
-Attend = Callable[[int, Float[Array, 'B L N H'], Float[Array, 'B L K H'], Float[Array, 'B L K H']], Float[Array, 'B L N H']]
+Attend = Callable[
+  [int, Float[Array, 'B L N H'], Float[Array, 'B L K H'], Float[Array, 'B L K H']], Float[Array, 'B L N H']
+]
+"""(layer, queries, its new keys and values) to what the layer's attention gives."""
 
 _MASKED = -2.3819763e38  # What the gemma library writes for a key that is not seen.
 

@@ -60,11 +60,11 @@ class State(NamedTuple):
   """What the device holds of S slots between two calls; donated to each call."""
 
   cache: tuple[transformer.LayerKV, ...]  # [S, T, K, H] a layer
-  keys: Key[Array, 'S']
-  length: Int[Array, 'S']  # columns of the cache in use
-  last: Int[Array, 'S']  # token drawn but not yet in the cache
-  drawn: Int[Array, 'S']
-  active: Bool[Array, 'S']
+  keys: Key[Array, S]
+  length: Int[Array, S]  # columns of the cache in use
+  last: Int[Array, S]  # token drawn but not yet in the cache
+  drawn: Int[Array, S]
+  active: Bool[Array, S]
   tokens: Int[Array, 'S M']
   logprobs: Float[Array, 'S M']
 
@@ -253,7 +253,7 @@ def _constrain(state: State, config: ModelConfig, mesh: Mesh) -> State:
 
 
 @functools.partial(jax.jit, static_argnames=('config',))
-def _prefix(params, tokens: Int[Array, 'P'], config: ModelConfig) -> tuple[transformer.LayerKV, ...]:
+def _prefix(params, tokens: Int[Array, P], config: ModelConfig) -> tuple[transformer.LayerKV, ...]:
   """Keys and values of the shared prefix, without a batch dimension."""
   kept = [None] * config.layers
   positions = jnp.arange(tokens.shape[0])[None]
@@ -283,12 +283,12 @@ def _admit(
   prefix: tuple[transformer.LayerKV, ...] | None,
   state: State,
   tokens: Int[Array, 'R L'],
-  lengths: Int[Array, 'R'],
-  source: Int[Array, 'S'],
+  lengths: Int[Array, R],
+  source: Int[Array, S],
   problems: UInt32[Array, 'S 2'],
-  indices: Int[Array, 'S'],
+  indices: Int[Array, S],
   key: Key[Array, ''],
-  stop_ids: Int[Array, 'I'],
+  stop_ids: Int[Array, I],
   *,
   config: ModelConfig,
   mesh: Mesh,
@@ -346,8 +346,8 @@ def _decode(
   params: transformer.Params,
   prefix: tuple[transformer.LayerKV, ...] | None,
   state: State,
-  keep: Bool[Array, 'S'],
-  stop_ids: Int[Array, 'I'],
+  keep: Bool[Array, S],
+  stop_ids: Int[Array, I],
   *,
   steps: int,
   config: ModelConfig,

@@ -34,8 +34,8 @@ class Rule:
 
 
 def row_keys(
-  key: Key[Array, ''], problems: UInt32[Array, 'S 2'], indices: Int[Array, 'S']
-) -> Key[Array, 'S']:
+  key: Key[Array, ''], problems: UInt32[Array, 'S 2'], indices: Int[Array, S]
+) -> Key[Array, S]:
   """The key of each sample: a function of (run key, problem hash, sample index) and nothing else."""
 
   def one(problem, index):
@@ -45,8 +45,8 @@ def row_keys(
 
 
 def draw(
-  logits: Float[Array, 'S V'], keys: Key[Array, 'S'], positions: Int[Array, 'S'], rule: Rule
-) -> tuple[Int[Array, 'S'], Float[Array, 'S']]:
+  logits: Float[Array, 'S V'], keys: Key[Array, S], positions: Int[Array, S], rule: Rule
+) -> tuple[Int[Array, S], Float[Array, S]]:
   """Draws one token a row; also gives its log-probability under the model at temperature 1.
 
   The key of a token is its row's key folded with its position, so that neither batch nor slot nor restart changes it.

@@ -7,6 +7,7 @@ examples a step sees is a function of (seed, step) alone, so a resumed run needs
 from __future__ import annotations
 
 import collections
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from sweb_jax.records import Example, Problem, Sample, Verdict
+
+_ROUND = 8
 
 
 class DataError(ValueError):
@@ -142,7 +145,9 @@ class Packer:
       packed = self._rows(step)
       rows = max(rows, len(packed))
       targets = max([targets, *(sum(len(ids) - start for ids, start in row) for row in packed)])
-    self._shape = -(-rows // multiple_of) * multiple_of, targets
+    # Rounded up, so that data sets of about the same size share a compiled program.
+    ways = math.lcm(multiple_of, _ROUND)
+    self._shape = -(-rows // ways) * ways, min(-(-targets // _ROUND) * _ROUND, row_length)
 
   def _rows(self, step: int) -> list[list[Rendered]]:
     items = [

@@ -48,10 +48,14 @@ class Schedule:
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-  """Validation accuracy of one checkpoint: number of steps done, share right."""
+  """A checkpoint on the validation problems."""
 
   step: int
+  """Steps done."""
   accuracy: float
+  """Share right."""
+  tokens: int
+  """Drawn to find out, for the ledger."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +84,7 @@ def fit(
   optimizer: Optimizer,
   schedule: Schedule,
   score_at: Sequence[int],
-  score: Callable[[transformer.Params], float],
+  score: Callable[[transformer.Params], tuple[float, int]],
   folder: epath.PathLike,
   save_seconds: float,
   on_step: Callable[[], None] = lambda: None,
@@ -120,10 +124,10 @@ def fit(
         pending.clear()
         looked = time.monotonic()
       if step + 1 in score_at:
-        accuracy = score(state.params)
+        accuracy, tokens = score(state.params)
         if accuracy > max((s.accuracy for s in scores), default=-1.0):
           best = sharding.place(state.params, mesh)
-        scores.append(Score(step + 1, accuracy))
+        scores.append(Score(step + 1, accuracy, tokens))
         if time.monotonic() - saved > save_seconds:
           _save(manager, step + 1, state, best, scores, metrics)
           saved = time.monotonic()
