@@ -136,15 +136,16 @@ def attention(
   q = q.reshape(b, length, config.kv_heads, n // config.kv_heads, h)
   scores = []
   for k, _, seen in segments:
-    form = 'blkgh,btkh->bkglt' if k.ndim == 4 else 'blkgh,tkh->bkglt'
+    # In this order of dimensions a single KV head, as small Gemmas have, needs no transposition.
+    form = 'blkgh,btkh->bklgt' if k.ndim == 4 else 'blkgh,tkh->bklgt'
     s = _softcap(jnp.einsum(form, q, k).astype(jnp.float32), config.attn_softcap)
-    scores.append(jnp.where(seen[:, None, None], s, _MASKED))
+    scores.append(jnp.where(seen[:, None, :, None], s, _MASKED))
   top = jnp.max(jnp.stack([s.max(-1, keepdims=True) for s in scores]), axis=0)
   weights = [jnp.exp(s - top) for s in scores]
   total = sum(w.sum(-1, keepdims=True) for w in weights)
   out = 0.0
   for w, (_, v, _) in zip(weights, segments, strict=True):
-    form = 'bkglt,btkh->blkgh' if v.ndim == 4 else 'bkglt,tkh->blkgh'
+    form = 'bklgt,btkh->blkgh' if v.ndim == 4 else 'bklgt,tkh->blkgh'
     out += jnp.einsum(form, (w / total).astype(v.dtype), v)
   return out.reshape(b, length, n, h)
 
@@ -154,11 +155,9 @@ def _block(p, config, x, rope, attend):
   eps = config.norm_eps
   h = _rms_norm(x, p['pre_attention_norm']['scale'], eps)
   attn = p['attn']
-  if config.fused_qkv:
-    q, k, v = jnp.einsum('bld,sndh->sblnh', h, attn['qkv_einsum']['w'])
-  else:
-    q = jnp.einsum('bld,ndh->blnh', h, attn['q_einsum']['w'])
-    k, v = jnp.einsum('bld,skdh->sblkh', h, attn['kv_einsum']['w'])
+  # Stacked weights are taken apart, not what comes out of them: the backward pass then pads weights, not activations.
+  weights = attn['qkv_einsum']['w'] if config.fused_qkv else (attn['q_einsum']['w'], *attn['kv_einsum']['w'])
+  q, k, v = (jnp.einsum('bld,ndh->blnh', h, w) for w in weights)
   if config.qk_norm:
     q = _rms_norm(q, attn['_query_norm']['scale'], eps)
     k = _rms_norm(k, attn['_key_norm']['scale'], eps)
@@ -170,7 +169,8 @@ def _block(p, config, x, rope, attend):
   x = x + out
 
   h = _rms_norm(x, p['pre_ffw_norm']['scale'], eps)
-  gate, up = jnp.einsum('bld,sfd->sblf' if config.transpose_gating else 'bld,sdf->sblf', h, p['mlp']['gating_einsum'])
+  form = 'bld,fd->blf' if config.transpose_gating else 'bld,df->blf'
+  gate, up = (jnp.einsum(form, h, w) for w in p['mlp']['gating_einsum'])
   out = jnp.einsum('blf,fd->bld', jax.nn.gelu(gate, approximate=True) * up, p['mlp']['linear'])
   if config.post_norms:
     out = _rms_norm(out, p['post_ffw_norm']['scale'], eps)
@@ -185,17 +185,19 @@ def _rms_norm(x, scale, eps):
 
 
 def _rope_angles(positions, head_width, base, scale):
-  """(sin, cos) of shape [B, L, 1, H / 2] (RoPE, arXiv 2104.09864)."""
+  """Factors of x and of its swapped halves, [B, L, 1, 2, H / 2] (RoPE, arXiv 2104.09864)."""
   timescale = base ** (jnp.arange(0, head_width, 2, dtype=jnp.float32) / head_width)
   angle = positions[..., None, None].astype(jnp.float32) / scale / timescale
-  return jnp.sin(angle), jnp.cos(angle)
+  sin, cos = jnp.sin(angle), jnp.cos(angle)
+  return jnp.stack([cos, cos], axis=-2), jnp.stack([-sin, sin], axis=-2)
 
 
 def _rotate(x, rope):
   """Turns the pairs (x_i, x_{i + H/2}) by their angles."""
-  sin, cos = rope
-  a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-  return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
+  own, swapped = rope
+  halves = x.astype(jnp.float32).reshape(*x.shape[:-1], 2, x.shape[-1] // 2)
+  # Reversing two halves fuses with the products, forward and backward; splitting and joining them does not.
+  return (halves * own + jnp.flip(halves, axis=-2) * swapped).reshape(x.shape).astype(x.dtype)
 
 
 def _softcap(x, cap):
