@@ -6,6 +6,7 @@ is decided here: see `FREE`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -24,10 +25,12 @@ def default() -> ConfigDict:
     {
       'name': '',
       'seed': 0,  # Of sampling and training; question set j adds j.
+      'preset': '',  # One of `presets`.
+      'presets': ConfigDict(),  # Sizes of the study: name -> ((field, value), ...).
+      'data_dir': '',  # Folder of the task's public files; generated tasks need none.
       'question_sets': 1,  # Replicates of the whole study: other problems, other seeds.
       'task': {
         'name': '',
-        'data_dir': '',  # Folder of the public files; not needed by generated tasks.
         'world': 0,  # Which made world, of a generated task.
         'made_world': False,  # The report says that its problems are made up.
         'train': 0,  # Problems a question set.
@@ -85,6 +88,26 @@ def default() -> ConfigDict:
   )
 
 
+def resolve(config: ConfigDict, overridden: Collection[str]) -> ConfigDict:
+  """The config with the values of its preset, but for fields `overridden` on the command line.
+
+  Raises ConfigError for an unknown preset.
+  """
+  config = config.copy_and_resolve_references()
+  presets = config.presets
+  config.presets = ConfigDict()  # What was not chosen is no part of the experiment.
+  if not presets and not config.preset:
+    return config
+  if config.preset not in presets:
+    raise ConfigError(f'config.preset={config.preset!r}: presets of this config are {", ".join(presets) or "none"}')
+  with config.unlocked():
+    for field, value in presets[config.preset]:
+      if field not in overridden:
+        section, _, name = field.rpartition('.')
+        _get(config, section)[name] = value
+  return config
+
+
 def validate(config: ConfigDict) -> None:
   """Checks every field against the others. Raises ConfigError for the first that makes no sense."""
   _known_fields(config)
@@ -135,14 +158,14 @@ def validate(config: ConfigDict) -> None:
 
 
 def _get(config: ConfigDict, field: str) -> Any:
-  for part in field.split('.'):
+  for part in filter(None, field.split('.')):
     config = config[part]
   return config
 
 
 def _known_fields(config: ConfigDict) -> None:
   """Refuses fields that nothing reads: most are typing errors."""
-  open_sections = ('models', 'budgets', 'train.steps')  # Their keys are names that the config chooses.
+  open_sections = ('presets', 'models', 'budgets', 'train.steps')  # Their keys are names that the config chooses.
 
   def walk(found: ConfigDict, known: ConfigDict, prefix: str) -> None:
     for key in found:

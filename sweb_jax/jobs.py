@@ -43,7 +43,7 @@ class Jobs:
   def __init__(self, config: ConfigDict, workdir: epath.PathLike):
     self.config = config
     self.workdir = epath.Path(workdir)
-    self.task = tasks.get(config.task.name, data_dir=config.task.data_dir, world=config.task.world)
+    self.task = tasks.get(config.task.name, data_dir=config.data_dir, world=config.task.world)
     self.models: dict[str, Model] = {name: open_model(source) for name, source in config.models.items()}
     self.mesh = sharding.make_mesh(**config.mesh)
     self.stop = threading.Event()

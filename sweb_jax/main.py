@@ -41,7 +41,9 @@ def main(argv: list[str]) -> None:
   if not console.is_terminal:
     console.width = 140  # A file or a pipe has no width; 80 would cut the tables.
   try:
-    config_lib.validate(_CONFIG.value)
+    overridden = config_flags.get_override_values(flags.FLAGS['config'])
+    config = config_lib.resolve(_CONFIG.value, overridden)
+    config_lib.validate(config)
     # XLA's loader of cached CPU programs calls its own scheduling hints missing machine features, at length.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     # Imported late: JAX takes seconds, and neither --help nor a wrong field should wait for it.
@@ -49,7 +51,7 @@ def main(argv: list[str]) -> None:
     from sweb_jax.runtime import devices
 
     devices.prepare(_WORKDIR.value)
-    study = study_lib.Study(_CONFIG.value, _WORKDIR.value)
+    study = study_lib.Study(config, _WORKDIR.value)
     study.show_plan(console)
     if _DRY_RUN.value:
       return

@@ -31,7 +31,7 @@ FEW_SHOT_ROWS = (
 """0-based rows of the train file shown to a base model; they are in no split. Easy first, two to four steps each."""
 
 SOURCE = (
-  'point --config.task.data_dir at the folder of the public files '
+  'point --config.data_dir at the folder of the public files '
   '(github.com/openai/grade-school-math, grade_school_math/data: train.jsonl and test.jsonl, plain or .gz)'
 )
 

@@ -189,7 +189,7 @@ def test_a_bad_line_is_named_with_what_to_do(tmp_path, line, message):
   (tmp_path / 'test.jsonl').write_text('\n'.join([*lines[:2], line, *lines[2:]]))
   with pytest.raises(TaskError, match=rf'test\.jsonl, {message}') as error:
     Gsm8k(tmp_path)
-  assert '--config.task.data_dir' in str(error.value)
+  assert '--config.data_dir' in str(error.value)
 
 
 def test_missing_files_are_named_with_where_they_come_from(tmp_path):
@@ -197,7 +197,7 @@ def test_missing_files_are_named_with_where_they_come_from(tmp_path):
     with pytest.raises(TaskError, match=message) as error:
       tasks.get('gsm8k', data_dir=data_dir)
     assert 'github.com/openai/grade-school-math' in str(error.value)
-    assert '--config.task.data_dir' in str(error.value)
+    assert '--config.data_dir' in str(error.value)
   write(tmp_path)
   (tmp_path / 'test.jsonl').unlink()
   with pytest.raises(TaskError, match=r'there is no test\.jsonl'):

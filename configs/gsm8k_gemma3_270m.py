@@ -1,0 +1,58 @@
+"""Self-improvement on real input: Gemma 3 270M (base) and GSM8K.
+
+    python -m sweb_jax.main --config=configs/gsm8k_gemma3_270m.py --config.data_dir=GSM8K_DIR --workdir=DIR
+"""
+
+from ml_collections import ConfigDict
+
+from sweb_jax.config import default
+
+def get_config() -> ConfigDict:
+  config = default()
+  config.name = 'gsm8k_gemma3_270m'
+  config.preset = 'laptop'
+  config.presets = {
+    'laptop': (
+      ('task.train', 48),
+      ('task.validation', 16),
+      ('task.test', 48),
+      ('budgets.all.gemma3_270m', 8),
+      ('train.steps.all', 12),
+      ('train.checkpoints', 2),
+    ),
+    'full': (
+      ('task.train', 6965),
+      ('task.validation', 500),
+      ('task.test', 1319),
+      ('budgets.all.gemma3_270m', 30),
+      ('train.steps.all', 6000),
+      ('train.checkpoints', 10),
+    ),
+  }
+  config.task.name = 'gsm8k'
+  config.models = {'gemma3_270m': 'gguf:gemma3_270m'}
+  config.generators = ('gemma3_270m',)
+  config.learners = ('gemma3_270m',)
+  config.budgets = {'all': {'gemma3_270m': 0}}
+  config.gold = False
+  config.sampling.update({'few_shot': True, 'temperature': 0.7, 'top_k': 3, 'max_new_tokens': 160})
+  config.train.update(
+    {
+      'batch': 8,
+      'steps': {'all': 0},
+      'learning_rates': (1e-5,),
+      'row_length': 384,
+      'warmup': 2,
+    }
+  )
+  config.engine.update({'slots': 32, 'steps': 16})
+  config.estimate.update(
+    {
+      'prompt_tokens': 64,
+      'few_shot_tokens': 802,
+      'completion_tokens': 100,
+      'sampling_flops': 6e10,
+      'training_flops': 6e10,
+    }
+  )
+  return config
