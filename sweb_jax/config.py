@@ -123,7 +123,8 @@ def validate(config: ConfigDict) -> None:
 
   positive('question_sets', 'task.train', 'task.validation', 'task.test', 'sampling.max_new_tokens')
   positive('train.batch', 'train.checkpoints', 'train.row_length', 'train.clip_norm', 'train.save_seconds')
-  positive('engine.slots', 'engine.steps', 'engine.jobs')
+  positive('engine.slots', 'engine.steps', 'engine.jobs', 'mesh.fsdp', 'mesh.tensor')
+  need(config.mesh.data == -1 or config.mesh.data > 0, 'mesh.data', config.mesh.data, 'must be positive, or -1: all')
   positive('estimate.prompt_tokens', 'estimate.completion_tokens')
   positive('estimate.sampling_flops', 'estimate.training_flops')
   need(config.task.name, 'task.name', config.task.name, 'name a task')
@@ -135,17 +136,21 @@ def validate(config: ConfigDict) -> None:
     need(len(set(names)) == len(names), field, names, 'a name is given twice')
     for name in names:
       need(name in config.models, field, name, f'is not in config.models, which has {sorted(config.models)}')
-  for name in config.models:
+  for name, source in config.models.items():
     need(name.isidentifier(), 'models', name, 'a name is letters, digits and _: it becomes a folder')
+    need(source and isinstance(source, str), f'models.{name}', source, "give 'embedded:NAME', 'gguf:NAME' or a folder")
   need(config.budgets, 'budgets', {}, 'name at least one budget, as {name: {generator: samples a problem}}')
 
+  for budget, anchor in config.budgets.items():
+    need(isinstance(anchor, ConfigDict), f'budgets.{budget}', anchor, 'give {generator: samples a problem}')
   for budget in (*config.budgets, *(('gold',) if config.gold else ())):
     steps = config.train.steps.get(budget)
     need(isinstance(steps, int) and steps > 0, f'train.steps.{budget}', steps, 'give the number of steps')
     wish = 'the run has fewer steps than checkpoints; lower it'
     need(config.train.checkpoints <= steps, 'train.checkpoints', config.train.checkpoints, wish)
   rates = config.train.learning_rates
-  need(rates and min(rates) > 0, 'train.learning_rates', rates, 'give at least one, all positive')
+  positive_rates = rates and all(isinstance(r, float | int) and r > 0 for r in rates)
+  need(positive_rates, 'train.learning_rates', rates, 'give at least one, all positive')
   need(0 <= config.train.final <= 1, 'train.final', config.train.final, 'must lie in [0, 1]')
   need(0 <= config.train.b2 < 1, 'train.b2', config.train.b2, 'must lie in [0, 1)')
 
@@ -154,7 +159,7 @@ def validate(config: ConfigDict) -> None:
   need(s.top_k >= 0, 'sampling.top_k', s.top_k, 'must be 0 (off) or positive')
   need(0 < s.top_p <= 1, 'sampling.top_p', s.top_p, 'must lie in (0, 1]')
   need(s.top_p == 1 or s.top_k, 'sampling.top_p', s.top_p, 'needs sampling.top_k: the nucleus is sought in the top k')
-  need(all(k > 0 for k in maj_k), 'evaluate.maj_k', maj_k, 'must be positive')
+  need(all(isinstance(k, int) and k > 0 for k in maj_k), 'evaluate.maj_k', maj_k, 'must be positive whole numbers')
 
 
 def _get(config: ConfigDict, field: str) -> Any:

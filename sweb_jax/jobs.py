@@ -46,6 +46,7 @@ class Jobs:
     self.task = tasks.get(config.task.name, data_dir=config.data_dir, world=config.task.world)
     self.models: dict[str, Model] = {name: open_model(source) for name, source in config.models.items()}
     self.mesh = sharding.make_mesh(**config.mesh)
+    sharding.check_rows(config.engine.slots, self.mesh, 'config.engine.slots')
     self.stop = threading.Event()
     self._loading = threading.Lock()
 

@@ -13,13 +13,21 @@ import resource
 import signal
 import sys
 import time
+import traceback
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 _STAGES = ('plan', 'sample', 'grade', 'train', 'evaluate', 'report')
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'The experiment: a file with get_config(), see configs/.')
+# A field that the file does not have is taken here and refused by `config.validate`, which can say what there is.
+_CONFIG = config_flags.DEFINE_config_file(
+  'config',
+  None,
+  'The experiment: a file with get_config(), see configs/.',
+  lock_config=False,
+  accept_new_attributes=True,
+)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for everything the study writes; goes on where it was stopped.')
 _STAGES_FLAG = flags.DEFINE_list('stages', list(_STAGES), f'Which stages to run, of {",".join(_STAGES)}.')
 _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Check the config, print the plan, and stop.')
@@ -69,6 +77,17 @@ def main(argv: list[str]) -> None:
   console.print(f'Done in {time.monotonic() - begun:.0f} s, at most {peak:.1f} GB of memory.')
 
 
+def _parse_flags(argv: list[str]) -> list[str]:
+  """absl's parser, which lets through whatever goes wrong in a config file or in a field's path; here a message."""
+  try:
+    return app.parse_flags_with_usage(argv)
+  except Exception as e:
+    found = [f for f in traceback.extract_tb(e.__traceback__) if any(f.filename in a for a in argv[1:])]
+    where = f'{found[-1].filename}, line {found[-1].lineno}' if found else '--config'
+    print(f'Error: {where}: {type(e).__name__}: {e}', file=sys.stderr)
+    sys.exit(1)
+
+
 if __name__ == '__main__':
   flags.mark_flags_as_required(['config', 'workdir'])
-  app.run(main)
+  app.run(main, flags_parser=_parse_flags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import jax
@@ -13,6 +14,10 @@ from jax.sharding import Mesh
 from sweb_jax.models import sharding, transformer
 from sweb_jax.models.config import ModelConfig
 
+SAVING = threading.Lock()
+"""To be held during every Orbax save: it tells the parts of a save apart by a counter of the process, so that two saves
+in two threads may wait for each other's parts until they time out."""
+
 
 class CheckpointError(ValueError):
   """A checkpoint that is missing, torn, or of another architecture; the message names it."""
@@ -23,7 +28,7 @@ def save(path: epath.PathLike, params: transformer.Params, dtype: Any = None) ->
   path = epath.Path(path).resolve()
   if dtype is not None:
     params = jax.tree.map(lambda x: x.astype(dtype), params)
-  with ocp.StandardCheckpointer() as checkpointer:
+  with SAVING, ocp.StandardCheckpointer() as checkpointer:
     checkpointer.save(path, params, force=True)
 
 

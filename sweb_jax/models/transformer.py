@@ -11,7 +11,7 @@ G = N / K, H head width.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +22,18 @@ from sweb_jax.models.config import ModelConfig
 Params = Mapping[str, Any]
 """The gemma library's tree: 'embedder', 'layer_0', ..., 'final_norm'."""
 
-LayerKV = tuple[Float[Array, '... T K H'], Float[Array, '... T K H']]
-"""Keys (after RoPE) and values of one layer."""
+LayerKV = tuple[Float[Array, '... K H T'], Float[Array, '... K T H']]
+"""Keys (after RoPE) and values of one layer, each in the order in which a decode step reads it fastest."""
 
-Segment = tuple[Float[Array, '... T K H'], Float[Array, '... T K H'], Bool[Array, '#B L T']]
-"""Keys, values and which of them each query sees. A segment without a batch dimension is shared by all rows."""
+
+class Segment(NamedTuple):
+  """Keys and values to attend to, and which of them each query sees."""
+
+  kv: LayerKV
+  """As cached: [B, K, H, T] and [B, K, T, H]; without B they are shared by all rows. Or both [B, T, K, H], fresh."""
+  seen: Bool[Array, '#B L T']
+  fresh: bool = False
+  """`kv` is as a block computes it."""
 
 Attend = Callable[
   [int, Float[Array, 'B L N H'], Float[Array, 'B L K H'], Float[Array, 'B L K H']], Float[Array, 'B L N H']
@@ -74,7 +81,7 @@ def hidden(
   local = seen & in_window(config, positions, positions)
 
   def attend(layer, q, k, v):
-    return attention(config, q, [(k, v, local if config.is_local(layer) else seen)])
+    return attention(config, q, [Segment((k, v), local if config.is_local(layer) else seen, fresh=True)])
 
   return run_blocks(params, config, tokens, positions, attend, remat=remat)
 
@@ -135,19 +142,24 @@ def attention(
   b, length, n, h = q.shape
   q = q.reshape(b, length, config.kv_heads, n // config.kv_heads, h)
   scores = []
-  for k, _, seen in segments:
-    # In this order of dimensions a single KV head, as small Gemmas have, needs no transposition.
-    form = 'blkgh,btkh->bklgt' if k.ndim == 4 else 'blkgh,tkh->bklgt'
-    s = _softcap(jnp.einsum(form, q, k).astype(jnp.float32), config.attn_softcap)
+  for (k, _), seen, fresh in segments:
+    form = 'btkh' if fresh else 'bkht'[-k.ndim :]
+    # In the order bklgt a single KV head, as small Gemmas have, needs no transposition of queries and scores.
+    s = _softcap(jnp.einsum(f'blkgh,{form}->bklgt', q, k).astype(jnp.float32), config.attn_softcap)
     scores.append(jnp.where(seen[:, None, :, None], s, _MASKED))
   top = jnp.max(jnp.stack([s.max(-1, keepdims=True) for s in scores]), axis=0)
   weights = [jnp.exp(s - top) for s in scores]
   total = sum(w.sum(-1, keepdims=True) for w in weights)
   out = 0.0
-  for w, (_, v, _) in zip(weights, segments, strict=True):
-    form = 'bklgt,btkh->blkgh' if v.ndim == 4 else 'bklgt,tkh->blkgh'
-    out += jnp.einsum(form, (w / total).astype(v.dtype), v)
+  for w, ((_, v), _, fresh) in zip(weights, segments, strict=True):
+    form = 'btkh' if fresh else 'bkth'[-v.ndim :]
+    out += jnp.einsum(f'bklgt,{form}->blkgh', (w / total).astype(v.dtype), v)
   return out.reshape(b, length, n, h)
+
+
+def cached(k: Float[Array, 'B L K H'], v: Float[Array, 'B L K H']) -> LayerKV:
+  """Fresh keys and values in the order of a cache."""
+  return k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)
 
 
 def _block(p, config, x, rope, attend):

@@ -48,8 +48,7 @@ class Workdir:
     file = self.path / 'config.json'
     config = json.loads(json.dumps(config))  # As it will be read back: tuples become lists.
     if not file.exists():
-      if self.path.exists() and any(p.name != '.lock' for p in self.path.iterdir()):
-        raise WorkdirError(f'--workdir={self.path} holds files but no config.json: not a workdir; name an empty folder')
+      self._check_ours()
       files.write_json(file, config)
       return
     try:
@@ -70,6 +69,7 @@ class Workdir:
     if '://' in str(self.path):  # Object stores have no locks; a pod's launcher starts one run a workdir.
       yield
       return
+    self._check_ours()  # Before anything is written there.
     self.path.mkdir(parents=True, exist_ok=True)
     with open(self.path / '.lock', 'w') as f:
       try:
@@ -77,6 +77,12 @@ class Workdir:
       except OSError as e:
         raise WorkdirError(f'--workdir={self.path}: another run is writing to it; wait for it or stop it') from e
       yield  # The kernel drops the lock with the process, however that ends.
+
+  def _check_ours(self) -> None:
+    """Raises WorkdirError for a folder of other files."""
+    names = {p.name for p in self.path.iterdir()} if self.path.exists() else set()
+    if names - {'.lock'} and 'config.json' not in names:
+      raise WorkdirError(f'--workdir={self.path} holds files but no config.json: not a workdir; name an empty folder')
 
   def done(self, job: str, print_: str) -> bool:
     """Whether the job is finished, with these inputs."""

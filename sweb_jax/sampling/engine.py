@@ -25,6 +25,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from sweb_jax.models import sharding, transformer
 from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.transformer import Segment
 from sweb_jax.sampling.rule import Rule, draw, row_keys
 
 
@@ -59,7 +60,7 @@ class Completion:
 class State(NamedTuple):
   """What the device holds of S slots between two calls; donated to each call."""
 
-  cache: tuple[transformer.LayerKV, ...]  # [S, T, K, H] a layer
+  cache: tuple[transformer.LayerKV, ...]  # [S, K, H, T] and [S, K, T, H] a layer
   keys: Key[Array, S]
   length: Int[Array, S]  # columns of the cache in use
   last: Int[Array, S]  # token drawn but not yet in the cache
@@ -227,10 +228,10 @@ def _problem_hash(problem_id: str) -> tuple[int, int]:
 @functools.partial(jax.jit, static_argnames=('slots', 'width', 'max_new', 'config', 'mesh', 'rule'))
 def _empty(slots, width, max_new, key, *, config: ModelConfig, mesh: Mesh, rule: Rule) -> State:
   """A state in which no slot is in use."""
-  kv = (slots, width, config.kv_heads, config.head_width)
+  k, v = (slots, config.kv_heads, config.head_width, width), (slots, config.kv_heads, width, config.head_width)
   zeros = functools.partial(jnp.zeros, (slots,))
   state = State(
-    cache=tuple((jnp.zeros(kv), jnp.zeros(kv)) for _ in range(config.layers)),
+    cache=tuple((jnp.zeros(k), jnp.zeros(v)) for _ in range(config.layers)),
     keys=row_keys(key, jnp.zeros((slots, 2), jnp.uint32), zeros(jnp.int32)),
     length=zeros(jnp.int32),
     last=zeros(jnp.int32),
@@ -246,7 +247,7 @@ def _constrain(state: State, config: ModelConfig, mesh: Mesh) -> State:
   """Slots over `data` and `fsdp`, KV heads over `tensor` where they divide."""
   rows = ('data', 'fsdp')
   heads = 'tensor' if config.kv_heads % mesh.shape['tensor'] == 0 else None
-  kv = NamedSharding(mesh, PartitionSpec(rows, None, heads))
+  kv = NamedSharding(mesh, PartitionSpec(rows, heads))
   rest = NamedSharding(mesh, PartitionSpec(rows))
   cache = jax.lax.with_sharding_constraint(state.cache, kv)
   return jax.lax.with_sharding_constraint(state._replace(cache=()), rest)._replace(cache=cache)
@@ -261,8 +262,8 @@ def _prefix(params, tokens: Int[Array, P], config: ModelConfig) -> tuple[transfo
   local = seen & transformer.in_window(config, positions, positions)
 
   def attend(layer, q, k, v):
-    kept[layer] = (k[0], v[0])
-    return transformer.attention(config, q, [(k, v, local if config.is_local(layer) else seen)])
+    kept[layer] = jax.tree.map(lambda x: x[0], transformer.cached(k, v))
+    return transformer.attention(config, q, [Segment((k, v), local if config.is_local(layer) else seen, fresh=True)])
 
   transformer.run_blocks(params, config, tokens[None], positions, attend)
   return tuple(kept)
@@ -270,11 +271,14 @@ def _prefix(params, tokens: Int[Array, P], config: ModelConfig) -> tuple[transfo
 
 def _prefix_segment(prefix, config, layer, positions):
   """The shared prefix as an attention segment: all of it, or what lies in the window."""
-  k, v = prefix[layer]
-  keys = jnp.arange(k.shape[0])[None]
+  keys = jnp.arange(_length(prefix))[None]
   if config.is_local(layer):
-    return k, v, transformer.in_window(config, positions, keys)
-  return k, v, jnp.ones((1, positions.shape[-1], k.shape[0]), bool)
+    return Segment(prefix[layer], transformer.in_window(config, positions, keys))
+  return Segment(prefix[layer], jnp.ones((1, positions.shape[-1], keys.shape[-1]), bool))
+
+
+def _length(prefix: tuple[transformer.LayerKV, ...] | None) -> int:
+  return 0 if prefix is None else prefix[0][0].shape[-1]
 
 
 @functools.partial(jax.jit, static_argnames=('config', 'mesh', 'rule'), donate_argnames=('state',))
@@ -295,7 +299,7 @@ def _admit(
   rule: Rule,
 ) -> State:
   """Computes R prompts; slot s takes over prompt `source[s]` (-1: stays as it is) and draws its first token."""
-  start = 0 if prefix is None else prefix[0][0].shape[0]
+  start = _length(prefix)
   length = tokens.shape[1]
   tokens = jax.lax.with_sharding_constraint(tokens, sharding.rows(mesh))
   positions = jnp.broadcast_to(start + jnp.arange(length), tokens.shape)
@@ -304,8 +308,8 @@ def _admit(
   kept = [None] * config.layers
 
   def attend(layer, q, k, v):
-    kept[layer] = (k, v)
-    segments = [(k, v, local if config.is_local(layer) else seen)]
+    kept[layer] = transformer.cached(k, v)
+    segments = [Segment((k, v), local if config.is_local(layer) else seen, fresh=True)]
     if prefix is not None:
       segments.insert(0, _prefix_segment(prefix, config, layer, positions[:1]))
     return transformer.attention(config, q, segments)
@@ -319,15 +323,17 @@ def _admit(
   fresh = row_keys(key, problems, indices)
   token, logprob = draw(logits[row], fresh, start + lengths[row], rule)
 
-  def fill(old, prompt):
-    return old.at[:, :length].set(jnp.where(new[:, None, None, None], prompt[row], old[:, :length]))
+  def fill(old: transformer.LayerKV, prompt: transformer.LayerKV) -> transformer.LayerKV:
+    (k, v), (pk, pv), at = old, prompt, new[:, None, None, None]
+    k = k.at[..., :length].set(jnp.where(at, pk[row], k[..., :length]))
+    return k, v.at[:, :, :length].set(jnp.where(at, pv[row], v[:, :, :length]))
 
   def put(old, value):
     return jnp.where(new.reshape(new.shape + (1,) * (old.ndim - 1)), value, old)
 
   return _constrain(
     State(
-      cache=jax.tree.map(fill, state.cache, tuple(kept)),
+      cache=tuple(fill(old, prompt) for old, prompt in zip(state.cache, kept, strict=True)),
       keys=jnp.where(new, fresh, state.keys),
       length=put(state.length, lengths[row]),
       last=put(state.last, token),
@@ -355,8 +361,8 @@ def _decode(
   rule: Rule,
 ) -> State:
   """Draws up to `steps` tokens in every active slot; slots not in `keep` were given up by the host."""
-  start = 0 if prefix is None else prefix[0][0].shape[0]
-  width = state.cache[0][0].shape[1]
+  start = _length(prefix)
+  width = state.cache[0][0].shape[-1]
   columns = jnp.arange(width)[None]
   rows = jnp.arange(state.last.shape[0])
 
@@ -371,8 +377,8 @@ def _decode(
 
     def attend(layer, q, k, v):
       ks, vs = cache[layer]
-      cache[layer] = ks, vs = ks.at[rows, column].set(k[:, 0]), vs.at[rows, column].set(v[:, 0])
-      segments = [(ks, vs, local if config.is_local(layer) else seen)]
+      cache[layer] = ks.at[rows, :, :, column].set(k[:, 0]), vs.at[rows, :, column].set(v[:, 0])
+      segments = [Segment(cache[layer], local if config.is_local(layer) else seen)]
       if prefix is not None:
         segments.insert(0, _prefix_segment(prefix, config, layer, positions))
       return transformer.attention(config, q, segments)

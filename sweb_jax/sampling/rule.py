@@ -6,6 +6,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 
@@ -53,21 +54,33 @@ def draw(
   """
   logits = logits.astype(jnp.float32)
   if rule.forbidden:
-    logits = logits.at[:, jnp.asarray(rule.forbidden)].set(-jnp.inf)
-  if rule.temperature == 0:
-    tokens = jnp.argmax(logits, axis=-1)
+    never = np.zeros(logits.shape[-1], bool)
+    never[list(rule.forbidden)] = True
+    logits = jnp.where(never, -jnp.inf, logits)
+  keep = 1 if rule.temperature == 0 else min(rule.top_k, logits.shape[-1])
+  if keep:
+    # The barrier keeps XLA from merging later slices into the top-k, which it would then do by a full sort.
+    choices, ids = jax.lax.optimization_barrier(jax.lax.top_k(logits, keep))
+    largest = choices[:, :1]
   else:
-    token_keys = jax.vmap(jax.random.fold_in)(keys, positions)
-    choices, ids = (logits, None) if not rule.top_k else jax.lax.top_k(logits, min(rule.top_k, logits.shape[-1]))
-    choices = choices / rule.temperature
+    choices, ids, largest = logits, None, logits.max(axis=-1, keepdims=True)
+  if rule.temperature == 0:
+    tokens = jnp.zeros(logits.shape[:1], jnp.int32)
+  else:
+    choices = (choices - largest) / rule.temperature
     if rule.top_p < 1:
       p = jax.nn.softmax(choices, axis=-1)
       choices = jnp.where(jnp.cumsum(p, axis=-1) - p < rule.top_p, choices, -jnp.inf)
     # Inverse CDF: one random number a row, where the Gumbel trick would need one a vocabulary entry.
-    cdf = jnp.cumsum(jax.nn.softmax(choices, axis=-1), axis=-1)
-    level = jax.vmap(jax.random.uniform)(token_keys)[:, None] * cdf[:, -1:]
-    tokens = jnp.minimum(jnp.sum(cdf <= level, axis=-1), choices.shape[-1] - 1)
-    if ids is not None:
-      tokens = jnp.take_along_axis(ids, tokens[:, None], axis=-1)[:, 0]
-  chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
-  return tokens.astype(jnp.int32), chosen - jax.nn.logsumexp(logits, axis=-1)
+    # Rounded, a long sum steps up and down over entries of weight 0 too; those must never be drawn and are left out.
+    weights = jnp.exp(choices)
+    cdf = jnp.where(weights > 0, jnp.cumsum(weights, axis=-1), 0.0)
+    token_keys = jax.vmap(jax.random.fold_in)(keys, positions)
+    level = jax.vmap(jax.random.uniform)(token_keys)[:, None] * cdf.max(axis=-1, keepdims=True)
+    last = choices.shape[-1] - 1
+    tokens = jnp.min(jnp.where(cdf > level, jnp.arange(last + 1), last), axis=-1)
+  if ids is not None:
+    tokens = jnp.take_along_axis(ids, tokens[:, None], axis=-1)[:, 0]
+  chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)
+  total = jnp.sum(jnp.exp(logits - largest), axis=-1)
+  return tokens.astype(jnp.int32), (chosen - largest)[:, 0] - jnp.log(total)

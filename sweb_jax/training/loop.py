@@ -15,7 +15,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.sharding import Mesh
 
-from sweb_jax.models import sharding, transformer
+from sweb_jax.models import checkpoint, sharding, transformer
 from sweb_jax.models.config import ModelConfig
 from sweb_jax.runtime import files
 from sweb_jax.training import step as step_lib
@@ -103,7 +103,7 @@ def fit(
   best = sharding.place(params, mesh)
   scores: list[Score] = []
   metrics: list[dict[str, float]] = []
-  options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=True)
+  options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
   with ocp.CheckpointManager(folder / 'state', options=options) as manager:
     if (done := manager.latest_step()) is not None:
       state, best, scores, metrics = _restore(manager, done, state, best)
@@ -156,7 +156,8 @@ def _read(pending: list[tuple[int, float, step_lib.StepMetrics]]) -> list[dict[s
 def _save(manager: ocp.CheckpointManager, step: int, state: TrainState, best: Any, scores, metrics) -> None:
   meta = {'scores': [dataclasses.asdict(s) for s in scores], 'metrics': metrics}
   items = {'params': state.params, 'opt_state': state.opt_state, 'best': best}
-  manager.save(step, args=ocp.args.Composite(arrays=ocp.args.StandardSave(items), meta=ocp.args.JsonSave(meta)))
+  with checkpoint.SAVING:
+    manager.save(step, args=ocp.args.Composite(arrays=ocp.args.StandardSave(items), meta=ocp.args.JsonSave(meta)))
 
 
 def _restore(manager: ocp.CheckpointManager, step: int, state: TrainState, best: Any):

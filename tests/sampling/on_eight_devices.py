@@ -1,0 +1,38 @@
+"""Draws the same requests on several meshes of 8 simulated devices; prints the texts as JSON. Run by a test."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+
+jax.config.update('jax_platforms', 'cpu')
+jax.config.update('jax_num_cpu_devices', 8)
+
+from sweb_jax.models import sharding, transformer  # noqa: E402
+from sweb_jax.models.config import ModelConfig  # noqa: E402
+from sweb_jax.sampling import Engine, Request, Rule  # noqa: E402
+
+CONFIG = ModelConfig(
+  64, 32, 64, 2, 4, 2, 16, pattern=('local', 'global'), window=6, attn_softcap=1.5, final_softcap=8.0
+)
+MESHES = ({}, {'data': 2}, {'fsdp': 2}, {'data': 4, 'tensor': 2})
+
+
+def main() -> None:
+  params = transformer.init(CONFIG, jax.random.key(1))
+  requests = [Request(f'p{i}', j, tuple(range(3 + i, 8 + 2 * i))) for i in range(6) for j in range(2)]
+  texts = []
+  for axes in MESHES:
+    mesh = sharding.make_mesh(**axes)
+    engine = Engine(
+      CONFIG, mesh, Rule(1.0, forbidden=(0, 2)), stop_ids=(1,), prompt_length=16, max_new_tokens=12, prefix=(2, 9, 8),
+      slots=8, steps=5,
+    )
+    drawn = engine.run(sharding.place(params, mesh), requests, key=jax.random.key(5))
+    texts.append(sorted((c.problem_id, c.index, c.tokens) for c in drawn))
+  print(json.dumps({'devices': len(jax.devices()), 'texts': texts}))
+
+
+if __name__ == '__main__':
+  main()
