@@ -33,6 +33,7 @@ def default() -> ConfigDict:
         'name': '',
         'world': 0,  # Which made world, of a generated task.
         'made_world': False,  # The report says that its problems are made up.
+        'levels': (),  # Difficulties to draw problems from; (): the task's default.
         'train': 0,  # Problems a question set.
         'validation': 0,
         'test': 0,

@@ -12,6 +12,7 @@ import functools
 import threading
 import zlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import jax
 from etils import epath
@@ -55,7 +56,8 @@ class Jobs:
   def write_problems(self, folder: epath.Path, question_set: int) -> None:
     """Chooses the problems of a question set."""
     for split in tasks.SPLITS:
-      problems = self.task.problems(split, self.config.task[split], self.config.seed + question_set)
+      c = self.config
+      problems = self.task.problems(split, c.task[split], c.seed + question_set, c.task.levels)
       files.write_text(folder / f'{split}.jsonl', records.dumps(problems))
 
   def problems(self, question_set: int, split: str) -> list[Problem]:
@@ -151,6 +153,17 @@ class Jobs:
 
   def train(self, folder: epath.Path, question_set: int, learner: str, arm: Arm, meter: Meter) -> None:
     """Fine-tunes a learner on an arm's data at each learning rate; keeps the checkpoint best on validation problems."""
+    # Written before the saved states go: a run that is killed while they go must not take up what is left of them.
+    selected = folder / 'selection.json'
+    if not selected.exists():
+      files.write_json(selected, self._train(folder, question_set, learner, arm, meter))
+    for state in folder.glob('rate_*/state'):
+      state.rmtree()
+
+  def _train(
+    self, folder: epath.Path, question_set: int, learner: str, arm: Arm, meter: Meter
+  ) -> dict[str, Any]:
+    """What was chosen, and from what; writes the parameters and leaves the saved states."""
     t = self.config.train
     problems = self.problems(question_set, 'train')
     examples, counts = self.examples(question_set, arm, problems)
@@ -194,9 +207,7 @@ class Jobs:
         best = rate, found
     rate, found = best
     checkpoint.save(folder / 'best', found.params)
-    for state in folder.glob('rate_*/state'):
-      state.rmtree()
-    selection = {
+    return {
       'learning_rate': rate,
       'step': found.step,
       'validation': scores,
@@ -206,7 +217,6 @@ class Jobs:
       'tokens': sum(len(ids) for ids, _ in rendered),
       'rules': counts,
     }
-    files.write_json(folder / 'selection.json', selection)
 
   def examples(self, question_set: int, arm: Arm, problems: Sequence[Problem]) -> tuple[list[Example], dict[str, int]]:
     """An arm's training examples, and how many samples each rule removed."""

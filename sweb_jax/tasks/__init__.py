@@ -5,6 +5,7 @@ Adding a task: write a module with a class of this shape and name it in `get` (d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from sweb_jax.records import Problem, Sample, Verdict
@@ -22,8 +23,11 @@ class Task(Protocol):
   stop_strings: tuple[str, ...]
   """A completion ends before the first of these; a fine-tuned model ends by its stop token instead."""
 
-  def problems(self, split: str, count: int, seed: int) -> list[Problem]:
-    """`count` problems of a split, chosen by `seed`; splits share no problem. Raises TaskError when there are fewer."""
+  def problems(self, split: str, count: int, seed: int, levels: Sequence[str] = ()) -> list[Problem]:
+    """`count` problems of a split, of these levels (default: the task's own choice), chosen by `seed`.
+
+    Splits share no problem. Raises TaskError where there are fewer, or for an unknown level.
+    """
 
   def prompt(self, problem: Problem) -> str:
     """The zero-shot prompt; a solution follows it directly."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import SPLITS, TaskError, dialect
@@ -14,23 +15,30 @@ _SOLUTIONS = 3
 
 @dataclasses.dataclass(frozen=True)
 class Arithmetic:
-  """Three statements with rare verbs of dialect `world`; only the true reading of all three gives the gold answer."""
+  """Statements with rare verbs of dialect `world`; only the true reading of all of them gives the gold answer.
+
+  Levels are 's3r3' (three statements, all with rare verbs), which is the default, down to 's1r0'.
+  """
 
   world: int = 0
   """Which dialect: verbs, what they mean, and how reliably the corpus reads them."""
   stop_strings: tuple[str, ...] = dataclasses.field(default=(), init=False)
 
-  def problems(self, split: str, count: int, seed: int) -> list[Problem]:
+  def problems(self, split: str, count: int, seed: int, levels: Sequence[str] = ()) -> list[Problem]:
     """`count` distinct problems of a split, chosen by `seed`; fewer of one seed are a prefix of more.
 
     A problem's split is a hash of its text, so splits are disjoint whatever the seeds. Each problem has up to three
-    solutions that differ in the order of the steps. Raises TaskError for an unknown split or a negative count.
+    solutions that differ in the order of the steps. Raises TaskError for an unknown split or level, or a
+    negative count.
     """
     if split not in SPLITS:
       raise TaskError(f'split={split!r} is not a split of the arithmetic task; use one of {", ".join(SPLITS)}')
     if count < 0:
       raise TaskError(f'count={count} problems asked of the arithmetic task; use 0 or more')
-    return [_problem(q) for q in itertools.islice(dialect.targets(self.world, split, seed), count)]
+    if unknown := set(levels) - dialect.LEVELS.keys():
+      raise TaskError(f'config.task.levels names {sorted(unknown)}; levels are {", ".join(sorted(dialect.LEVELS))}')
+    found = dialect.targets(self.world, split, seed, tuple(levels) or (dialect.HARDEST,))
+    return [_problem(q) for q in itertools.islice(found, count)]
 
   def prompt(self, problem: Problem) -> str:
     """The text of the problem up to 'A:'; a solution follows after a space."""

@@ -40,7 +40,9 @@ _LENGTH_SHARES = (0.30, 0.35, 0.35)  # Of corpus problems with 1, 2 and 3 statem
 _COMMON_SHARE = 0.6
 _SHUFFLED_SHARE = 0.30
 _SWAPPED_SHARE = 0.15
-_TARGET_STATEMENTS = 3
+LEVELS = {f's{s}r{r}': (s, r) for s in (1, 2, 3) for r in range(s + 1)}
+"""Difficulty: name -> (statements, rare verbs among them)."""
+HARDEST = 's3r3'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,10 +218,11 @@ def _only_reading(question: Question) -> bool:
   return totals.count(question.gold - question.start) == 1
 
 
-def targets(world: int, split: str, seed: int) -> Iterator[Question]:
-  """Endless distinct target questions of `split`: three rare verbs, uniform, and no other reading gives the answer.
+def targets(world: int, split: str, seed: int, levels: Sequence[str] = (HARDEST,)) -> Iterator[Question]:
+  """Endless distinct target questions of `split`: rare verbs uniform, and no other reading of them gives the answer.
 
-  Numbers are redrawn and verbs kept until a question fits, so that verbs stay exactly uniform.
+  Each question is of one of the `levels`, equally often. Numbers are redrawn and verbs kept until a question fits, so
+  that verbs stay exactly uniform.
   """
   dialect = build_world(world)
   rng = random.Random(f'dialect targets {world} {split} {seed}')
@@ -234,7 +237,11 @@ def targets(world: int, split: str, seed: int) -> Iterator[Question]:
     )
 
   while True:
-    verbs = tuple(dialect.rare[_below(rng, len(dialect.rare))] for _ in range(_TARGET_STATEMENTS))
+    statements, rare = LEVELS[levels[_below(rng, len(levels)) if len(levels) > 1 else 0]]
+    verbs = tuple(dialect.rare[_below(rng, len(dialect.rare))] for _ in range(rare))
+    if rare < statements:
+      easy = [dialect.common[_below(rng, len(dialect.common))] for _ in range(statements - rare)]
+      verbs = tuple(_shuffled(rng, [*verbs, *easy]))
     name, item = _draw_names(rng)
     question = None
     while question is None or not fits(question):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 from absl import logging
 from etils import epath
@@ -79,7 +80,7 @@ class Gsm8k:
       if (twin := trained.get(_digest(problem.text))) is not None:
         logging.warning('gsm8k: %s has the same question as %s; results on it are contaminated', problem.id, twin)
 
-  def problems(self, split: str, count: int, seed: int) -> list[Problem]:
+  def problems(self, split: str, count: int, seed: int, levels: Sequence[str] = ()) -> list[Problem]:
     """The first `count` problems of `split` in an order drawn by `seed`; a smaller count is a prefix of a larger.
 
     Validation is a fixed set of 500 rows of the train file, chosen by a hash of the question. Raises TaskError for
@@ -88,6 +89,10 @@ class Gsm8k:
     if split not in SPLITS:
       raise TaskError(f'split={split!r} is not one of {", ".join(SPLITS)}')
     found = self._splits[split]
+    if unknown := set(levels) - {p.level for p in found}:
+      known = sorted({p.level for p in found} - {''})
+      raise TaskError(f'config.task.levels names {sorted(unknown)}; the {split} problems have {", ".join(known)}')
+    found = [p for p in found if not levels or p.level in levels]
     if not 1 <= count <= len(found):
       raise TaskError(f'{count} {split} problems were asked for; gsm8k gives from 1 to {len(found)}')
     return sorted(found, key=lambda p: _digest(f'{seed} {p.id}'))[:count]

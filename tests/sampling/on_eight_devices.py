@@ -8,6 +8,7 @@ import jax
 
 jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_num_cpu_devices', 8)
+jax.config.update('jax_disable_most_optimizations', True)  # Compiling is most of the time.
 
 from sweb_jax.models import sharding, transformer  # noqa: E402
 from sweb_jax.models.config import ModelConfig  # noqa: E402
@@ -20,7 +21,7 @@ MESHES = ({}, {'data': 2}, {'fsdp': 2}, {'data': 4, 'tensor': 2})
 
 
 def main() -> None:
-  params = transformer.init(CONFIG, jax.random.key(1))
+  params = jax.jit(transformer.init, static_argnums=0)(CONFIG, jax.random.key(1))
   requests = [Request(f'p{i}', j, tuple(range(3 + i, 8 + 2 * i))) for i in range(6) for j in range(2)]
   texts = []
   for axes in MESHES:

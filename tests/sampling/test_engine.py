@@ -18,6 +18,7 @@ from sweb_jax.sampling import Engine, Request, Rule, SamplingError
 from sweb_jax.tasks import get
 from sweb_jax.tasks.rendering import Renderer
 
+pytestmark = pytest.mark.usefixtures('quick_compile')
 KEY = jax.random.key(0)
 
 # Small, but all that can go wrong is there: caps that bite, a window shorter than prompt and prefix, grouped heads.
@@ -200,7 +201,7 @@ def test_a_prompt_that_cannot_be_served_is_named_before_anything_is_drawn(prompt
   assert not drawn
 
 
-@pytest.mark.parametrize('rule', [Rule(0.0), Rule(1.0, forbidden=(0, 2))], ids=['greedy', 'drawn'])
+@pytest.mark.parametrize('rule', [Rule(0.0), Rule(1.0)], ids=['greedy', 'drawn'])
 def test_logits_that_are_not_numbers_are_an_error_that_names_the_sample(rule):
   config, params, _ = wc()
   params = dict(params, final_norm={'scale': params['final_norm']['scale'].at[3].set(jnp.nan)})

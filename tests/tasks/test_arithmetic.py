@@ -355,3 +355,21 @@ def test_a_problem_of_another_world_or_a_bad_request_is_an_error_that_says_so():
 def test_a_text_that_is_no_problem_is_refused(text):
   with pytest.raises(TaskError, match='problem text'):
     dialect.parse_question(dialect.build_world(0), text)
+
+
+@pytest.mark.parametrize('level', ['s1r0', 's1r1', 's2r1', 's3r0', 's3r2'])
+def test_levels_set_the_number_of_statements_and_of_rare_verbs(level):
+  problems = Arithmetic(0).problems('test', 20, 5, (level,))
+  assert {p.level for p in problems} == {level}
+  assert all(p.text.count(' . ') - 1 == int(level[1]) for p in problems)
+
+
+def test_several_levels_are_mixed_and_the_default_is_the_hardest():
+  mixed = Arithmetic(0).problems('train', 60, 5, ('s1r1', 's2r2'))
+  assert {p.level for p in mixed} == {'s1r1', 's2r2'}
+  assert {p.level for p in Arithmetic(0).problems('train', 20, 5)} == {'s3r3'}
+
+
+def test_an_unknown_level_is_an_error_that_lists_the_levels():
+  with pytest.raises(TaskError, match='s9r9.*s1r0'):
+    Arithmetic(0).problems('train', 1, 0, ('s9r9',))

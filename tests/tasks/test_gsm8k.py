@@ -285,3 +285,9 @@ def test_gemma_tokenises_prompt_and_solution_apart_as_it_does_together(real):
   for problem in real.problems('train', 200, 0):
     prompt, solution = real.prompt(problem), problem.solutions[0]
     assert tokenizer.encode(prompt) + tokenizer.encode(solution) == tokenizer.encode(prompt + solution)
+
+
+def test_levels_choose_problems_by_their_number_of_steps(small):
+  assert {p.level for p in small.problems('train', 30, 0, ('steps 01',))} == {'steps 01'}
+  with pytest.raises(TaskError, match=r"'steps 44'.*steps 01"):
+    small.problems('train', 1, 0, ('steps 44',))
