@@ -38,7 +38,8 @@ def default() -> ConfigDict:
         'validation': 0,
         'test': 0,
       },
-      'models': ConfigDict(),  # Name -> 'embedded:NAME', 'gguf:gemma3_270m' or a model folder.
+      # Name -> 'embedded:NAME', 'gguf:gemma3_270m' or a model folder; or several, which question sets take in turn.
+      'models': ConfigDict(),
       'generators': (),  # Names of the models that draw data.
       'learners': (),  # Names of the models that are fine-tuned.
       'budgets': ConfigDict(),  # Name -> {generator: samples a problem}; the others get as much compute.
@@ -139,7 +140,9 @@ def validate(config: ConfigDict) -> None:
       need(name in config.models, field, name, f'is not in config.models, which has {sorted(config.models)}')
   for name, source in config.models.items():
     need(name.isidentifier(), 'models', name, 'a name is letters, digits and _: it becomes a folder')
-    need(source and isinstance(source, str), f'models.{name}', source, "give 'embedded:NAME', 'gguf:NAME' or a folder")
+    sources = (source,) if isinstance(source, str) else source
+    wish = "give 'embedded:NAME', 'gguf:NAME' or a folder, or several of them"
+    need(sources and all(s and isinstance(s, str) for s in sources), f'models.{name}', source, wish)
   need(config.budgets, 'budgets', {}, 'name at least one budget, as {name: {generator: samples a problem}}')
 
   for budget, anchor in config.budgets.items():

@@ -45,7 +45,8 @@ class Jobs:
     self.config = config
     self.workdir = epath.Path(workdir)
     self.task = tasks.get(config.task.name, data_dir=config.data_dir, world=config.task.world)
-    self.models: dict[str, Model] = {name: open_model(source) for name, source in config.models.items()}
+    self._variants = {name: _open_alike(name, source) for name, source in config.models.items()}
+    self.models: dict[str, Model] = {name: variants[0] for name, variants in self._variants.items()}
     self.mesh = sharding.make_mesh(**config.mesh)
     sharding.check_rows(config.engine.slots, self.mesh, 'config.engine.slots')
     self.stop = threading.Event()
@@ -139,7 +140,7 @@ class Jobs:
     return store
 
   def _completions(self, model, params, renderer, requests, rule, question_set, stop_strings=()) -> Iterable[Sample]:
-    params = self.params(model) if params is None else params
+    params = self.params(model, question_set) if params is None else params
     # The key of a run is that of the model and question set; the engine folds in problem, sample and position.
     key = jax.random.fold_in(jax.random.key(self.config.seed + question_set), zlib.crc32(model.encode()))
     cut = functools.partial(renderer.cut, stop_strings) if stop_strings else None
@@ -178,7 +179,8 @@ class Jobs:
         rendered, batch=t.batch, steps=steps, seed=seed, row_length=t.row_length, multiple_of=rows
       )
     except DataError as e:
-      raise DataError(f'{learner} on {arm.name}, question set {question_set}: {e}') from e
+      where = f'{learner} on {arm.name}, question set {question_set} ({folder / "examples.jsonl"}, counted from 0)'
+      raise DataError(f'{where}: {e}') from e
     optimizer = Optimizer(b2=t.b2, weight_decay=t.weight_decay, clip_norm=t.clip_norm, remat=t.remat)
     validation = self.problems(question_set, 'validation')
 
@@ -190,7 +192,7 @@ class Jobs:
     scores = []
     for rate in sorted(t.learning_rates):
       found = fit(
-        self.params(learner),
+        self.params(learner, question_set),
         self.models[learner].config,
         packer,
         mesh=self.mesh,
@@ -250,14 +252,14 @@ class Jobs:
     if self.stop.is_set():
       raise Interrupted
 
-  def params(self, model: str) -> Params:
-    """A model's parameters before fine-tuning, read once."""
+  def params(self, model: str, question_set: int) -> Params:
+    """A model's parameters before fine-tuning, read once; question sets take its variants in turn."""
     with self._loading:
-      return self._params(model)
+      return self._params(model, question_set % len(self._variants[model]))
 
   @functools.cache  # noqa: B019 (lives as long as the run)
-  def _params(self, model: str) -> Params:
-    return self.models[model].load(self.mesh)
+  def _params(self, model: str, variant: int) -> Params:
+    return self._variants[model][variant].load(self.mesh)
 
   @functools.cache  # noqa: B019
   def renderer(self, model: str, few_shot: bool) -> Renderer:
@@ -284,6 +286,16 @@ class Jobs:
     if temperature is not None:
       return Rule(temperature, forbidden=forbidden)
     return Rule(s.temperature, s.top_k, s.top_p, forbidden)
+
+
+def _open_alike(name: str, source: str | Sequence[str]) -> tuple[Model, ...]:
+  """Opens a model's variants: the same architecture and tokenizer, other parameters. Raises CheckpointError."""
+  sources = (source,) if isinstance(source, str) else tuple(source)
+  variants = tuple(open_model(s) for s in sources)
+  for s, v in zip(sources, variants, strict=True):
+    if (v.config, v.tokenizer) != (variants[0].config, variants[0].tokenizer):
+      raise checkpoint.CheckpointError(f'config.models.{name}: {s} has another shape or tokenizer than {sources[0]}')
+  return variants
 
 
 def in_order(problems: Sequence[Problem], samples: Iterable[Sample]) -> list[Sample]:

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from sweb_jax.models import sharding, transformer
 from sweb_jax.models.config import ModelConfig
+from sweb_jax.runtime import files
 
 SAVING = threading.Lock()
 """To be held during every Orbax save: it tells the parts of a save apart by a counter of the process, so that two saves
@@ -28,7 +29,7 @@ def save(path: epath.PathLike, params: transformer.Params, dtype: Any = None) ->
   path = epath.Path(path).resolve()
   if dtype is not None:
     params = jax.tree.map(lambda x: x.astype(dtype), params)
-  with SAVING, ocp.StandardCheckpointer() as checkpointer:
+  with SAVING, files.full_disk_named(path), ocp.StandardCheckpointer() as checkpointer:
     checkpointer.save(path, params, force=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 
 import jax
 from etils import epath
@@ -19,5 +20,7 @@ def prepare(workdir: epath.PathLike) -> None:
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
   # 'Unable to initialize backend tpu' is no news on a machine without one.
   logging.getLogger('jax._src.xla_bridge').setLevel(logging.WARNING)
+  # Orbax's threads hand their errors on to the saving thread, and print them too.
+  threading.excepthook = lambda args: logging.getLogger('absl').debug('in %s', args.thread, exc_info=args.exc_value)
   # Orbax tells of every folder it writes, through absl's logger: a dozen lines a checkpoint.
   logging.getLogger('absl').addFilter(lambda r: r.levelno >= logging.WARNING or 'orbax' not in r.pathname)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import os
+from collections.abc import Iterator
 from typing import Any
 
 from etils import epath
@@ -13,22 +16,33 @@ class FullDiskError(OSError):
   """No space is left where the workdir is; what was finished is intact."""
 
 
+@contextlib.contextmanager
+def full_disk_named(path: epath.PathLike) -> Iterator[None]:
+  """Raises FullDiskError where what writes `path` finds no space left; libraries have errors of their own for that."""
+  try:
+    yield
+  except Exception as e:
+    full = (errno.ENOSPC, errno.EDQUOT)
+    if getattr(e, 'errno', None) in full or any(os.strerror(code) in str(e) for code in full):
+      raise FullDiskError(
+        errno.ENOSPC, f'no space left for {path}; free some and run the same command again: finished work is kept'
+      ) from e
+    raise
+
+
 def write_bytes(path: epath.PathLike, data: bytes) -> None:
   """Writes a file atomically, making its folder. Raises FullDiskError where no space is left."""
   path = epath.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   # One writer a workdir, so the name need not be unique; a leftover of a killed run is written over.
   temporary = path.parent / f'{path.name}.tmp'
-  try:
-    temporary.write_bytes(data)
-    temporary.replace(path)
-  except OSError as e:
-    if e.errno in (errno.ENOSPC, errno.EDQUOT):
+  with full_disk_named(path):
+    try:
+      temporary.write_bytes(data)
+    except OSError:
       temporary.unlink(missing_ok=True)
-      raise FullDiskError(
-        e.errno, f'no space left for {path}; free some and run the same command again: finished work is kept'
-      ) from e
-    raise
+      raise
+    temporary.replace(path)
 
 
 def write_text(path: epath.PathLike, text: str) -> None:

@@ -156,7 +156,7 @@ def _read(pending: list[tuple[int, float, step_lib.StepMetrics]]) -> list[dict[s
 def _save(manager: ocp.CheckpointManager, step: int, state: TrainState, best: Any, scores, metrics) -> None:
   meta = {'scores': [dataclasses.asdict(s) for s in scores], 'metrics': metrics}
   items = {'params': state.params, 'opt_state': state.opt_state, 'best': best}
-  with checkpoint.SAVING:
+  with checkpoint.SAVING, files.full_disk_named(manager.directory):
     manager.save(step, args=ocp.args.Composite(arrays=ocp.args.StandardSave(items), meta=ocp.args.JsonSave(meta)))
 
 

@@ -36,11 +36,12 @@ def random_params(config: ModelConfig) -> transformer.Params:
   rng = np.random.default_rng(1)
 
   def change(path, x):
+    x = np.asarray(x)
     if 'norm' not in jax.tree_util.keystr(path):
       return 3 * x if 'attn_vec' in jax.tree_util.keystr(path) else x
     return x + 2 + 0.5 * rng.standard_normal(x.shape).astype(np.float32)
 
-  params = jax.tree_util.tree_map_with_path(change, transformer.init(config, jax.random.key(1)))
+  params = jax.tree_util.tree_map_with_path(change, jax.jit(transformer.init, static_argnums=0)(config, jax.random.key(1)))
   return sharding.place(params, sharding.make_mesh())
 
 

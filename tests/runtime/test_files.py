@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import errno
+import json
+import pathlib
+import subprocess
+
+import pytest
+from etils import epath
+
+from sweb_jax.runtime import files
+from sweb_jax.runtime.files import FullDiskError
+
+
+def names(folder) -> list[str]:
+  return sorted(p.name for p in folder.iterdir())
+
+
+def test_a_file_is_written_with_its_folder_and_nothing_is_left_over(tmp_path):
+  files.write_json(tmp_path / 'a' / 'b.json', {'x': [1, 'é']})
+  files.write_text(tmp_path / 'a' / 'c.txt', 'é\n')
+  assert json.loads((tmp_path / 'a' / 'b.json').read_text()) == {'x': [1, 'é']}
+  assert (tmp_path / 'a' / 'c.txt').read_bytes() == 'é\n'.encode()
+  assert names(tmp_path / 'a') == ['b.json', 'c.txt']
+
+
+def test_invariant_2_a_name_never_stands_for_half_a_file(tmp_path, monkeypatch):
+  """While bytes are written they stand under a temporary name."""
+  files.write_text(tmp_path / 'a.txt', 'old')
+  replaced = []
+
+  def replace(self, target):
+    replaced.append((self.name, self.read_text(), (tmp_path / 'a.txt').read_text()))
+    return pathlib.Path(self).rename(target)
+
+  monkeypatch.setattr(type(epath.Path(tmp_path)), 'replace', replace)
+  files.write_text(tmp_path / 'a.txt', 'new')
+  assert replaced == [('a.txt.tmp', 'new', 'old')]
+  assert (tmp_path / 'a.txt').read_text() == 'new' and names(tmp_path) == ['a.txt']
+
+
+@pytest.mark.parametrize('code', [errno.ENOSPC, errno.EDQUOT])
+def test_no_space_is_an_error_of_its_own_and_leaves_no_partial_file(tmp_path, monkeypatch, code):
+  files.write_text(tmp_path / 'old.txt', 'old')
+
+  def half(self, data):
+    pathlib.Path(self).write_bytes(data[: len(data) // 2])
+    raise OSError(code, 'no space')
+
+  monkeypatch.setattr(type(epath.Path(tmp_path)), 'write_bytes', half)
+  for name in ('old.txt', 'new.txt'):
+    with pytest.raises(FullDiskError, match=rf'no space left for .*{name}; .*run the same command again'):
+      files.write_text(tmp_path / name, 'new text')
+  assert names(tmp_path) == ['old.txt'] and (tmp_path / 'old.txt').read_text() == 'old'
+
+
+def test_other_errors_are_not_called_a_full_disk(tmp_path):
+  (tmp_path / 'folder').mkdir()
+  with pytest.raises(IsADirectoryError):
+    files.write_text(tmp_path / 'folder', 'text')
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+  """A file system of 64 KiB."""
+  disk = tmp_path / 'disk'
+  disk.mkdir()
+  try:
+    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64k', 'none', disk], capture_output=True, check=False)
+  except OSError:
+    mounted = None
+  if mounted is None or mounted.returncode:
+    pytest.skip('a small file system cannot be mounted here')
+  yield disk
+  subprocess.run(['umount', disk], check=True)
+
+
+def test_a_full_disk_keeps_what_was_finished(small_disk):
+  files.write_bytes(small_disk / 'first', b'1' * 30_000)
+  with pytest.raises(FullDiskError, match='second'):
+    files.write_bytes(small_disk / 'second', b'2' * 60_000)
+  assert names(small_disk) == ['first'] and (small_disk / 'first').stat().st_size == 30_000
+  files.write_bytes(small_disk / 'second', b'2' * 20_000)  # There is room again: nothing partial takes it.
