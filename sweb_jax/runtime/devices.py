@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 
 import jax
 from etils import epath
@@ -20,7 +19,8 @@ def prepare(workdir: epath.PathLike) -> None:
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
   # 'Unable to initialize backend tpu' is no news on a machine without one.
   logging.getLogger('jax._src.xla_bridge').setLevel(logging.WARNING)
-  # Orbax's threads hand their errors on to the saving thread, and print them too.
-  threading.excepthook = lambda args: logging.getLogger('absl').debug('in %s', args.thread, exc_info=args.exc_value)
-  # Orbax tells of every folder it writes, through absl's logger: a dozen lines a checkpoint.
-  logging.getLogger('absl').addFilter(lambda r: r.levelno >= logging.WARNING or 'orbax' not in r.pathname)
+  # Orbax tells of every folder it writes, through absl's logger: a dozen lines a checkpoint. What goes wrong it logs
+  # with a traceback for every thread, and raises as well.
+  logging.getLogger('absl').addFilter(
+    lambda r: 'orbax' not in r.pathname or (r.levelno >= logging.WARNING and not r.exc_info)
+  )

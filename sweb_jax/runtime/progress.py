@@ -52,13 +52,15 @@ class Meter:
 
   def _rate(self, now: float) -> str:
     seconds = max(now - self._begun, 1e-9)
-    rate = f'{(self._done - self._skipped) / seconds:.3g} a second'
-    return f'{rate}, {self._tokens / seconds:.0f} tokens/s' if self._tokens else rate
+    rate = (self._done - self._skipped) / seconds
+    text = f'{rate:.0f} a second' if rate >= 100 else f'{rate:.3g} a second'
+    return f'{text}, {self._tokens / seconds:.0f} tokens/s' if self._tokens else text
 
 
 @contextlib.contextmanager
 def meter(name: str, total: int, console: Console) -> Iterator[Meter]:
   """A meter for one stage; says at the end how long it took."""
+  begun = time.monotonic()
   if console.is_terminal:
     columns = (
       TextColumn('{task.description}'),
@@ -73,4 +75,5 @@ def meter(name: str, total: int, console: Console) -> Iterator[Meter]:
   else:
     m = Meter(name, total, None)
     yield m
-    logging.info('%s', m.line(time.monotonic()))
+    now = time.monotonic()
+    logging.info('%s; took %.1f s', m.line(now), now - begun)

@@ -81,7 +81,7 @@ class Workdir:
   def _check_ours(self) -> None:
     """Raises WorkdirError for a folder of other files."""
     names = {p.name for p in self.path.iterdir()} if self.path.exists() else set()
-    if names - {'.lock'} and 'config.json' not in names:
+    if names - {'.lock', 'config.json.tmp'} and 'config.json' not in names:
       raise WorkdirError(f'--workdir={self.path} holds files but no config.json: not a workdir; name an empty folder')
 
   def done(self, job: str, print_: str) -> bool:
@@ -93,6 +93,7 @@ class Workdir:
     folder = self.path / job
     if self._manifest(job).get('fingerprint') != print_:
       if folder.exists():
+        self._file(job).unlink(missing_ok=True)  # First, so that a half-removed folder never looks done.
         folder.rmtree()
       files.write_json(self._file(job), {'fingerprint': print_, 'done': False})
     folder.mkdir(parents=True, exist_ok=True)

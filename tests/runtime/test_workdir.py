@@ -54,6 +54,13 @@ def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path):
   assert [p.name for p in tmp_path.iterdir()] == ['thesis.tex']
 
 
+def test_a_run_killed_while_it_claims_a_workdir_can_claim_it_again(tmp_path):
+  (tmp_path / '.lock').touch()
+  (tmp_path / 'config.json.tmp').write_text('{"se')
+  Workdir(tmp_path).claim(CONFIG, ())
+  assert sorted(p.name for p in tmp_path.iterdir()) == ['.lock', 'config.json']
+
+
 def test_a_damaged_config_is_named(tmp_path):
   (tmp_path / 'config.json').write_text('{"seed": 0')
   with pytest.raises(WorkdirError, match=r'config\.json: not JSON'):

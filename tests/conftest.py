@@ -1,0 +1,136 @@
+"""What the tests of the command share: how it is run, a small study, and one undisturbed run of that study."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SMALL = (
+  '--config.question_sets=1',
+  '--config.task.train=40',
+  '--config.task.validation=24',
+  '--config.task.test=40',
+  '--config.train.steps.low=4',
+  '--config.train.steps.high=4',
+  '--config.train.steps.gold=4',
+  '--config.train.checkpoints=2',
+  '--config.train.batch=8',
+  '--config.train.save_seconds=0.01',
+  "--config.learners=('wc',)",
+  '--config.number_matched=False',
+  '--config.evaluate.maj_k=(2,)',
+  '--config.engine.slots=64',
+)
+# Runs the command and leaves the names of what it imported behind.
+NOTE_MODULES = """
+import atexit, pathlib, runpy, sys
+where, *sys.argv[1:] = sys.argv[1:]
+atexit.register(lambda: pathlib.Path(where).write_text('\\n'.join(sys.modules)))
+runpy.run_module('sweb_jax.main', run_name='__main__', alter_sys=True)
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+  """`python -m sweb_jax.main` with the small study; compiled programs are shared by all runs."""
+
+  cache: Path
+
+  def start(
+    self,
+    workdir: Path | None,
+    *flags: str,
+    config: str = 'configs/quickstart.py',
+    small: bool = True,
+    modules: Path | None = None,
+    **environment: str,
+  ) -> subprocess.Popen:
+    python = [sys.executable, '-m', 'sweb_jax.main']
+    if modules is not None:  # A file to write the names of the imported modules to.
+      python = [sys.executable, '-c', NOTE_MODULES, str(modules)]
+    where = [] if workdir is None else [f'--workdir={workdir}']
+    env = {'JAX_PLATFORMS': 'cpu', **os.environ, 'JAX_COMPILATION_CACHE_DIR': str(self.cache), **environment}
+    return subprocess.Popen(
+      [*python, f'--config={config}', *where, *(SMALL if small else ()), *flags],
+      cwd=ROOT,
+      env=env,
+      text=True,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+    )
+
+  def __call__(self, workdir: Path | None, *flags: str, **kwargs) -> subprocess.CompletedProcess:
+    with self.start(workdir, *flags, **kwargs) as process:
+      try:
+        out, err = process.communicate(timeout=300)
+      except BaseException:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+  """The undisturbed run; its workdir is to be read or copied, never written to."""
+
+  workdir: Path
+  output: str
+  modules: frozenset[str]
+
+
+@pytest.fixture(scope='session')
+def command(tmp_path_factory) -> Command:
+  return Command(tmp_path_factory.mktemp('compiled'))
+
+
+@pytest.fixture(scope='session')
+def finished(command, tmp_path_factory) -> Finished:
+  folder = tmp_path_factory.mktemp('finished')
+  run = command(folder / 'workdir', modules=folder / 'modules')
+  assert run.returncode == 0, run.stderr
+  return Finished(folder / 'workdir', run.stdout, frozenset((folder / 'modules').read_text().split()))
+
+
+@pytest.fixture(scope='session')
+def listing():
+  """A function: every path under a folder with the hash of its bytes."""
+
+  def listed(folder: Path) -> dict[str, str]:
+    files = sorted(folder.rglob('*'))
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files if p.is_file()} | {
+      str(p.relative_to(folder)): 'folder' for p in files if p.is_dir()
+    }
+
+  return listed
+
+
+@pytest.fixture(scope='session')
+def report_tables():
+  """A function: the bytes of every table of a workdir's report."""
+
+  def tables(workdir: Path) -> dict[str, bytes]:
+    found = {p.name: p.read_bytes() for p in (workdir / 'report/tables').iterdir()}
+    assert {Path(name).suffix for name in found} == {'.csv', '.json'}
+    return found
+
+  return tables
+
+
+@pytest.fixture(scope='session')
+def rows():
+  """A function: the objects of all JSON-lines files of a workdir that match a pattern."""
+
+  def read(workdir: Path, pattern: str) -> list[dict]:
+    found = sorted(workdir.glob(pattern))
+    assert found, f'{workdir} has no {pattern}'
+    return [json.loads(line) for p in found for line in p.read_bytes().splitlines()]
+
+  return read

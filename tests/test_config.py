@@ -1,0 +1,125 @@
+"""Checks of a config that need no compute."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+from sweb_jax.config import FREE, ConfigError, default, resolve, validate
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+
+
+def load(name: str) -> ConfigDict:
+  spec = importlib.util.spec_from_file_location(name, CONFIGS / f'{name}.py')
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module.get_config()
+
+
+STUDIES = sorted(p.stem for p in CONFIGS.glob('*.py') if 'pretrain' not in p.stem)
+
+
+@pytest.mark.parametrize('name', STUDIES)
+def test_every_config_file_is_valid_in_each_of_its_presets(name):
+  config = load(name)
+  for preset in config.presets or ('',):
+    config.preset = preset
+    validate(resolve(config, ()))
+
+
+@pytest.mark.parametrize(
+  ('field', 'value', 'message'),
+  [
+    ('question_sets', 0, 'must be positive'),
+    ('task.train', 0, 'must be positive'),
+    ('task.test', -1, 'must be positive'),
+    ('task.name', '', 'name a task'),
+    ('seed', -1, 'must not be negative'),
+    ('generators', (), 'at least one model'),
+    ('generators', ('wc', 'wc'), 'given twice'),
+    ('learners', ('teacher',), r"not in config\.models, which has \['se', 'student', 'wc'\]"),
+    ('models.wc', '', 'embedded:NAME'),
+    ('budgets', ConfigDict(), 'at least one budget'),
+    ('train.steps.low', 0, 'number of steps'),
+    ('train.steps.gold', 2.5, 'number of steps'),
+    ('train.checkpoints', 101, 'fewer steps than checkpoints'),
+    ('train.learning_rates', (), 'at least one'),
+    ('train.learning_rates', (0.0,), 'all positive'),
+    ('train.learning_rates', ('1e-3',), 'all positive'),
+    ('train.row_length', 0, 'must be positive'),
+    ('train.final', 1.5, r'in \[0, 1\]'),
+    ('train.b2', 1.0, r'in \[0, 1\)'),
+    ('sampling.temperature', 0.0, 'must differ'),
+    ('sampling.max_new_tokens', 0, 'must be positive'),
+    ('sampling.top_k', -1, 'positive'),
+    ('sampling.top_p', 0.0, r'in \(0, 1\]'),
+    ('sampling.top_p', 0.9, r'needs sampling\.top_k'),
+    ('evaluate.maj_k', (0,), 'positive whole numbers'),
+    ('evaluate.maj_k', ('4',), 'positive whole numbers'),
+    ('engine.slots', 0, 'must be positive'),
+    ('mesh.fsdp', 0, 'must be positive'),
+    ('mesh.data', 0, 'or -1'),
+    ('estimate.sampling_flops', 0.0, 'must be positive'),
+  ],
+)
+def test_a_field_that_makes_no_sense_is_named_with_what_is_wanted(field, value, message):
+  config = load('quickstart')
+  with config.ignore_type():
+    config.update_from_flattened_dict({field: value})
+  if field == 'budgets':
+    config.budgets = value
+  with pytest.raises(ConfigError, match=rf'^config\.{field}.*{message}'):
+    validate(config)
+
+
+def test_a_budget_that_is_no_mapping_is_refused():
+  config = load('quickstart')
+  with config.ignore_type():
+    config.budgets.low = 3
+  with pytest.raises(ConfigError, match=r'^config\.budgets\.low=3: give \{generator: samples a problem\}'):
+    validate(config)
+
+
+@pytest.mark.parametrize(('field', 'known'), [('tpyo', 'budgets'), ('train.bacth', 'batch'), ('mesh.model', 'tensor')])
+def test_an_unknown_field_is_refused_with_those_there_are(field, known):
+  config = load('quickstart')
+  config.update_from_flattened_dict({field: 1})
+  with pytest.raises(ConfigError, match=rf'^config\.{field}: there is no such field; fields here are .*\b{known}\b'):
+    validate(config)
+
+
+def test_a_missing_field_is_refused():
+  config = load('quickstart')
+  del config.train['warmup']
+  with pytest.raises(ConfigError, match=r'config\.train\.warmup is missing'):
+    validate(config)
+
+
+def test_names_of_models_budgets_and_steps_are_free():
+  config = load('quickstart')
+  config.models.other = 'embedded:wc'
+  config.budgets.mid = ConfigDict({'other': 2})
+  config.train.steps.mid = 10
+  config.train.checkpoints = 10
+  validate(config)
+
+
+def test_a_preset_gives_way_to_the_command_line_and_leaves_no_trace():
+  config = load('quickstart')
+  config.presets = {'small': (('task.train', 7), ('task.test', 8), ('seed', 3)), 'large': (('task.train', 70),)}
+  config.preset = 'small'
+  config.task.test = 99
+  resolved = resolve(config, ['task.test'])
+  assert (resolved.task.train, resolved.task.test, resolved.seed) == (7, 99, 3)
+  assert not resolved.presets and config.task.train == 300
+  config.preset = 'huge'
+  with pytest.raises(ConfigError, match=r"config\.preset='huge': presets of this config are large, small"):
+    resolve(config, ())
+
+
+def test_free_sections_exist():
+  assert set(FREE) <= set(default())

@@ -1,0 +1,296 @@
+"""The command: help, dry run, what it imports, and what it says to input that makes no sense."""
+
+from __future__ import annotations
+
+import ast
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import sweb_jax
+
+PACKAGE = Path(sweb_jax.__file__).parent
+HEAVY = {'jax', 'tensorflow', 'gemma', 'kauldron', 'torch', 'transformers'}
+
+
+@pytest.fixture(scope='module')
+def workdir(finished, tmp_path_factory):
+  """A finished workdir that no refused command may change."""
+  return shutil.copytree(finished.workdir, tmp_path_factory.mktemp('refused') / 'workdir')
+
+
+def refused(run: subprocess.CompletedProcess) -> str:
+  """The one message of a command that was refused."""
+  assert run.returncode == 1, run.stdout + run.stderr
+  assert 'Traceback' not in run.stdout + run.stderr
+  messages = re.findall(r'^(?:Error:|FATAL Flags parsing error:).*', run.stderr, re.MULTILINE)
+  assert len(messages) == 1, run.stderr
+  return run.stderr[run.stderr.index(messages[0]) :]
+
+
+# Help, dry run, imports ------------------------------------------------------------------------------------------------
+
+
+def test_help_is_quick_and_imports_no_framework(command, tmp_path):
+  begun = time.monotonic()
+  run = command(tmp_path / 'workdir', '--help', modules=tmp_path / 'modules')
+  assert time.monotonic() - begun < 5
+  assert '--workdir' in run.stdout and '--dry_run' in run.stdout and 'python -m sweb_jax.main' in run.stdout
+  modules = set((tmp_path / 'modules').read_text().split())
+  assert 'sweb_jax.main' in modules | {'sweb_jax.main'} and 'absl.app' in modules
+  assert not modules & HEAVY
+
+
+@pytest.mark.parametrize(
+  'names',
+  [
+    'sweb_jax',
+    'sweb_jax.main sweb_jax.config',
+    'sweb_jax.records',
+    'sweb_jax.budget',
+    'sweb_jax.answers',
+    'sweb_jax.tasks sweb_jax.tasks.arithmetic sweb_jax.tasks.gsm8k sweb_jax.tasks.rendering',
+    'sweb_jax.analysis sweb_jax.analysis.metrics sweb_jax.analysis.intervals',
+  ],
+)
+def test_what_needs_no_device_imports_no_framework(names):
+  code = 'import importlib, sys\nfor n in sys.argv[1:]: importlib.import_module(n)\nprint(*sys.modules)'
+  run = subprocess.run([sys.executable, '-c', code, *names.split()], text=True, capture_output=True, check=True)
+  modules = set(run.stdout.split())
+  assert modules >= set(names.split())
+  assert not modules & HEAVY
+
+
+def test_a_whole_run_imports_jax_alone(finished):
+  assert finished.modules & HEAVY == {'jax'}
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(command, tmp_path):
+  run = command(tmp_path / 'workdir', '--dry_run', JAX_COMPILATION_CACHE_DIR='')
+  assert run.returncode == 0, run.stderr
+  for word in ('jobs', 'samples', 'tokens', 'FLOPs', 'share of budget'):
+    assert word in run.stdout
+  # 40 problems; wc draws 30 for the price of 10 of se's.
+  assert re.search(r'sample +│ wc +│ +1 │ +1,200 │', run.stdout)
+  assert re.search(r'sample +│ se +│ +1 │ +400 │', run.stdout)
+  shares = [float(s) for s in re.findall(r'sample .*?([\d.]+)%', run.stdout)]
+  assert len(shares) == 2 and sum(shares) == pytest.approx(100)
+  assert 'wc_low (3 a problem), se_low (1 a problem), gold' in ' '.join(run.stdout.split())
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_invariant_5_no_text_is_evaluated_as_python():
+  modules = sorted(PACKAGE.rglob('*.py'))
+  assert len(modules) > 30
+  for path in modules:
+    if 'sandbox' in path.name:
+      continue
+    for node in ast.walk(ast.parse(path.read_text())):
+      called = node.func if isinstance(node, ast.Call) else None
+      name = getattr(called, 'id', getattr(called, 'attr', None))
+      assert not (isinstance(called, ast.Name) and name in {'eval', 'exec', 'compile', '__import__'}), path
+      assert name not in {'sympify', 'parse_expr', 'parse_latex', 'literal_eval'}, path
+      imported = [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+      imported.append(getattr(node, 'module', None) or '')
+      assert not {'pickle', 'cloudpickle', 'dill', 'marshal', 'shelve'} & {i.split('.')[0] for i in imported}, path
+
+
+# Input that makes no sense ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    (['--config.tpyo=1'], r'config\.tpyo: there is no such field; fields here are .*\bbudgets\b'),
+    (['--config.train.bacth=1'], r'config\.train\.bacth: there is no such field; fields here are .*\bbatch\b'),
+    (['--config.trian.batch=1'], r"'trian'"),
+    (['--confg.seed=1'], r"Unknown command line flag 'confg\.seed'"),
+    (['--config.seed=abc'], r'--config\.seed=abc'),
+    (["--config.evaluate.maj_k=('two',)"], r"config\.evaluate\.maj_k=\(2, 'two'\): must be positive whole numbers"),
+    (['--config.task.train=0'], r'config\.task\.train=0: must be positive'),
+    (['--config.preset=huge'], r"config\.preset='huge'"),
+    (['--config.task.name=chess'], r"config\.task\.name='chess' is not a task; tasks are 'arithmetic'"),
+    (['--config.task.name=gsm8k'], r'point --config\.data_dir at the folder'),
+    (['--config.task.name=gsm8k', '--config.data_dir=/nowhere'], r'/nowhere: there is no train\.jsonl'),
+    (['--config.models.wc=embedded:xl'], r"'embedded:xl': models that ship with the package are wc, se and student"),
+    (['--config.models.wc=/nowhere'], r'/nowhere/config\.json: not the config of a model folder'),
+    (['--config.budgets.low.se=0'], r"budget 'low': 0 samples"),
+    (["--config.budgets={'low': {'me': 1}, 'high': {'se': 2}}"], r"'me' is not a generator; generators are"),
+    (["--config.budgets.low={'wc': 2}"], r"budget 'low': 2 samples of 'wc' are too small for a single sample of 'se'"),
+    (['--config.mesh.data=64'], r'config\.mesh asks for data=64 .* = 64 devices; there are 1'),
+    (['--config.seed=7', '--config.task.train=41'], r'another config; .*\n  config\.seed: 0 there, 7 here\n  config\.t'),
+  ],
+  ids=lambda value: value[0] if isinstance(value, list) else '',
+)
+def test_invariant_8_bad_input_is_refused_with_one_message_and_no_harm(command, workdir, listing, flags, message):
+  before = listing(workdir)
+  assert re.search(message, refused(command(workdir, *flags)))
+  assert listing(workdir) == before
+
+
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    (['--stages=sample,tarin'], r'--stages=tarin: stages are plan, sample, grade, train, evaluate, report'),
+    (['config.seed=1'], r"unexpected arguments \['config\.seed=1'\]; flags are written --name=value"),
+  ],
+)
+def test_a_misused_flag_shows_the_usage(command, workdir, listing, flags, message):
+  before = listing(workdir)
+  run = command(workdir, *flags)
+  assert run.returncode == 1
+  assert re.search(message, run.stdout + run.stderr)
+  assert '--workdir' in run.stdout + run.stderr and 'Traceback' not in run.stderr
+  assert listing(workdir) == before
+
+
+def test_the_workdir_is_required(command):
+  assert '--workdir' in refused(command(None))
+
+
+def test_slots_must_divide_over_the_mesh(command, workdir, listing):
+  before = listing(workdir)
+  flags = ['--config.mesh.data=2', '--config.engine.slots=63']
+  run = command(workdir, *flags, XLA_FLAGS='--xla_force_host_platform_device_count=2')
+  assert 'config.engine.slots=63 does not divide over data x fsdp = 2 devices' in refused(run)
+  assert listing(workdir) == before
+
+
+@pytest.mark.parametrize(
+  ('body', 'message'),
+  [
+    (None, r'config\.py'),
+    ('c.trian.batch = 1', r'config\.py, line 4: .*trian'),
+    ('c.tpyo = 1', r'config\.tpyo: there is no such field'),
+    ("c.seed = 'one'", r'config\.py, line 4: .*seed'),
+    ('c.seed = = 1', r'line 4'),
+  ],
+  ids=['no file', 'unknown section', 'unknown field', 'wrong type', 'no Python'],
+)
+def test_a_bad_config_file_is_named(command, tmp_path, body, message):
+  file = tmp_path / 'config.py'
+  if body is not None:
+    file.write_text(f'from sweb_jax.config import default\ndef get_config():\n  c = default()\n  {body}\n  return c\n')
+  run = command(tmp_path / 'workdir', config=str(file), small=False)
+  assert re.search(message, refused(run))
+  assert not (tmp_path / 'workdir').exists()
+
+
+def test_a_folder_of_other_files_is_left_alone(command, tmp_path, listing):
+  (tmp_path / 'thesis.tex').write_text('years of work')
+  before = listing(tmp_path)
+  assert f'--workdir={tmp_path} holds files but no config.json' in refused(command(tmp_path))
+  assert listing(tmp_path) == before
+
+
+def test_a_second_run_on_a_workdir_is_refused(command, workdir, listing):
+  before = listing(workdir)
+  with open(workdir / '.lock', 'a') as held:
+    fcntl.flock(held, fcntl.LOCK_EX)
+    assert f'--workdir={workdir}: another run is writing to it' in refused(command(workdir))
+  assert listing(workdir) == before
+
+
+def test_a_damaged_model_folder_is_named(command, workdir, listing, tmp_path):
+  model = shutil.copytree(PACKAGE / 'models/embedded/wc', tmp_path / 'model')
+  text = (model / 'config.json').read_text()
+  (model / 'config.json').write_text(text[: len(text) // 2])
+  before = listing(workdir)
+  message = refused(command(workdir, f'--config.models.wc={model}'))
+  assert f'{model}/config.json: not the config of a model folder' in message
+  assert listing(workdir) == before
+
+
+# Workdirs and studies that cannot go on ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ungraded(finished, tmp_path):
+  """A workdir whose samples are drawn but not graded."""
+  folder = shutil.copytree(finished.workdir, tmp_path / 'workdir')
+  for name in ('grades', 'manifests/grades'):
+    shutil.rmtree(folder / name)
+  return folder
+
+
+def test_a_damaged_chunk_is_named_with_its_line(command, ungraded, listing):
+  chunk = ungraded / 'samples/set0/wc/chunk-000001.jsonl'
+  raw = chunk.read_bytes()
+  chunk.write_bytes(raw[:-20])
+  before = listing(ungraded / 'samples')
+  message = refused(command(ungraded, '--stages=grade'))
+  assert f'{chunk}, line {raw.count(10)}: not a Sample' in message
+  assert listing(ungraded / 'samples') == before
+  chunk.write_bytes(raw)
+  assert command(ungraded, '--stages=grade').returncode == 0
+
+
+def test_an_arm_that_kept_no_sample_is_named(command, finished, tmp_path):
+  folder = shutil.copytree(finished.workdir, tmp_path / 'workdir')
+  for name in ('train', 'manifests/train'):
+    shutil.rmtree(folder / name)
+  for file in (folder / 'grades/set0').glob('*.jsonl'):
+    verdicts = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text(''.join(json.dumps(v | {'correct': False}) + '\n' for v in verdicts))
+  message = refused(command(folder, '--stages=train'))
+  assert re.search(r'wc on (wc|se)_(low|high), question set 0 .*: there is no example to train on', message)
+  assert not list(folder.rglob('selection.json'))
+
+
+def test_an_example_too_long_for_a_row_is_named(command, tmp_path):
+  flags = ['--config.train.row_length=10', '--config.task.train=6']
+  message = refused(command(tmp_path / 'workdir', *flags))
+  found = re.search(r'\((\S+/examples\.jsonl), counted from 0\): example (\d+) has (\d+) tokens', message)
+  assert found and 'config.train.row_length=10 holds 11' in message
+  examples = [json.loads(line) for line in Path(found[1]).read_text().splitlines()]
+  longest = max(examples, key=lambda e: len((e['prompt'] + ' ' + e['solution']).split()))
+  assert examples[int(found[2])] == longest
+
+
+def test_a_stage_without_its_inputs_says_which_to_add(command, tmp_path):
+  message = refused(command(tmp_path / 'workdir', '--stages=train'))
+  assert 'job train/set0/wc/' in message and "is not done; add 'plan' to --stages" in message
+  message = refused(command(tmp_path / 'workdir', '--stages=plan,evaluate'))
+  assert "add 'train' to --stages" in message
+  assert not (tmp_path / 'workdir/train').exists()
+
+
+@pytest.fixture
+def disk(tmp_path):
+  """A small file system; call it with a size to make it larger."""
+  folder = tmp_path / 'disk'
+  folder.mkdir()
+  made = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=300k', 'tmpfs', str(folder)], capture_output=True)
+  if os.geteuid() or made.returncode:
+    pytest.skip('a small file system needs root and mount')
+
+  def grow(size: str) -> None:
+    subprocess.run(['mount', '-o', f'remount,size={size}', str(folder)], check=True)
+
+  yield folder, grow
+  subprocess.run(['umount', str(folder)], check=True)
+
+
+def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_space(command, finished, disk, report_tables):
+  folder, grow = disk
+  workdir = folder / 'workdir'
+  again = 'free some and run the same command again: finished work is kept'
+  message = refused(command(workdir))
+  assert re.search(rf'no space left for {workdir}/samples/set0/\w+/chunk-\d+\.jsonl; {again}', message)
+  kept = {p: p.read_bytes() for p in (workdir / 'samples').rglob('chunk-*.jsonl')}
+  grow('900k')  # Room for samples and grades, not for a model.
+  message = refused(command(workdir))
+  assert re.search(rf'no space left for {workdir}/train/\S+; {again}', message)
+  assert kept and all(p.read_bytes() == raw for p, raw in kept.items())
+  grow('20m')
+  run = command(workdir)
+  assert run.returncode == 0, run.stderr
+  assert report_tables(workdir) == report_tables(finished.workdir)
