@@ -11,8 +11,8 @@ from sweb_jax.config import default
 def get_config() -> ConfigDict:
   config = default()
   config.name = 'quickstart'
-  config.question_sets = 2
-  config.task.update({'name': 'arithmetic', 'made_world': True, 'train': 300, 'validation': 400, 'test': 1500})
+  config.question_sets = 3
+  config.task.update({'name': 'arithmetic', 'made_world': True, 'train': 300, 'validation': 150, 'test': 400})
   config.models = {name: f'embedded:{name}' for name in ('wc', 'se', 'student')}
   config.generators = ('wc', 'se')
   config.learners = ('student', 'wc', 'se')
@@ -22,10 +22,10 @@ def get_config() -> ConfigDict:
   config.data.max_per_problem = 4
   config.train.update(
     {
-      'batch': 64,
-      'steps': {'low': 100, 'high': 100, 'gold': 100},
-      'learning_rates': (2.5e-3,),
-      'checkpoints': 4,
+      'batch': 32,
+      'steps': {'low': 60, 'high': 60, 'gold': 60},
+      'learning_rates': (1.25e-3, 2.5e-3),
+      'checkpoints': 3,
       'row_length': 40,
       'b2': 0.98,
       'weight_decay': 0.01,

@@ -78,13 +78,18 @@ def main(argv: list[str]) -> None:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-  """absl's parser, which lets through whatever goes wrong in a config file or in a field's path; here a message."""
+  """Parses the flags, which runs the config file; says what is wrong in one message, as `main` does."""
   try:
-    return app.parse_flags_with_usage(argv)
+    return flags.FLAGS(argv)
   except Exception as e:
-    found = [f for f in traceback.extract_tb(e.__traceback__) if any(f.filename in a for a in argv[1:])]
-    where = f'{found[-1].filename}, line {found[-1].lineno}' if found else '--config'
-    print(f'Error: {where}: {type(e).__name__}: {e}', file=sys.stderr)
+    message = str(e) if isinstance(e, flags.Error) else f'--config: {type(e).__name__}: {e}'
+    error: BaseException | None = e
+    while error is not None:  # An error in the config file comes wrapped in others.
+      lines = [f for f in traceback.extract_tb(error.__traceback__) if any(f.filename in a for a in argv[1:])]
+      if lines:
+        message = f'{lines[-1].filename}, line {lines[-1].lineno}: {type(error).__name__}: {error}'
+      error = error.__context__
+    print(f'Error: {message}\n(--help shows the flags.)', file=sys.stderr)
     sys.exit(1)
 
 

@@ -31,12 +31,12 @@ def refused(run: subprocess.CompletedProcess) -> str:
   """The one message of a command that was refused."""
   assert run.returncode == 1, run.stdout + run.stderr
   assert 'Traceback' not in run.stdout + run.stderr
-  messages = re.findall(r'^(?:Error:|FATAL Flags parsing error:).*', run.stderr, re.MULTILINE)
+  messages = re.findall(r'^Error: .*', run.stderr, re.MULTILINE)
   assert len(messages) == 1, run.stderr
   return run.stderr[run.stderr.index(messages[0]) :]
 
 
-# Help, dry run, imports ------------------------------------------------------------------------------------------------
+# Help, dry run, imports -----------------------------------------------------------------------------------------------
 
 
 def test_help_is_quick_and_imports_no_framework(command, tmp_path):
@@ -45,7 +45,7 @@ def test_help_is_quick_and_imports_no_framework(command, tmp_path):
   assert time.monotonic() - begun < 5
   assert '--workdir' in run.stdout and '--dry_run' in run.stdout and 'python -m sweb_jax.main' in run.stdout
   modules = set((tmp_path / 'modules').read_text().split())
-  assert 'sweb_jax.main' in modules | {'sweb_jax.main'} and 'absl.app' in modules
+  assert 'absl.app' in modules
   assert not modules & HEAVY
 
 
@@ -103,7 +103,7 @@ def test_invariant_5_no_text_is_evaluated_as_python():
       assert not {'pickle', 'cloudpickle', 'dill', 'marshal', 'shelve'} & {i.split('.')[0] for i in imported}, path
 
 
-# Input that makes no sense ---------------------------------------------------------------------------------------------
+# Input that makes no sense --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_invariant_5_no_text_is_evaluated_as_python():
   [
     (['--config.tpyo=1'], r'config\.tpyo: there is no such field; fields here are .*\bbudgets\b'),
     (['--config.train.bacth=1'], r'config\.train\.bacth: there is no such field; fields here are .*\bbatch\b'),
-    (['--config.trian.batch=1'], r"'trian'"),
+    (['--config.trian.batch=1'], r'trian'),
     (['--confg.seed=1'], r"Unknown command line flag 'confg\.seed'"),
     (['--config.seed=abc'], r'--config\.seed=abc'),
     (["--config.evaluate.maj_k=('two',)"], r"config\.evaluate\.maj_k=\(2, 'two'\): must be positive whole numbers"),
@@ -126,7 +126,7 @@ def test_invariant_5_no_text_is_evaluated_as_python():
     (["--config.budgets={'low': {'me': 1}, 'high': {'se': 2}}"], r"'me' is not a generator; generators are"),
     (["--config.budgets.low={'wc': 2}"], r"budget 'low': 2 samples of 'wc' are too small for a single sample of 'se'"),
     (['--config.mesh.data=64'], r'config\.mesh asks for data=64 .* = 64 devices; there are 1'),
-    (['--config.seed=7', '--config.task.train=41'], r'another config; .*\n  config\.seed: 0 there, 7 here\n  config\.t'),
+    (['--config.seed=7', '--config.task.train=41'], r'another config; .*\n  config\.seed: 0 there, 7 here\n'),
   ],
   ids=lambda value: value[0] if isinstance(value, list) else '',
 )
@@ -209,7 +209,7 @@ def test_a_damaged_model_folder_is_named(command, workdir, listing, tmp_path):
   assert listing(workdir) == before
 
 
-# Workdirs and studies that cannot go on ---------------------------------------------------------------------------------
+# Workdirs and studies that cannot go on -------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -68,7 +69,8 @@ def for_params(params: Any, mesh: Mesh) -> Any:
 
 def place(tree: Any, mesh: Mesh) -> Any:
   """Parameters put on the mesh by the rules. The arrays are new: donating them leaves the source alone."""
-  return jax.device_put(tree, for_params(tree, mesh), may_alias=False)
+  # Not `may_alias=False`: between meshes of different devices, device_put keeps the shards that stay where they are.
+  return jax.tree.map(lambda x, where: jnp.copy(jax.device_put(x, where)), tree, for_params(tree, mesh))
 
 
 def rows(mesh: Mesh) -> NamedSharding:

@@ -1,0 +1,131 @@
+"""A run that is stopped, however it is stopped, goes on and ends as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from sweb_jax.records import Problem, Sample, Verdict, read
+
+CHUNKS, STATES = 'samples/*/*/chunk-*.jsonl', 'train/*/*/*/rate_*/state/[0-9]*'
+TRAINED, EVALUATED = 'train/*/*/*/selection.json', 'evaluate/*/*/*/greedy.jsonl'
+COMPILING, REPORTING = 'manifests/samples/*/*.json', 'manifests/report.json'
+
+
+def wait_for(process, workdir: Path, pattern: str, more: int) -> None:
+  """Returns when there are `more` files of a pattern than at first."""
+  goal = len(list(workdir.glob(pattern))) + more
+  while len(list(workdir.glob(pattern))) < goal:
+    assert process.poll() is None, f'ended before {more} more {pattern}: {process.communicate()}'
+    time.sleep(0.01)
+
+
+def done(workdir: Path) -> dict[Path, int]:
+  """When each finished job's manifest was written, in ns."""
+  manifests = (workdir / 'manifests').rglob('*.json')
+  return {p: p.stat().st_mtime_ns for p in manifests if json.loads(p.read_text())['done']}
+
+
+def check_whole(workdir: Path) -> None:
+  """Every file that has its name is whole."""
+  for cls, patterns in {
+    Problem: ['problems/*/*.jsonl'],
+    Sample: [CHUNKS, 'evaluate/*/*/*/*/chunk-*.jsonl', EVALUATED, 'evaluate/*/*/*/drawn.jsonl'],
+    Verdict: ['grades/*/*.jsonl', 'evaluate/*/*/*/*.verdicts.jsonl'],
+  }.items():
+    for path in (p for pattern in patterns for p in workdir.glob(pattern)):
+      assert path.read_bytes().endswith(b'\n') and list(read(cls, path))
+  for path in workdir.rglob('*.json'):
+    if 'state' not in path.parts and 'best' not in path.parts:
+      json.loads(path.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('seed', 'moments'),
+  [
+    # What to wait for after each start, and for how long at most to go on then before the kill.
+    (1, [(CHUNKS, 1, 0.3), (CHUNKS, 2, 0.3), (TRAINED, 1, 1.0), (EVALUATED, 2, 0.3)]),
+    (2, [(COMPILING, 1, 1.0), (STATES, 1, 0.5), (TRAINED, 2, 0.5), (REPORTING, 1, 1.0)]),
+  ],
+)
+def test_invariant_2_a_run_killed_again_and_again_ends_as_an_undisturbed_one(
+  command, finished, tmp_path, report_tables, seed, moments
+):
+  rng = random.Random(seed)
+  workdir = tmp_path / 'workdir'
+  before = {}
+  for pattern, more, seconds in moments:
+    with command.start(workdir) as process:
+      wait_for(process, workdir, pattern, more)
+      time.sleep(rng.uniform(0, seconds))
+      process.kill()
+      process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    check_whole(workdir)
+    now = done(workdir)
+    assert before.items() <= now.items(), 'a finished job was run again'
+    before = now
+  run = command(workdir)
+  assert run.returncode == 0, run.stderr
+  assert before.items() <= done(workdir).items(), 'a finished job was run again'
+  assert report_tables(workdir) == report_tables(finished.workdir)
+
+
+def test_a_kill_while_saved_states_are_removed_is_no_loss(command, finished, tmp_path):
+  """The states go last: what is left of them is not taken up."""
+  workdir = tmp_path / 'workdir'
+  with command.start(workdir, '--config.train.save_seconds=0.001') as process:
+    wait_for(process, workdir, STATES, 1)
+    wait_for(process, workdir, TRAINED, 1)
+    process.kill()
+    process.communicate()
+  trained = next(workdir.glob(TRAINED)).parent
+  chosen = (trained / 'selection.json').read_bytes()
+  torn = trained / 'rate_0.0025/state/4/arrays'
+  torn.mkdir(parents=True, exist_ok=True)
+  job = workdir / 'manifests' / trained.relative_to(workdir)
+  manifest = job.with_suffix('.json')
+  manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {'done': False}))
+  run = command(workdir, '--config.train.save_seconds=0.001', '--stages=train')
+  assert run.returncode == 0, run.stderr
+  assert (trained / 'selection.json').read_bytes() == chosen
+  assert not list(workdir.glob('train/*/*/*/rate_*/state'))
+  assert chosen == (finished.workdir / trained.relative_to(workdir) / 'selection.json').read_bytes()
+
+
+def test_ctrl_c_and_a_polite_kill_say_how_to_go_on_and_keep_what_was_drawn(command, finished, tmp_path, rows):
+  workdir = tmp_path / 'workdir'
+  stages = '--stages=plan,sample'
+  for asked in (signal.SIGINT, signal.SIGTERM):
+    with command.start(workdir, stages) as process:
+      wait_for(process, workdir, CHUNKS, 1)
+      process.send_signal(asked)
+      out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert 'Stopped. The same command goes on from here.' in out
+    assert 'Traceback' not in err
+    check_whole(workdir)
+  assert command(workdir, stages).returncode == 0
+
+  def drawn(folder):
+    return sorted((s['problem_id'], s['index'], s['tokens']) for s in rows(folder, CHUNKS))
+
+  assert drawn(workdir) == drawn(finished.workdir)  # Each sample once, and the same.
+
+
+def test_a_finished_study_does_nothing_and_prints_the_same_table(command, finished, listing):
+  before, times = listing(finished.workdir), done(finished.workdir)
+  run = command(finished.workdir)
+  assert run.returncode == 0, run.stderr
+  assert listing(finished.workdir) == before and done(finished.workdir) == times
+
+  def table(output):
+    return output[output.index('Which data trains better') : output.index('Done in')]
+
+  assert table(run.stdout) == table(finished.output)

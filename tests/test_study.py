@@ -1,0 +1,178 @@
+"""The study as a whole: stages, fields that change no result, and the invariants that hold across its files."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+SAMPLES = 'samples/set0/{}/chunk-*.jsonl'
+
+
+def table(workdir: Path, name: str) -> list[dict[str, str]]:
+  return list(csv.DictReader(io.StringIO((workdir / f'report/tables/{name}.csv').read_text())))
+
+
+@pytest.fixture(scope='module')
+def by_stages(command, tmp_path_factory):
+  """The study run stage by stage; its test problems are not there while it trains."""
+  workdir = tmp_path_factory.mktemp('stages') / 'workdir'
+  test = workdir / 'problems/set0/test.jsonl'
+  for stage in ('plan', 'sample', 'grade', 'train', 'evaluate', 'report'):
+    if stage == 'train':
+      test.rename(workdir.parent / 'test.jsonl')
+    run = command(workdir, f'--stages={stage}')
+    assert run.returncode == 0, run.stderr
+    if stage == 'train':
+      assert not test.exists()
+      (workdir.parent / 'test.jsonl').rename(test)
+  return workdir
+
+
+def test_stages_one_after_another_give_the_same_tables(by_stages, finished, report_tables):
+  assert report_tables(by_stages) == report_tables(finished.workdir)
+
+
+def test_invariant_6_training_chooses_without_the_test_problems(by_stages, finished):
+  """`by_stages` trained while there were no test problems."""
+  selections = sorted(by_stages.glob('train/*/*/*/selection.json'))
+  assert len(selections) == 5
+  for path in selections:
+    assert path.read_bytes() == (finished.workdir / path.relative_to(by_stages)).read_bytes()
+    chosen = json.loads(path.read_text())
+    best = max(chosen['validation'], key=lambda v: v['accuracy'])
+    assert (chosen['learning_rate'], chosen['step']) == (best['learning_rate'], best['step'])
+    assert {v['n'] for v in chosen['validation']} == {24}
+
+
+def test_engine_fields_change_how_fast_and_nothing_else(command, finished, tmp_path, report_tables, rows):
+  flags = ['--config.engine.slots=48', '--config.engine.steps=5', '--config.engine.jobs=1']
+  run = command(tmp_path / 'workdir', *flags)
+  assert run.returncode == 0, run.stderr
+  assert report_tables(tmp_path / 'workdir') == report_tables(finished.workdir)
+  # And a workdir made with some may be continued with others.
+  assert 'Done in' in command(tmp_path / 'workdir').stdout
+  for pattern in (SAMPLES.format('*'), 'evaluate/*/*/*/greedy.jsonl', 'evaluate/*/*/*/drawn.jsonl'):
+    here, there = (
+      sorted((s['problem_id'], s['index'], s['tokens'], s['finish']) for s in rows(folder, pattern))
+      for folder in (tmp_path / 'workdir', finished.workdir)
+    )
+    assert here == there
+
+
+def test_invariant_3_every_token_drawn_stands_in_the_report(finished, rows):
+  spent = {(r['kind'], r['model']): r for r in table(finished.workdir, 'spent')}
+  parameters = json.loads((finished.workdir / 'plan/plan.json').read_text())['models']
+  counted = {('sample', g): rows(finished.workdir, SAMPLES.format(g)) for g in ('wc', 'se')}
+  counted['evaluate', 'wc'] = [
+    s for name in ('greedy', 'drawn') for s in rows(finished.workdir, f'evaluate/set0/wc/*/{name}.jsonl')
+  ]
+  for key, samples in counted.items():
+    tokens = sum(len(s['tokens']) for s in samples)
+    row = spent[key]
+    assert (int(row['samples']), int(row['tokens'])) == (len(samples), tokens)
+    assert int(row['FLOPs']) == 2 * parameters[key[1]]['parameters'] * tokens
+  # Wrong and cut ones too.
+  correct = sum(v['correct'] for v in rows(finished.workdir, 'grades/set0/wc.jsonl'))
+  assert 0 < correct < len(counted['sample', 'wc']) == 40 * 30
+  assert len(counted['evaluate', 'wc']) == 6 * 40 * (1 + 2)
+
+
+def test_invariant_3_each_arm_is_charged_for_its_own_samples(finished, rows):
+  for arm in table(finished.workdir, 'data'):
+    samples = rows(finished.workdir, SAMPLES.format(arm['generator']))
+    tokens = sum(len(s['tokens']) for s in samples if s['index'] < int(arm['k']))
+    assert int(arm['tokens']) == tokens
+
+
+def test_invariant_4_sampling_training_and_evaluation_see_the_same_prompt_ids(finished, monkeypatch, tmp_path):
+  from sweb_jax import jobs as jobs_lib
+  from sweb_jax.budget import Arm
+  from sweb_jax.runtime.progress import Meter
+
+  class Packed(Exception):
+    pass
+
+  asked, rendered = [], []
+
+  def run(self, params, requests, **_):
+    asked.append({r.problem_id: (*self._prefix, *r.prompt) for r in requests})
+    return iter(())
+
+  def pack(rows, **_):
+    rendered.extend(rows)
+    raise Packed
+
+  monkeypatch.setattr(jobs_lib.Engine, 'run', run)
+  monkeypatch.setattr(jobs_lib, 'Packer', pack)
+  jobs = jobs_lib.Jobs(ConfigDict(json.loads((finished.workdir / 'config.json').read_text())), finished.workdir)
+  meter = Meter('test', 1, None)
+  problems = jobs.problems(0, 'train')
+  jobs.draw(tmp_path / 'samples', 0, 'wc', 1, meter)
+  jobs.accuracy('wc', jobs.renderer('wc', few_shot=False), problems, 0, None)
+  with pytest.raises(Packed):
+    jobs.train(tmp_path / 'train', 0, 'wc', Arm('gold', None, None, None, None), meter)
+
+  tokenizer = jobs.models['wc'].tokenizer
+  assert len(asked) == 2 and len(rendered) == len(problems) == 40
+  for problem, (ids, length) in zip(problems, rendered, strict=True):
+    assert ids[:length] == asked[0][problem.id] == asked[1][problem.id]
+    assert ids.count(tokenizer.bos_id) == 1 and ids[0] == tokenizer.bos_id
+    assert ids.count(tokenizer.eos_id) == 1 and ids[-1] == tokenizer.eos_id
+    assert length < len(ids)
+
+
+def test_invariant_6_every_rate_has_an_interval_and_an_n(finished):
+  rates = {
+    'data': ['coverage@k', 'diversity@k (solved)', 'diversity@k (all)', 'kept a problem', 'FPR', 'truncated'],
+    'accuracy': ['greedy pass@1', 'maj@2', 'pass@2', 'truncated'],
+    'differences': ['difference'],
+    'minus_base': ['difference'],
+    'data_differences': ['difference'],
+  }
+  counts = {'data': ('problems', '40'), 'data_differences': ('holds for', 'this question set only')}
+  # Names of columns that hold no figure, or one whose interval stands beside its difference.
+  plain = {'k', 'sets', 'problems', 'tokens', 'FLOPs', 'kept', 'judged', 'n', 'examples', 'step, by set'}
+  plain |= {'learning rate, by set', 'value A', 'value B', 'relative'}
+  for name, figures in rates.items():
+    rows = table(finished.workdir, name)
+    assert rows
+    for row in rows:
+      column, value = counts.get(name, ('n', '40'))
+      assert row[column] == value
+      for figure in figures:
+        assert float(row[f'{figure} low']) <= float(row[figure]) <= float(row[f'{figure} high'])
+      for column, value in row.items():
+        number = value.replace('.', '').replace('-', '').replace('e', '').isdigit()
+        assert not number or column in plain or column.removesuffix(' low').removesuffix(' high') in {
+          *figures,
+          'within sets',
+        }, f'{name}: {column} has no interval'
+
+
+def test_the_low_budget_is_a_prefix_of_the_high_one(finished, rows):
+  arms = json.loads((finished.workdir / 'plan/plan.json').read_text())['arms']
+  samples = {a['name']: a['samples'] for a in arms}
+  assert samples == {'wc_high': 30, 'se_high': 10, 'wc_low': 3, 'se_low': 1, 'gold': None}
+  problems = [p['id'] for p in rows(finished.workdir, 'problems/set0/train.jsonl')]
+  for generator in ('wc', 'se'):
+    drawn = {(s['problem_id'], s['index']): s['text'] for s in rows(finished.workdir, SAMPLES.format(generator))}
+    right = {(v['problem_id'], v['index']) for v in rows(finished.workdir, f'grades/set0/{generator}.jsonl') if v['correct']}
+    texts = {}
+    for budget in ('low', 'high'):
+      arm = f'{generator}_{budget}'
+      texts[budget] = collections.defaultdict(list)
+      for e in rows(finished.workdir, f'train/set0/wc/{arm}/examples.jsonl'):
+        texts[budget][e['problem_id']].append(e['solution'])
+      for p in problems:
+        # Four a problem are kept: configs/quickstart.py.
+        wanted = [drawn[p, i] for i in range(samples[arm]) if (p, i) in right][:4]
+        assert texts[budget][p] == wanted
+    for p in problems:
+      assert texts['high'][p][: len(texts['low'][p])] == texts['low'][p]
+    assert 0 < sum(map(len, texts['low'].values())) < sum(map(len, texts['high'].values()))
