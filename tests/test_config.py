@@ -46,7 +46,7 @@ def test_every_config_file_is_valid_in_each_of_its_presets(name):
     ('budgets', ConfigDict(), 'at least one budget'),
     ('train.steps.low', 0, 'number of steps'),
     ('train.steps.gold', 2.5, 'number of steps'),
-    ('train.checkpoints', 101, 'fewer steps than checkpoints'),
+    ('train.checkpoints', 10_000, 'fewer steps than checkpoints'),
     ('train.learning_rates', (), 'at least one'),
     ('train.learning_rates', (0.0,), 'all positive'),
     ('train.learning_rates', ('1e-3',), 'all positive'),
@@ -103,8 +103,7 @@ def test_names_of_models_budgets_and_steps_are_free():
   config = load('quickstart')
   config.models.other = 'embedded:wc'
   config.budgets.mid = ConfigDict({'other': 2})
-  config.train.steps.mid = 10
-  config.train.checkpoints = 10
+  config.train.steps.mid = config.train.checkpoints
   validate(config)
 
 
@@ -112,7 +111,7 @@ def test_a_preset_gives_way_to_the_command_line_and_leaves_no_trace():
   config = load('quickstart')
   config.presets = {'small': (('task.train', 7), ('task.test', 8), ('seed', 3)), 'large': (('task.train', 70),)}
   config.preset = 'small'
-  config.task.test = 99
+  config.task.train, config.task.test = 300, 99
   resolved = resolve(config, ['task.test'])
   assert (resolved.task.train, resolved.task.test, resolved.seed) == (7, 99, 3)
   assert not resolved.presets and config.task.train == 300

@@ -80,19 +80,19 @@ def test_invariant_2_a_run_killed_again_and_again_ends_as_an_undisturbed_one(
 def test_a_kill_while_saved_states_are_removed_is_no_loss(command, finished, tmp_path):
   """The states go last: what is left of them is not taken up."""
   workdir = tmp_path / 'workdir'
-  with command.start(workdir, '--config.train.save_seconds=0.001') as process:
+  with command.start(workdir) as process:
     wait_for(process, workdir, STATES, 1)
     wait_for(process, workdir, TRAINED, 1)
     process.kill()
     process.communicate()
   trained = next(workdir.glob(TRAINED)).parent
   chosen = (trained / 'selection.json').read_bytes()
-  torn = trained / 'rate_0.0025/state/4/arrays'
+  torn = next(trained.glob('rate_*')) / 'state/4/arrays'
   torn.mkdir(parents=True, exist_ok=True)
   job = workdir / 'manifests' / trained.relative_to(workdir)
   manifest = job.with_suffix('.json')
   manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {'done': False}))
-  run = command(workdir, '--config.train.save_seconds=0.001', '--stages=train')
+  run = command(workdir, '--stages=train')
   assert run.returncode == 0, run.stderr
   assert (trained / 'selection.json').read_bytes() == chosen
   assert not list(workdir.glob('train/*/*/*/rate_*/state'))

@@ -162,7 +162,8 @@ def test_the_low_budget_is_a_prefix_of_the_high_one(finished, rows):
   problems = [p['id'] for p in rows(finished.workdir, 'problems/set0/train.jsonl')]
   for generator in ('wc', 'se'):
     drawn = {(s['problem_id'], s['index']): s['text'] for s in rows(finished.workdir, SAMPLES.format(generator))}
-    right = {(v['problem_id'], v['index']) for v in rows(finished.workdir, f'grades/set0/{generator}.jsonl') if v['correct']}
+    verdicts = rows(finished.workdir, f'grades/set0/{generator}.jsonl')
+    right = {(v['problem_id'], v['index']) for v in verdicts if v['correct']}
     texts = {}
     for budget in ('low', 'high'):
       arm = f'{generator}_{budget}'
@@ -170,7 +171,7 @@ def test_the_low_budget_is_a_prefix_of_the_high_one(finished, rows):
       for e in rows(finished.workdir, f'train/set0/wc/{arm}/examples.jsonl'):
         texts[budget][e['problem_id']].append(e['solution'])
       for p in problems:
-        # Four a problem are kept: configs/quickstart.py.
+        # Four a problem are kept: config.data.max_per_problem.
         wanted = [drawn[p, i] for i in range(samples[arm]) if (p, i) in right][:4]
         assert texts[budget][p] == wanted
     for p in problems:

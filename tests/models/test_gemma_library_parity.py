@@ -13,8 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sweb_jax.models import transformer
+from sweb_jax.models import sharding, transformer
 from sweb_jax.models.config import SIZES, ModelConfig
+from sweb_jax.models.source import open_model
+from sweb_jax.records import Example
+from sweb_jax.tasks import get
+from sweb_jax.tasks.rendering import Renderer
 
 TOLERANCE = 1e-4  # Largest difference of a logit, float32.
 
@@ -123,6 +127,20 @@ def random_params(config: ModelConfig):
 def test_logits_equal_the_librarys(config):
   pytest.importorskip('gemma')
   assert largest_difference(config, random_params(config)) < TOLERANCE
+
+
+@pytest.mark.slow
+def test_logits_of_the_embedded_weak_model_equal_the_librarys():
+  """On texts of its task and on random ids, longer than its window."""
+  pytest.importorskip('gemma')
+  model = open_model('embedded:wc')
+  params = model.load(sharding.make_mesh())
+  task, renderer = get('arithmetic'), Renderer(model.tokenizer)
+  rows = [renderer.example(Example(p.id, task.prompt(p), p.solutions[0]))[0] for p in task.problems('test', 4, 0)]
+  width = min(len(ids) for ids in rows)
+  texts = np.asarray([ids[:width] for ids in rows])
+  assert largest_difference(model.config, params, texts) < TOLERANCE
+  assert largest_difference(model.config, params, some_tokens(model.config, 4, model.config.window + 8)) < TOLERANCE
 
 
 @pytest.mark.slow

@@ -10,6 +10,8 @@ jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_disable_most_optimizations', True)  # Compiling is most of the time.
 
+import numpy as np  # noqa: E402
+
 from sweb_jax.models import sharding, transformer  # noqa: E402
 from sweb_jax.models.config import ModelConfig  # noqa: E402
 from sweb_jax.sampling import Engine, Request, Rule  # noqa: E402
@@ -21,7 +23,9 @@ MESHES = ({}, {'data': 2}, {'fsdp': 2}, {'data': 4, 'tensor': 2})
 
 
 def main() -> None:
-  params = jax.jit(transformer.init, static_argnums=0)(CONFIG, jax.random.key(1))
+  rng = np.random.default_rng(1)
+  shapes = transformer.shapes(CONFIG)
+  params = jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32) * x.shape[-1] ** -0.5, shapes)
   requests = [Request(f'p{i}', j, tuple(range(3 + i, 8 + 2 * i))) for i in range(6) for j in range(2)]
   texts = []
   for axes in MESHES:

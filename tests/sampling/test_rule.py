@@ -125,7 +125,8 @@ def test_no_random_number_draws_a_forbidden_id(monkeypatch):
 
 
 @pytest.mark.parametrize(
-  'wrong', [{'temperature': -0.1}, {'top_k': -1}, {'top_k': 5, 'top_p': 0.0}, {'top_k': 5, 'top_p': 1.1}, {'top_p': 0.9}]
+  'wrong',
+  [{'temperature': -0.1}, {'top_k': -1}, {'top_k': 5, 'top_p': 0.0}, {'top_k': 5, 'top_p': 1.1}, {'top_p': 0.9}],
 )
 def test_a_rule_that_means_nothing_is_refused(wrong):
   with pytest.raises(ValueError, match=list(wrong)[-1]):

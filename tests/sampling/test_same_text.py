@@ -113,7 +113,9 @@ def test_invariant_1_the_devices_change_no_text():
   script = pathlib.Path(__file__).with_name('on_eight_devices.py')
   root = str(script.parents[2])
   environment = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'} | {'PYTHONPATH': root}
-  done = subprocess.run([sys.executable, script], env=environment, cwd=root, capture_output=True, text=True, check=False)
+  done = subprocess.run(
+    [sys.executable, script], env=environment, cwd=root, capture_output=True, text=True, check=False
+  )
   assert done.returncode == 0, done.stderr
   found = json.loads(done.stdout)
   assert found['devices'] == 8

@@ -55,7 +55,9 @@ def measure(params, packer: Packer, axes: dict[str, int]) -> tuple[dict, dict[st
 
 
 def main() -> None:
-  params = jax.jit(transformer.init, static_argnums=0)(CONFIG, jax.random.key(1))
+  rng = np.random.default_rng(1)
+  shapes = transformer.shapes(CONFIG)
+  params = jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32) * x.shape[-1] ** -0.5, shapes)
   rng = np.random.default_rng(0)
   rendered = [((2, *rng.integers(4, 64, n).tolist(), 1), n // 2) for n in rng.integers(4, 14, 16)]
   packer = Packer(rendered, batch=16, steps=2, seed=0, row_length=24, multiple_of=8)

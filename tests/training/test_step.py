@@ -155,7 +155,9 @@ def on_eight_devices() -> dict:
   script = pathlib.Path(__file__).with_name('on_eight_devices.py')
   root = str(script.parents[2])
   environment = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'} | {'PYTHONPATH': root}
-  done = subprocess.run([sys.executable, script], env=environment, cwd=root, capture_output=True, text=True, check=False)
+  done = subprocess.run(
+    [sys.executable, script], env=environment, cwd=root, capture_output=True, text=True, check=False
+  )
   assert done.returncode == 0, done.stderr
   return json.loads(done.stdout)
 
@@ -169,4 +171,4 @@ def test_a_step_on_several_devices_equals_one_devices(mesh):
   assert found['grad_norm'] == pytest.approx(one['grad_norm'], rel=TOLERANCE)
   assert max(found['gradient_difference'].values()) < TOLERANCE, found['gradient_difference']
   assert found['misplaced'] == []
-  assert found['split'] == ('data=2' != mesh)
+  assert found['split'] == (mesh != 'data=2')

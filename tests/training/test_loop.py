@@ -1,0 +1,185 @@
+"""The loop: resume, scores, schedule, errors."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sweb_jax.models import sharding
+from sweb_jax.models.source import open_model
+from sweb_jax.records import Example
+from sweb_jax.tasks import get
+from sweb_jax.tasks.rendering import Renderer
+from sweb_jax.training import Fit, Optimizer, Packer, Schedule, TrainingError, fit, marks
+from sweb_jax.training.step import mean_loss
+
+STEPS, MARKS = 7, (2, 4, 7)
+
+
+@functools.cache
+def wc():
+  model = open_model('embedded:wc')
+  return model.config, model.load(sharding.make_mesh()), Renderer(model.tokenizer)
+
+
+@functools.cache
+def packer() -> Packer:
+  task, renderer = get('arithmetic'), wc()[2]
+  examples = [Example(p.id, task.prompt(p), p.solutions[0]) for p in task.problems('train', 10, 0)]
+  return Packer([renderer.example(e) for e in examples], batch=4, steps=STEPS, seed=0, row_length=40)
+
+
+@functools.cache
+def likelihood():
+  """Mean likelihood of a solution token of the first batch: a score that any change of the parameters changes."""
+  loss = jax.jit(functools.partial(mean_loss, config=wc()[0]))
+  return lambda params: float(np.exp(-loss(params, packer().batch(0))))
+
+
+def run(folder, *, on_step=lambda: None, params=None, score=None, rate=2e-3, save_seconds=0.0) -> Fit:
+  return fit(
+    wc()[1] if params is None else params,
+    wc()[0],
+    packer(),
+    mesh=sharding.make_mesh(),
+    optimizer=Optimizer(weight_decay=0.01),
+    schedule=Schedule(rate, STEPS, warmup=2, final=0.1),
+    score_at=MARKS,
+    score=score or (lambda params: (likelihood()(params), 11)),
+    folder=folder,
+    save_seconds=save_seconds,
+    on_step=on_step,
+  )
+
+
+def metrics(folder) -> list[dict]:
+  return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+
+
+def without_seconds(rows: list[dict]) -> list[dict]:
+  return [{k: v for k, v in row.items() if k != 'seconds'} for row in rows]
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('undisturbed')
+  return run(folder), metrics(folder)
+
+
+class Killed(Exception):
+  pass
+
+
+def killer(at: int):
+  """Raises in the `at`-th step of the call."""
+  steps = iter(range(1, at + 1))
+
+  def on_step():
+    if next(steps) == at:
+      raise Killed
+
+  return on_step
+
+
+def same_bits(a, b) -> bool:
+  return all(jax.tree.leaves(jax.tree.map(lambda x, y: np.asarray(x).tobytes() == np.asarray(y).tobytes(), a, b)))
+
+
+@pytest.mark.parametrize('kills', [(1,), (2,), (3,), (5,), (7,), (3, 1, 2, 2)], ids=str)
+def test_a_killed_run_called_again_ends_as_an_undisturbed_one_bit_for_bit(tmp_path, undisturbed, kills):
+  for at in kills:
+    with pytest.raises(Killed):
+      run(tmp_path, on_step=killer(at))
+  counted = []
+  again = run(tmp_path, on_step=lambda: counted.append(1))
+  assert same_bits(again.params, undisturbed[0].params)
+  assert (again.step, again.accuracy, again.scores) == (
+    undisturbed[0].step, undisturbed[0].accuracy, undisturbed[0].scores
+  )
+  assert without_seconds(metrics(tmp_path)) == without_seconds(undisturbed[1])
+  if sum(kills) > 2 and len(kills) == 1:
+    assert len(counted) < STEPS  # It went on from a saved state, not from the start.
+
+
+def test_a_finished_run_called_again_trains_no_step(tmp_path, undisturbed):
+  run(tmp_path)
+  again = run(tmp_path, on_step=killer(1), score=lambda params: pytest.fail('scored again'))
+  assert same_bits(again.params, undisturbed[0].params) and again.scores == undisturbed[0].scores
+  assert without_seconds(metrics(tmp_path)) == without_seconds(undisturbed[1])
+
+
+def test_every_step_has_a_line_of_metrics_and_the_loss_falls(undisturbed):
+  rows = undisturbed[1]
+  assert [row['step'] for row in rows] == list(range(1, STEPS + 1))
+  schedule = Schedule(2e-3, STEPS, warmup=2, final=0.1)
+  assert [row['learning_rate'] for row in rows] == [schedule(i) for i in range(STEPS)]
+  assert all(row['grad_norm'] > 0 and row['seconds'] >= 0 and math.isfinite(row['loss']) for row in rows)
+  assert undisturbed[0].scores[-1].accuracy > likelihood()(wc()[1])
+
+
+def test_scores_are_those_of_their_steps_and_the_best_parameters_are_returned(undisturbed):
+  found = undisturbed[0]
+  assert [(s.step, s.tokens) for s in found.scores] == [(2, 11), (4, 11), (7, 11)]
+  assert found.accuracy == max(s.accuracy for s in found.scores) == likelihood()(found.params)
+  assert found.step == next(s.step for s in found.scores if s.accuracy == found.accuracy)
+
+
+@pytest.mark.parametrize(
+  ('accuracies', 'step'), [((0.2, 0.9, 0.5), 4), ((0.9, 0.2, 0.5), 2), ((0.5, 0.5, 0.5), 2), ((0.0, 0.0, 0.0), 2),
+                           ((0.1, 0.5, 0.5), 4)]
+)  # fmt: skip
+def test_the_best_checkpoint_is_kept_and_of_equals_the_earliest(tmp_path, accuracies, step):
+  queue, seen = iter(accuracies), []
+
+  def score(params):
+    seen.append(jax.device_get(params))
+    return next(queue), 3
+
+  found = run(tmp_path, score=score, save_seconds=1e9)
+  assert (found.step, found.accuracy) == (step, max(accuracies))
+  assert same_bits(found.params, seen[MARKS.index(step)])
+
+
+def test_the_callers_parameters_are_left_alone(undisturbed):
+  assert not any(x.is_deleted() for x in jax.tree.leaves(wc()[1]))
+  assert not same_bits(undisturbed[0].params, wc()[1])
+
+
+def test_a_loss_that_is_no_number_names_step_and_rate(tmp_path):
+  with pytest.raises(TrainingError, match=r'the loss is (nan|inf) at step 2 with learning rate 2e\+30; lower config\.'):
+    run(tmp_path, rate=4e30)
+  assert not (tmp_path / 'metrics.jsonl').exists()
+
+
+def test_damaged_parameters_are_found_at_the_first_step(tmp_path):
+  scale = wc()[1]['final_norm']['scale']
+  params = dict(wc()[1], final_norm={'scale': jnp.full_like(scale, jnp.nan)})
+  with pytest.raises(TrainingError, match=r'the loss is nan at step 1 with learning rate 0\.001;'):
+    run(tmp_path, params=params)
+
+
+def test_the_schedule_warms_up_linearly_then_falls_along_a_cosine():
+  schedule = Schedule(peak=1.0, steps=12, warmup=4, final=0.2)
+  assert [schedule(i) for i in range(4)] == [0.25, 0.5, 0.75, 1.0]
+  assert schedule(4) == 1.0
+  assert schedule(8) == pytest.approx(0.6)  # Half-way: between peak and a fifth of it.
+  assert schedule(6) == pytest.approx(0.2 + 0.8 * 0.5 * (1 + math.sqrt(0.5)))
+  assert schedule(12) == pytest.approx(0.2)
+
+
+def test_without_warm_up_and_decay_the_rate_is_constant():
+  assert {Schedule(3e-4, 10)(i) for i in range(10)} == {3e-4}
+  assert Schedule(1.0, 1, warmup=1)(0) == 1.0
+
+
+def test_marks_are_evenly_spaced_and_hold_the_last_step():
+  assert marks(100, 4) == [25, 50, 75, 100]
+  assert marks(10, 3) == [3, 7, 10]
+  assert marks(7, 1) == [7]
+  assert marks(3, 5) == [1, 2, 3]  # No more than there are steps.
