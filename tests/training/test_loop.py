@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +18,10 @@ from sweb_jax.records import Example
 from sweb_jax.tasks import get
 from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training import Fit, Optimizer, Packer, Schedule, TrainingError, fit, marks
-from sweb_jax.training.step import mean_loss
+from sweb_jax.training.step import mean_loss, start, train_step
 
 STEPS, MARKS = 7, (2, 4, 7)
+OPTIMIZER = Optimizer(weight_decay=0.01)
 
 
 @functools.cache
@@ -48,7 +50,7 @@ def run(folder, *, on_step=lambda: None, params=None, score=None, rate=2e-3, sav
     wc()[0],
     packer(),
     mesh=sharding.make_mesh(),
-    optimizer=Optimizer(weight_decay=0.01),
+    optimizer=OPTIMIZER,
     schedule=Schedule(rate, STEPS, warmup=2, final=0.1),
     score_at=MARKS,
     score=score or (lambda params: (likelihood()(params), 11)),
@@ -114,7 +116,20 @@ def test_a_finished_run_called_again_trains_no_step(tmp_path, undisturbed):
   assert without_seconds(metrics(tmp_path)) == without_seconds(undisturbed[1])
 
 
-def test_every_step_has_a_line_of_metrics_and_the_loss_falls(undisturbed):
+def test_the_loss_falls_on_a_tiny_fit():
+  config, params, _ = wc()
+  mesh, optimizer = sharding.make_mesh(), OPTIMIZER
+  state = start(params, optimizer, mesh)
+  losses = []
+  for _ in range(40):
+    state, measured = train_step(
+      state, packer().batch(0), jnp.float32(5e-3), config=config, optimizer=optimizer, mesh=mesh
+    )
+    losses.append(float(measured.loss))
+  assert losses[-1] < 0.3 * losses[0]
+
+
+def test_every_step_has_a_line_of_metrics_and_scores_rise(undisturbed):
   rows = undisturbed[1]
   assert [row['step'] for row in rows] == list(range(1, STEPS + 1))
   schedule = Schedule(2e-3, STEPS, warmup=2, final=0.1)
@@ -152,8 +167,11 @@ def test_the_callers_parameters_are_left_alone(undisturbed):
 
 
 def test_a_loss_that_is_no_number_names_step_and_rate(tmp_path):
-  with pytest.raises(TrainingError, match=r'the loss is (nan|inf) at step 2 with learning rate 2e\+30; lower config\.'):
+  message = r'the loss is (nan|inf) at step (\d) with learning rate (\S+); lower config\.train\.learning_rates'
+  with pytest.raises(TrainingError, match=message) as e:
     run(tmp_path, rate=4e30)
+  _, step, rate = re.search(message, str(e.value)).groups()
+  assert int(step) > 1 and float(rate) == Schedule(4e30, STEPS, warmup=2, final=0.1)(int(step) - 1)
   assert not (tmp_path / 'metrics.jsonl').exists()
 
 
