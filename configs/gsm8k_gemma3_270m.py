@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
       # The base model gets about 1 problem in 50 right; of the easiest, of one and two steps, more.
       ('task.levels', ('steps 01', 'steps 02')),
       ('task.train', 48),
-      ('task.validation', 24),
+      ('task.validation', 16),
       ('task.test', 64),
       ('budgets.all.gemma3_270m', 8),
       ('train.steps.all', 8),

@@ -12,7 +12,7 @@ def get_config() -> ConfigDict:
   config = default()
   config.name = 'quickstart'
   config.question_sets = 3
-  config.task.update({'name': 'arithmetic', 'made_world': True, 'train': 300, 'validation': 150, 'test': 400})
+  config.task.update({'name': 'arithmetic', 'made_world': True, 'train': 300, 'validation': 150, 'test': 350})
   config.models = {name: f'embedded:{name}' for name in ('wc', 'se', 'student')}
   config.generators = ('wc', 'se')
   config.learners = ('student', 'wc', 'se')
@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
   config.train.update(
     {
       'batch': 32,
-      'steps': {'low': 60, 'high': 60, 'gold': 60},
+      'steps': {'low': 45, 'high': 45, 'gold': 45},
       'learning_rates': (1.25e-3, 2.5e-3),
       'checkpoints': 3,
       'row_length': 40,
