@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from sweb_jax.config import default
 
+
 def get_config() -> ConfigDict:
   config = default()
   config.name = 'gsm8k_gemma3_270m'

@@ -47,6 +47,7 @@ class Jobs:
     self.task = tasks.get(config.task.name, data_dir=config.data_dir, world=config.task.world)
     self._variants = {name: _open_alike(name, source) for name, source in config.models.items()}
     self.models: dict[str, Model] = {name: variants[0] for name, variants in self._variants.items()}
+    self.identities = {name: [v.identity for v in variants] for name, variants in self._variants.items()}
     self.mesh = sharding.make_mesh(**config.mesh)
     sharding.check_rows(config.engine.slots, self.mesh, 'config.engine.slots')
     self.stop = threading.Event()
@@ -69,10 +70,25 @@ class Jobs:
     by_id = {p.id: p for p in problems}
     return [self.task.verdict(by_id[s.problem_id], s) for s in samples]
 
-  def write_grades(self, folder: epath.Path, question_set: int, generator: str) -> None:
+  def write_grades(self, folder: epath.Path, question_set: int, generator: str, arms: Sequence[Arm]) -> None:
+    """Verdicts on a generator's samples, and the examples that each of its arms keeps."""
     problems = self.problems(question_set, 'train')
     samples = in_order(problems, Store(self.workdir / f'samples/set{question_set}/{generator}').read())
-    files.write_text(folder.with_suffix('.jsonl'), records.dumps(self.grade(problems, samples)))
+    verdicts = self.grade(problems, samples)
+    files.write_text(folder.parent / f'{generator}.jsonl', records.dumps(verdicts))
+    prompts = {p.id: self.task.prompt(p) for p in problems}
+    for arm in arms:
+      examples, counts = select(
+        problems,
+        prompts,
+        samples,
+        verdicts,
+        first=arm.samples,
+        max_per_problem=self.config.data.max_per_problem,
+        dedupe=self.config.data.dedupe,
+      )
+      files.write_text(folder / f'{arm.name}.jsonl', records.dumps(examples))
+      files.write_json(folder / f'{arm.name}.rules.json', counts)
 
   # Sampling -----------------------------------------------------------------------------------------------------------
 
@@ -166,9 +182,12 @@ class Jobs:
   ) -> dict[str, Any]:
     """What was chosen, and from what; writes the parameters and leaves the saved states."""
     t = self.config.train
-    problems = self.problems(question_set, 'train')
-    examples, counts = self.examples(question_set, arm, problems)
-    files.write_text(folder / 'examples.jsonl', records.dumps(examples))
+    if arm.generator is None:
+      source = self.workdir / f'problems/set{question_set}/train.jsonl'
+      examples = [Example(p.id, self.task.prompt(p), p.solutions[0]) for p in self.problems(question_set, 'train')]
+    else:
+      source = self.workdir / f'grades/set{question_set}/{arm.generator}/{arm.name}.jsonl'
+      examples = list(records.read(Example, source))
     renderer = self.renderer(learner, few_shot=False)
     rendered = [renderer.example(e) for e in examples]
     steps = t.steps[arm.budget or arm.name]
@@ -179,7 +198,7 @@ class Jobs:
         rendered, batch=t.batch, steps=steps, seed=seed, row_length=t.row_length, multiple_of=rows
       )
     except DataError as e:
-      where = f'{learner} on {arm.name}, question set {question_set} ({folder / "examples.jsonl"}, counted from 0)'
+      where = f'{learner} on {arm.name}, question set {question_set} ({source}, counted from 0)'
       raise DataError(f'{where}: {e}') from e
     optimizer = Optimizer(b2=t.b2, weight_decay=t.weight_decay, clip_norm=t.clip_norm, remat=t.remat)
     validation = self.problems(question_set, 'validation')
@@ -217,24 +236,7 @@ class Jobs:
       'problems': len({e.problem_id for e in examples}),
       'unique': len({(e.problem_id, ' '.join(e.solution.split())) for e in examples}),
       'tokens': sum(len(ids) for ids, _ in rendered),
-      'rules': counts,
     }
-
-  def examples(self, question_set: int, arm: Arm, problems: Sequence[Problem]) -> tuple[list[Example], dict[str, int]]:
-    """An arm's training examples, and how many samples each rule removed."""
-    if arm.generator is None:
-      examples = [Example(p.id, self.task.prompt(p), p.solutions[0]) for p in problems]
-      return examples, {'kept': len(examples)}
-    where = f'set{question_set}/{arm.generator}'
-    return select(
-      problems,
-      {p.id: self.task.prompt(p) for p in problems},
-      Store(self.workdir / f'samples/{where}').read(),
-      records.read(Verdict, self.workdir / f'grades/{where}.jsonl'),
-      first=arm.samples,
-      max_per_problem=self.config.data.max_per_problem,
-      dedupe=self.config.data.dedupe,
-    )
 
   def accuracy(
     self, learner: str, renderer: Renderer, problems: Sequence[Problem], question_set: int, params: Params

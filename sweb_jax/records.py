@@ -50,7 +50,7 @@ class Sample:
   finish: str
   """'stop': ended by itself. 'length': cut at the limit; such a sample is wrong, and charged."""
   logprob: float
-  """Sum over the drawn tokens of the model's log-probability at temperature 1."""
+  """Sum over the drawn tokens of the model's log-probability at temperature 1, among ids that may be drawn."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -133,7 +133,9 @@ class Study:
         samples, grades = f'samples/set{s}/{g}', f'grades/set{s}/{g}'
         draw = functools.partial(_call, do.draw, s, g, count)
         jobs.append(Job(samples, 'sample', (problems,), c.task.train * count, draw))
-        jobs.append(Job(grades, 'grade', (problems, samples), 1, functools.partial(_call_plain, do.write_grades, s, g)))
+        arms = [a for a in self._arms if a.generator == g]
+        grade = functools.partial(_call_plain, do.write_grades, s, g, arms)
+        jobs.append(Job(grades, 'grade', (problems, samples), 1, grade))
       for learner in c.learners:
         for source in (BASE, *self._arms):
           name = source if source == BASE else source.name
@@ -190,10 +192,9 @@ class Study:
         raise
 
   def _fingerprints(self) -> dict[str, str]:
-    """Of each job: what its result depends on. The workdir holds one config, so that is the version and its inputs."""
+    """Of each job: what its result depends on, the version, config and models, and its inputs."""
     config = {k: v for k, v in self._config.to_dict().items() if k not in FREE}
-    tokenizers = {name: m.tokenizer.fingerprint for name, m in sorted(self._bodies.models.items())}
-    basis = fingerprint([sweb_jax.__version__, config, tokenizers])
+    basis = fingerprint([sweb_jax.__version__, config, self._bodies.identities])
     prints: dict[str, str] = {}
     for job in self._jobs:
       prints[job.name] = fingerprint([basis, job.name, [prints[n] for n in job.after]])

@@ -171,7 +171,7 @@ def test_the_low_budget_is_a_prefix_of_the_high_one(finished, rows):
     for budget in ('low', 'high'):
       arm = f'{generator}_{budget}'
       texts[budget] = collections.defaultdict(list)
-      for e in rows(finished.workdir, f'train/set0/wc/{arm}/examples.jsonl'):
+      for e in rows(finished.workdir, f'grades/set0/{generator}/{arm}.jsonl'):
         texts[budget][e['problem_id']].append(e['solution'])
       for p in problems:
         # Four a problem are kept: config.data.max_per_problem.

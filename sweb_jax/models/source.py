@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,8 @@ class Model:
   tokenizer: Tokenizer
   load: Callable[[Mesh], transformer.Params]
   """Reads the parameters, in float32, onto a mesh."""
+  identity: str
+  """Names the files: others under the same path, as after another pre-training, have another."""
 
 
 def open_model(source: str) -> Model:
@@ -68,7 +71,10 @@ def _open_folder(folder: epath.Path) -> Model:
       f'{folder}: its tokenizer has {tokenizer.vocab_size} pieces, the model {config.vocab_size} rows; '
       'the tokenizer is of another model'
     )
-  return Model(config, tokenizer, lambda mesh: checkpoint.load(folder / 'params', config, mesh))
+  # Orbax gives its data files new names at every save, so names and sizes tell checkpoints apart without reading them.
+  listing = sorted((f.name, f.stat().length) for f in (folder / 'params').glob('**/*') if f.is_file())
+  identity = hashlib.sha256(repr((tokenizer.fingerprint, listing)).encode()).hexdigest()[:16]
+  return Model(config, tokenizer, lambda mesh: checkpoint.load(folder / 'params', config, mesh), identity)
 
 
 def _open_gguf(name: str) -> Model:
@@ -77,5 +83,7 @@ def _open_gguf(name: str) -> Model:
   from sweb_jax.models import gguf_reader
 
   path = gguf_reader.find_gemma3_270m()
-  config, tokenizer = gguf_reader.read_header(path)
-  return Model(config, Tokenizer.from_bytes(tokenizer), lambda mesh: sharding.place(gguf_reader.read(path)[1], mesh))
+  config, model_proto = gguf_reader.read_header(path)
+  tokenizer = Tokenizer.from_bytes(model_proto)
+  identity = f'{path.name} {path.stat().st_size} {tokenizer.fingerprint}'
+  return Model(config, tokenizer, lambda mesh: sharding.place(gguf_reader.read(path)[1], mesh), identity)

@@ -122,7 +122,7 @@ class Engine:
 
     Args:
       params: parameters, on the engine's mesh.
-      requests: what to draw. Requests of one problem next to each other share the computation of their prompt.
+      requests: what to draw. Equal prompts next to each other are computed once.
       key: of the run: a function of the seed and the model.
       cut: given the ids drawn so far, how many of them belong to the completion if a stop string ends it, else None.
         It runs on the host once every `steps` tokens; what was drawn beyond is dropped.
@@ -163,25 +163,23 @@ class Engine:
 
   def _admit(self, params, prefix, state, waiting, live, free, key):
     """Computes the next prompts and puts their requests into free slots; returns the state and what stays free."""
-    prompts: dict[str, int] = {}
-    prompt_ids: list[tuple[int, ...]] = []
+    prompts: dict[tuple[int, ...], int] = {}
     source = np.full(self._slots, -1, np.int32)
     problems = np.zeros((self._slots, 2), np.uint32)
     indices = np.zeros(self._slots, np.int32)
     free = collections.deque(free)
     while waiting and free:
       r = waiting[0]
-      if r.problem_id not in prompts:
+      if r.prompt not in prompts:
         if len(prompts) == self._rows:
           break
-        prompts[r.problem_id] = len(prompts)
-        prompt_ids.append(r.prompt)
+        prompts[r.prompt] = len(prompts)
       slot = free.popleft()
       live[slot] = waiting.popleft()
-      source[slot], problems[slot], indices[slot] = prompts[r.problem_id], _problem_hash(r.problem_id), r.index
-    tokens = np.zeros((self._rows, _bucket(max(map(len, prompt_ids)))), np.int32)
+      source[slot], problems[slot], indices[slot] = prompts[r.prompt], _problem_hash(r.problem_id), r.index
+    tokens = np.zeros((self._rows, _bucket(max(map(len, prompts)))), np.int32)
     lengths = np.ones(self._rows, np.int32)
-    for row, ids in enumerate(prompt_ids):
+    for ids, row in prompts.items():
       tokens[row, : len(ids)], lengths[row] = ids, len(ids)
     state = _admit(
       params, prefix, state, tokens, lengths, source, problems, indices, key, self._stop_ids, **self._static

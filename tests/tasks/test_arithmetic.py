@@ -371,5 +371,5 @@ def test_several_levels_are_mixed_and_the_default_is_the_hardest():
 
 
 def test_an_unknown_level_is_an_error_that_lists_the_levels():
-  with pytest.raises(TaskError, match='s9r9.*s1r0'):
+  with pytest.raises(TaskError, match=r's9r9.*s1r0'):
     Arithmetic(0).problems('train', 1, 0, ('s9r9',))
