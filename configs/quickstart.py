@@ -12,7 +12,7 @@ def get_config() -> ConfigDict:
   config = default()
   config.name = 'quickstart'
   config.question_sets = 3
-  config.task.update({'name': 'arithmetic', 'made_world': True, 'train': 300, 'validation': 150, 'test': 350})
+  config.task.update({'name': 'arithmetic', 'made_world': True, 'train': 300, 'validation': 150, 'test': 340})
   config.models = {name: f'embedded:{name}' for name in ('wc', 'se', 'student')}
   config.generators = ('wc', 'se')
   config.learners = ('student', 'wc', 'se')
@@ -23,16 +23,16 @@ def get_config() -> ConfigDict:
   config.train.update(
     {
       'batch': 32,
-      'steps': {'low': 45, 'high': 45, 'gold': 45},
+      'steps': {'low': 40, 'high': 40, 'gold': 40},
       'learning_rates': (1.25e-3, 2.5e-3),
-      'checkpoints': 3,
+      'checkpoints': 2,
       'row_length': 40,
       'b2': 0.98,
       'weight_decay': 0.01,
     }
   )
   config.evaluate.maj_k = (4,)
-  config.engine.update({'slots': 256, 'steps': 8, 'jobs': 2})
+  config.engine.update({'slots': 256, 'steps': 8, 'jobs': 3})
   config.estimate.update(
     {'prompt_tokens': 20, 'completion_tokens': 15, 'sampling_flops': 4e9, 'training_flops': 15e9}
   )

@@ -72,7 +72,7 @@ def _open_folder(folder: epath.Path) -> Model:
       'the tokenizer is of another model'
     )
   # Orbax gives its data files new names at every save, so names and sizes tell checkpoints apart without reading them.
-  listing = sorted((f.name, f.stat().length) for f in (folder / 'params').glob('**/*') if f.is_file())
+  listing = sorted((f.name, f.stat().length) for form in ('d/*', '*/d/*') for f in (folder / 'params').glob(form))
   identity = hashlib.sha256(repr((tokenizer.fingerprint, listing)).encode()).hexdigest()[:16]
   return Model(config, tokenizer, lambda mesh: checkpoint.load(folder / 'params', config, mesh), identity)
 
