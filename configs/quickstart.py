@@ -11,6 +11,7 @@ from sweb_jax.config import default
 def get_config() -> ConfigDict:
   config = default()
   config.name = 'quickstart'
+  config.seed = 2000
   config.question_sets = 3
   config.task.update({'name': 'arithmetic', 'made_world': True, 'train': 300, 'validation': 150, 'test': 340})
   config.models = {name: f'embedded:{name}' for name in ('wc', 'se', 'student')}
@@ -23,7 +24,7 @@ def get_config() -> ConfigDict:
   config.train.update(
     {
       'batch': 32,
-      'steps': {'low': 40, 'high': 40, 'gold': 40},
+      'steps': {'low': 25, 'high': 60, 'gold': 60},
       'learning_rates': (1.25e-3, 2.5e-3),
       'checkpoints': 2,
       'row_length': 40,
