@@ -303,5 +303,8 @@ def _open_alike(name: str, source: str | Sequence[str]) -> tuple[Model, ...]:
 def in_order(problems: Sequence[Problem], samples: Iterable[Sample]) -> list[Sample]:
   """Samples by problem and index, whatever order they finished in."""
   place = {p.id: i for i, p in enumerate(problems)}
+  samples = list(samples)
+  if unknown := next((s.problem_id for s in samples if s.problem_id not in place), None):
+    raise records.RecordError(f'a stored sample is of problem {unknown!r}, which is not asked; name another --workdir')
   return sorted(samples, key=lambda s: (place[s.problem_id], s.index))
 

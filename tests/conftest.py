@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SMALL = (
+  '--config.seed=0',
   '--config.question_sets=1',
   '--config.task.train=40',
   '--config.task.validation=24',

@@ -237,18 +237,17 @@ def test_an_arm_that_kept_no_sample_is_named(command, finished, tmp_path):
   folder = shutil.copytree(finished.workdir, tmp_path / 'workdir')
   for name in ('train', 'manifests/train'):
     shutil.rmtree(folder / name)
-  for file in (folder / 'grades/set0').glob('*.jsonl'):
-    verdicts = [json.loads(line) for line in file.read_text().splitlines()]
-    file.write_text(''.join(json.dumps(v | {'correct': False}) + '\n' for v in verdicts))
+  for file in (folder / 'grades/set0').glob('*/*.jsonl'):
+    file.write_text('')
   message = refused(command(folder, '--stages=train'))
   assert re.search(r'wc on (wc|se)_(low|high), question set 0 .*: there is no example to train on', message)
   assert not list(folder.rglob('selection.json'))
 
 
 def test_an_example_too_long_for_a_row_is_named(command, tmp_path):
-  flags = ['--config.train.row_length=10', '--config.task.train=6']
+  flags = ['--config.train.row_length=10', '--config.task.train=6', '--config.gold=False']
   message = refused(command(tmp_path / 'workdir', *flags))
-  found = re.search(r'\((\S+/examples\.jsonl), counted from 0\): example (\d+) has (\d+) tokens', message)
+  found = re.search(r'\((\S+/grades/\S+\.jsonl), counted from 0\): example (\d+) has (\d+) tokens', message)
   assert found and 'config.train.row_length=10 holds 11' in message
   examples = [json.loads(line) for line in Path(found[1]).read_text().splitlines()]
   longest = max(examples, key=lambda e: len((e['prompt'] + ' ' + e['solution']).split()))

@@ -98,7 +98,8 @@ def test_ctrl_c_and_a_polite_kill_say_how_to_go_on_and_keep_what_was_drawn(comma
   workdir = tmp_path / 'workdir'
   stages = '--stages=plan,sample'
   for asked in (signal.SIGINT, signal.SIGTERM):
-    with command.start(workdir, stages) as process:
+    # Few slots: slow enough that the run does not end before the signal comes.
+    with command.start(workdir, stages, '--config.engine.slots=16') as process:
       wait_for(process, workdir, CHUNKS, 1)
       process.send_signal(asked)
       out, err = process.communicate(timeout=60)
