@@ -4,6 +4,8 @@
       python -m sweb_jax.pretrain --config=configs/quickstart_pretrain.py --config.seed=$seed --workdir=PRETRAINED/$seed
     done
     python -m sweb_jax.main --config=configs/quickstart_full.py:PRETRAINED --workdir=DIR
+
+Pre-training takes about 4 minutes a seed on 2 CPU cores.
 """
 
 import pathlib
