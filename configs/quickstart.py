@@ -2,18 +2,21 @@
 
     python -m sweb_jax.main --config=configs/quickstart.py --workdir=DIR
 
-Three question sets. WC (51,168 parameters), SE (146,816) and a student (55,776), all with Gemma 2's architecture, pre-trained
-by configs/quickstart_pretrain.py on a dialect whose rare verbs the corpus misreads more or less often.
+Three question sets. WC (51,168 parameters), SE (146,816) and a student (55,776), all with Gemma 2's
+architecture, pre-trained by configs/quickstart_pretrain.py on a dialect whose rare verbs the corpus misreads
+more or less often.
 
-Measured on 2 CPU cores, compilation included: 243 s and 1.2 GB in all; plan 1 s, sample 19 s, grade 2 s, train 143 s,
-evaluate 64 s, report 7 s, the rest imports and start. On a busy machine twice as long.
+Measured on 2 CPU cores, compilation included: 243 s and 1.2 GB in all; plan 1 s, sample 19 s, grade 2 s,
+train 143 s, evaluate 64 s, report 7 s, the rest imports and start. On a busy machine twice as long.
 
-Expected: coverage about .34 / .18 (low budget, WC / SE) and .75 / .62 (high); WC data ahead of SE data by the mean at equal
-compute, behind it at equal numbers at the low budget; most rows undecided at 95 % with three sets.
+Expected: coverage about .34 / .18 (low budget, WC / SE) and .75 / .62 (high); WC data ahead of SE data by the
+mean at equal compute, behind it at equal numbers at the low budget; most rows undecided at 95 % with three
+sets.
 
-Recipe. Tried on development seeds (0 to 2, 1000 and 1001): batch 64, 100 steps, rate 2.5e-3; batch 32, 60 and 45 steps for
-both budgets, rates 2e-3 and 5e-3 (5e-3 was too high for small data sets), 1.25e-3 and 2.5e-3. What stands below was then
-frozen (more steps for the high budget, whose data sets are five times larger) and run once on the seeds 2000 to 2002.
+Recipe. Tried on development seeds (0 to 2, 1000 and 1001): batch 64, 100 steps, rate 2.5e-3; batch 32, 60 and
+45 steps for both budgets, rates 2e-3 and 5e-3 (5e-3 was too high for small data sets), 1.25e-3 and 2.5e-3.
+What stands below was then frozen (more steps for the high budget, whose data sets are five times larger) and
+run once on the seeds 2000 to 2002.
 """
 
 from ml_collections import ConfigDict

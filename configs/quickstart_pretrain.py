@@ -2,8 +2,8 @@
 
     python -m sweb_jax.pretrain --config=configs/quickstart_pretrain.py --workdir=DIR
 
-writes DIR/wc, DIR/se and DIR/student as model folders (config.json, params in float16, tokenizer.model): about 4 minutes on
-2 CPU cores. What ships with the package was made by this command with --config.seed=0.
+writes DIR/wc, DIR/se and DIR/student as model folders (config.json, params in float16, tokenizer.model):
+about 4 minutes on 2 CPU cores. What ships with the package was made by this command with --config.seed=0.
 """
 
 from ml_collections import ConfigDict
