@@ -28,7 +28,17 @@ def test_every_config_file_is_valid_in_each_of_its_presets(name):
   config = load(name)
   for preset in config.presets or ('',):
     config.preset = preset
-    validate(resolve(config, ()))
+    resolved = resolve(config, ())
+    validate(resolved)
+    chosen = dict(config.presets[preset]) if preset else {}
+    assert resolved.preset == preset and not resolved.presets
+    assert all(_at(resolved, field) == value for field, value in chosen.items())
+
+
+def _at(config: ConfigDict, field: str):
+  for part in field.split('.'):
+    config = config[part]
+  return config
 
 
 @pytest.mark.parametrize(
