@@ -30,7 +30,8 @@ class Segment(NamedTuple):
   """Keys and values to attend to, and which of them each query sees."""
 
   kv: LayerKV
-  """As cached: [B, K, H, T] and [B, K, T, H]; without B they are shared by all rows. Or both [B, T, K, H], fresh."""
+  """As cached: [R, K, H, T] and [R, K, T, H], where B / R neighbouring rows share each of R sets; without R all rows
+  share one. Or both [B, T, K, H], fresh."""
   seen: Bool[Array, '#B L T']
   fresh: bool = False
   """`kv` is as a block computes it."""
@@ -113,8 +114,13 @@ def run_blocks(
   attend: Attend,
   *,
   remat: bool = False,
+  few_rows: bool = False,
 ) -> Float[Array, 'B L D']:
-  """Embedding, all blocks, final norm. `attend` may keep the keys and values it is given."""
+  """Embedding, all blocks, final norm. `attend` may keep the keys and values it is given.
+
+  With `few_rows`, as in a decode step, time goes into reading the weights, and they are multiplied with where they lie;
+  else they are first taken apart and put in order, which is faster over many rows and in the backward pass.
+  """
   table = params['embedder']['input_embedding']
   x = table[tokens] * jnp.asarray(config.width**0.5, table.dtype)
   # The angles depend on the kind of layer only: one table a kind, not one a layer.
@@ -125,7 +131,7 @@ def run_blocks(
   for layer in range(config.layers):
 
     def block(p, x, rope, layer=layer):
-      return _block(p, config, x, rope, lambda q, k, v: attend(layer, q, k, v))
+      return _block(p, config, x, rope, lambda q, k, v: attend(layer, q, k, v), few_rows)
 
     run = jax.checkpoint(block) if remat else block
     x = run(params[f'layer_{layer}'], x, ropes[config.is_local(layer)])
@@ -137,24 +143,49 @@ def attention(
 ) -> Float[Array, 'B L N H']:
   """Softmax attention over the keys of all segments together.
 
-  The segments are never concatenated: a prefix shared by all rows is read once, not copied once a row.
+  The segments are never concatenated: keys that several rows share are read once, not copied once a row.
   """
   b, length, n, h = q.shape
-  q = q.reshape(b, length, config.kv_heads, n // config.kv_heads, h)
+  heads, group = config.kv_heads, n // config.kv_heads
+  q = q.reshape(b, length, heads, group, h)
   scores = []
   for (k, _), seen, fresh in segments:
-    form = 'btkh' if fresh else 'bkht'[-k.ndim :]
-    # In the order bklgt a single KV head, as small Gemmas have, needs no transposition of queries and scores.
-    s = _softcap(jnp.einsum(f'blkgh,{form}->bklgt', q, k).astype(jnp.float32), config.attn_softcap)
-    scores.append(jnp.where(seen[:, None, :, None], s, _MASKED))
-  top = jnp.max(jnp.stack([s.max(-1, keepdims=True) for s in scores]), axis=0)
-  weights = [jnp.exp(s - top) for s in scores]
-  total = sum(w.sum(-1, keepdims=True) for w in weights)
+    if fresh:
+      # In the order bklgt a single KV head, as small Gemmas have, needs no transposition of queries and scores.
+      s = jnp.einsum('blkgh,btkh->bklgt', q, k)[:, :, None]
+    else:
+      sets = k.shape[0] if k.ndim == 4 else 1
+      # `matmul`, as einsum would choose the order of the operands, and with it transpose the whole cache.
+      s = jnp.matmul(_by_set(q, sets).reshape(sets, heads, -1, h), k)
+      s = s.reshape(sets, heads, b // sets, length, group, -1)
+    s = _softcap(s.astype(jnp.float32), config.attn_softcap)
+    seen = jnp.broadcast_to(seen, (b if seen.shape[0] > 1 else 1, *seen.shape[1:]))
+    seen = seen.reshape(-1, s.shape[2] if seen.shape[0] > 1 else 1, *seen.shape[1:])
+    scores.append(jnp.where(seen[:, None, :, :, None], s, _MASKED))
+  top = jnp.max(jnp.stack([_by_row(s.max(-1, keepdims=True)) for s in scores]), axis=0)
+  weights = [jnp.exp(s - _by_set(top, s.shape[0])) for s in scores]
+  total = sum(_by_row(w.sum(-1, keepdims=True)) for w in weights)
   out = 0.0
   for w, ((_, v), _, fresh) in zip(weights, segments, strict=True):
-    form = 'btkh' if fresh else 'bkth'[-v.ndim :]
-    out += jnp.einsum(f'bklgt,{form}->blkgh', (w / total).astype(v.dtype), v)
-  return out.reshape(b, length, n, h)
+    w = w.astype(v.dtype)
+    if fresh:
+      out += jnp.einsum('bklgt,btkh->blkgh', w[:, :, 0], v)
+    else:
+      o = jnp.matmul(w.reshape(w.shape[0], heads, -1, w.shape[-1]), v)
+      out += _by_row(o.reshape(*w.shape[:-1], h))
+  return (out / total.astype(out.dtype)).reshape(b, length, n, h)
+
+
+def _by_set(x: Float[Array, 'B L K G X'], sets: int) -> Float[Array, 'R K b L G X']:
+  """Rows in R sets of b that share their keys."""
+  b, length, heads, group, last = x.shape
+  return x.reshape(sets, b // sets, length, heads, group, last).transpose(0, 3, 1, 2, 4, 5)
+
+
+def _by_row(x: Float[Array, 'R K b L G X']) -> Float[Array, 'B L K G X']:
+  """The inverse of `_by_set`."""
+  x = x.transpose(0, 2, 3, 1, 4, 5)
+  return x.reshape(-1, *x.shape[2:])
 
 
 def cached(k: Float[Array, 'B L K H'], v: Float[Array, 'B L K H']) -> LayerKV:
@@ -162,28 +193,41 @@ def cached(k: Float[Array, 'B L K H'], v: Float[Array, 'B L K H']) -> LayerKV:
   return k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)
 
 
-def _block(p, config, x, rope, attend):
+def _project(x: Float[Array, 'B L D'], w: Float[Array, '*n D F'], transposed: bool = False) -> Float[Array, '*n B L F']:
+  """x times each of a stack of matrices, read where they lie; transposed: they are [F, D]."""
+  batch = tuple(range(w.ndim - 2))
+  x = jnp.broadcast_to(x, w.shape[:-2] + x.shape)
+  return jax.lax.dot_general(x, w, (((x.ndim - 1,), (w.ndim - 1 if transposed else w.ndim - 2,)), (batch, batch)))
+
+
+def _block(p, config, x, rope, attend, few_rows):
   """One decoder layer: attention, then the gated feed-forward, each inside its norms."""
   eps = config.norm_eps
   h = _rms_norm(x, p['pre_attention_norm']['scale'], eps)
   attn = p['attn']
-  # Stacked weights are taken apart, not what comes out of them: the backward pass then pads weights, not activations.
-  weights = attn['qkv_einsum']['w'] if config.fused_qkv else (attn['q_einsum']['w'], *attn['kv_einsum']['w'])
-  q, k, v = (jnp.einsum('bld,ndh->blnh', h, w) for w in weights)
+  stacks = [attn['qkv_einsum']['w']] if config.fused_qkv else [attn['q_einsum']['w'][None], attn['kv_einsum']['w']]
+  if few_rows:
+    q, k, v = (x.transpose(1, 2, 0, 3) for w in stacks for x in _project(h, w))
+  else:
+    # Stacked weights are taken apart, not what comes out of them: the backward pass then pads weights, not activations.
+    q, k, v = (jnp.einsum('bld,ndh->blnh', h, x) for w in stacks for x in w)
   if config.qk_norm:
     q = _rms_norm(q, attn['_query_norm']['scale'], eps)
     k = _rms_norm(k, attn['_key_norm']['scale'], eps)
   scale = config.head_width**-0.5 if config.query_scale is None else config.query_scale
   out = attend(_rotate(q, rope) * jnp.asarray(scale, q.dtype), _rotate(k, rope), v)
-  out = jnp.einsum('blnh,nhd->bld', out, attn['attn_vec_einsum']['w'])
+  out = jnp.tensordot(out, attn['attn_vec_einsum']['w'], 2)
   if config.post_norms:
     out = _rms_norm(out, p['post_attention_norm']['scale'], eps)
   x = x + out
 
   h = _rms_norm(x, p['pre_ffw_norm']['scale'], eps)
-  form = 'bld,fd->blf' if config.transpose_gating else 'bld,df->blf'
-  gate, up = (jnp.einsum(form, h, w) for w in p['mlp']['gating_einsum'])
-  out = jnp.einsum('blf,fd->bld', jax.nn.gelu(gate, approximate=True) * up, p['mlp']['linear'])
+  gating, transposed = p['mlp']['gating_einsum'], config.transpose_gating
+  if few_rows:
+    gate, up = _project(h, gating, transposed)
+  else:
+    gate, up = (jnp.tensordot(h, w, (-1, 1 if transposed else 0)) for w in gating)
+  out = jnp.tensordot(jax.nn.gelu(gate, approximate=True) * up, p['mlp']['linear'], 1)
   if config.post_norms:
     out = _rms_norm(out, p['post_ffw_norm']['scale'], eps)
   return x + out

@@ -15,18 +15,17 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int, Key, UInt32
+from jax.sharding import Mesh
+from jaxtyping import Array, Key
 
 from sweb_jax.models import sharding, transformer
 from sweb_jax.models.config import ModelConfig
-from sweb_jax.models.transformer import Segment
-from sweb_jax.sampling.rule import Rule, draw, row_keys
+from sweb_jax.sampling import decode
+from sweb_jax.sampling.rule import Rule
 
 
 class SamplingError(ValueError):
@@ -55,19 +54,6 @@ class Completion:
   """'stop' or 'length'."""
   logprob: float
   """Sum of the drawn tokens' log-probabilities at temperature 1."""
-
-
-class State(NamedTuple):
-  """What the device holds of S slots between two calls; donated to each call."""
-
-  cache: tuple[transformer.LayerKV, ...]  # [S, K, H, T] and [S, K, T, H] a layer
-  keys: Key[Array, S]
-  length: Int[Array, S]  # columns of the cache in use
-  last: Int[Array, S]  # token drawn but not yet in the cache
-  drawn: Int[Array, S]
-  active: Bool[Array, S]
-  tokens: Int[Array, 'S M']
-  logprobs: Float[Array, 'S M']
 
 
 class Engine:
@@ -99,7 +85,7 @@ class Engine:
     steps: int = 16,
   ):
     sharding.check_rows(slots, mesh, 'slots')
-    self._static = dict(config=config, mesh=mesh, rule=rule)
+    self._static = dict(start=len(prefix), config=config, mesh=mesh, rule=rule)
     self._stop_ids = jnp.asarray(tuple(stop_ids), jnp.int32)
     self._prompt_length = _bucket(prompt_length)
     self._max_new = max_new_tokens
@@ -138,15 +124,25 @@ class Engine:
       self._check(r)
     if not waiting:
       return
-    prefix = _prefix(params, jnp.asarray(self._prefix, jnp.int32), self._static['config']) if self._prefix else None
-    state = _empty(self._slots, self._prompt_length + self._max_new, self._max_new, key, **self._static)
+    config, mesh = self._static['config'], self._static['mesh']
+    prefix = decode.prefix(params, jnp.asarray(self._prefix, jnp.int32), config) if self._prefix else None
+    state = decode.empty(
+      key,
+      slots=self._slots,
+      prompt_length=self._prompt_length,
+      max_new=self._max_new,
+      steps=self._steps,
+      dtype=params['embedder']['input_embedding'].dtype,
+      config=config,
+      mesh=mesh,
+    )
     live: list[Request | None] = [None] * self._slots
     while waiting or any(live):
       free = [s for s, r in enumerate(live) if r is None]
       while waiting and (len(free) >= self._rows or len(free) == self._slots):
         state, free = self._admit(params, prefix, state, waiting, live, free, key)
       keep = np.asarray([r is not None for r in live])
-      state = _decode(params, prefix, state, keep, self._stop_ids, steps=self._steps, **self._static)
+      state = decode.decode(params, prefix, state, keep, self._stop_ids, steps=self._steps, **self._static)
       yield from self._harvest(state, live, cut)
 
   def _check(self, r: Request) -> None:
@@ -181,7 +177,7 @@ class Engine:
     lengths = np.ones(self._rows, np.int32)
     for ids, row in prompts.items():
       tokens[row, : len(ids)], lengths[row] = ids, len(ids)
-    state = _admit(
+    state = decode.admit(
       params, prefix, state, tokens, lengths, source, problems, indices, key, self._stop_ids, **self._static
     )
     return state, list(free)
@@ -221,182 +217,3 @@ def _bucket(length: int) -> int:
 def _problem_hash(problem_id: str) -> tuple[int, int]:
   digest = hashlib.sha256(problem_id.encode()).digest()
   return int.from_bytes(digest[:4], 'little'), int.from_bytes(digest[4:8], 'little')
-
-
-@functools.partial(jax.jit, static_argnames=('slots', 'width', 'max_new', 'config', 'mesh', 'rule'))
-def _empty(slots, width, max_new, key, *, config: ModelConfig, mesh: Mesh, rule: Rule) -> State:
-  """A state in which no slot is in use."""
-  k, v = (slots, config.kv_heads, config.head_width, width), (slots, config.kv_heads, width, config.head_width)
-  zeros = functools.partial(jnp.zeros, (slots,))
-  state = State(
-    cache=tuple((jnp.zeros(k), jnp.zeros(v)) for _ in range(config.layers)),
-    keys=row_keys(key, jnp.zeros((slots, 2), jnp.uint32), zeros(jnp.int32)),
-    length=zeros(jnp.int32),
-    last=zeros(jnp.int32),
-    drawn=zeros(jnp.int32),
-    active=zeros(bool),
-    tokens=jnp.zeros((slots, max_new), jnp.int32),
-    logprobs=jnp.zeros((slots, max_new)),
-  )
-  return _constrain(state, config, mesh)
-
-
-def _constrain(state: State, config: ModelConfig, mesh: Mesh) -> State:
-  """Slots over `data` and `fsdp`, KV heads over `tensor` where they divide."""
-  rows = ('data', 'fsdp')
-  heads = 'tensor' if config.kv_heads % mesh.shape['tensor'] == 0 else None
-  kv = NamedSharding(mesh, PartitionSpec(rows, heads))
-  rest = NamedSharding(mesh, PartitionSpec(rows))
-  cache = jax.lax.with_sharding_constraint(state.cache, kv)
-  return jax.lax.with_sharding_constraint(state._replace(cache=()), rest)._replace(cache=cache)
-
-
-@functools.partial(jax.jit, static_argnames=('config',))
-def _prefix(params, tokens: Int[Array, P], config: ModelConfig) -> tuple[transformer.LayerKV, ...]:
-  """Keys and values of the shared prefix, without a batch dimension."""
-  kept = [None] * config.layers
-  positions = jnp.arange(tokens.shape[0])[None]
-  seen = transformer.causal_mask(tokens.shape[0])[None]
-  local = seen & transformer.in_window(config, positions, positions)
-
-  def attend(layer, q, k, v):
-    kept[layer] = jax.tree.map(lambda x: x[0], transformer.cached(k, v))
-    return transformer.attention(config, q, [Segment((k, v), local if config.is_local(layer) else seen, fresh=True)])
-
-  transformer.run_blocks(params, config, tokens[None], positions, attend)
-  return tuple(kept)
-
-
-def _prefix_segment(prefix, config, layer, positions):
-  """The shared prefix as an attention segment: all of it, or what lies in the window."""
-  keys = jnp.arange(_length(prefix))[None]
-  if config.is_local(layer):
-    return Segment(prefix[layer], transformer.in_window(config, positions, keys))
-  return Segment(prefix[layer], jnp.ones((1, positions.shape[-1], keys.shape[-1]), bool))
-
-
-def _length(prefix: tuple[transformer.LayerKV, ...] | None) -> int:
-  return 0 if prefix is None else prefix[0][0].shape[-1]
-
-
-@functools.partial(jax.jit, static_argnames=('config', 'mesh', 'rule'), donate_argnames=('state',))
-def _admit(
-  params: transformer.Params,
-  prefix: tuple[transformer.LayerKV, ...] | None,
-  state: State,
-  tokens: Int[Array, 'R L'],
-  lengths: Int[Array, R],
-  source: Int[Array, S],
-  problems: UInt32[Array, 'S 2'],
-  indices: Int[Array, S],
-  key: Key[Array, ''],
-  stop_ids: Int[Array, I],
-  *,
-  config: ModelConfig,
-  mesh: Mesh,
-  rule: Rule,
-) -> State:
-  """Computes R prompts; slot s takes over prompt `source[s]` (-1: stays as it is) and draws its first token."""
-  start = _length(prefix)
-  length = tokens.shape[1]
-  tokens = jax.lax.with_sharding_constraint(tokens, sharding.rows(mesh))
-  positions = jnp.broadcast_to(start + jnp.arange(length), tokens.shape)
-  seen = transformer.causal_mask(length)[None]  # Padding comes last: no real token sees it.
-  local = seen & transformer.in_window(config, positions[:1], positions[:1])
-  kept = [None] * config.layers
-
-  def attend(layer, q, k, v):
-    kept[layer] = transformer.cached(k, v)
-    segments = [Segment((k, v), local if config.is_local(layer) else seen, fresh=True)]
-    if prefix is not None:
-      segments.insert(0, _prefix_segment(prefix, config, layer, positions[:1]))
-    return transformer.attention(config, q, segments)
-
-  x = transformer.run_blocks(params, config, tokens, positions, attend)
-  x = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)[:, 0]
-  logits = transformer.logits(params, config, x)
-
-  new = source >= 0
-  row = jnp.maximum(source, 0)
-  fresh = row_keys(key, problems, indices)
-  token, logprob = draw(logits[row], fresh, start + lengths[row], rule)
-
-  def fill(old: transformer.LayerKV, prompt: transformer.LayerKV) -> transformer.LayerKV:
-    (k, v), (pk, pv), at = old, prompt, new[:, None, None, None]
-    k = k.at[..., :length].set(jnp.where(at, pk[row], k[..., :length]))
-    return k, v.at[:, :, :length].set(jnp.where(at, pv[row], v[:, :, :length]))
-
-  def put(old, value):
-    return jnp.where(new.reshape(new.shape + (1,) * (old.ndim - 1)), value, old)
-
-  return _constrain(
-    State(
-      cache=tuple(fill(old, prompt) for old, prompt in zip(state.cache, kept, strict=True)),
-      keys=jnp.where(new, fresh, state.keys),
-      length=put(state.length, lengths[row]),
-      last=put(state.last, token),
-      drawn=put(state.drawn, 1),
-      active=put(state.active, ~jnp.isin(token, stop_ids) & (state.tokens.shape[1] > 1)),
-      tokens=state.tokens.at[:, 0].set(put(state.tokens[:, 0], token)),
-      logprobs=state.logprobs.at[:, 0].set(put(state.logprobs[:, 0], logprob)),
-    ),
-    config,
-    mesh,
-  )
-
-
-@functools.partial(jax.jit, static_argnames=('steps', 'config', 'mesh', 'rule'), donate_argnames=('state',))
-def _decode(
-  params: transformer.Params,
-  prefix: tuple[transformer.LayerKV, ...] | None,
-  state: State,
-  keep: Bool[Array, S],
-  stop_ids: Int[Array, I],
-  *,
-  steps: int,
-  config: ModelConfig,
-  mesh: Mesh,
-  rule: Rule,
-) -> State:
-  """Draws up to `steps` tokens in every active slot; slots not in `keep` were given up by the host."""
-  start = _length(prefix)
-  width = state.cache[0][0].shape[-1]
-  columns = jnp.arange(width)[None]
-  rows = jnp.arange(state.last.shape[0])
-
-  def step(carry):
-    i, s = carry
-    # A finished row goes on computing into its last column; nothing of it is kept.
-    column = jnp.minimum(s.length, width - 1)
-    positions = (start + column)[:, None]
-    seen = columns[:, None, :] <= column[:, None, None]
-    local = seen & transformer.in_window(config, positions, start + columns)
-    cache = list(s.cache)
-
-    def attend(layer, q, k, v):
-      ks, vs = cache[layer]
-      cache[layer] = ks.at[rows, :, :, column].set(k[:, 0]), vs.at[rows, :, column].set(v[:, 0])
-      segments = [Segment(cache[layer], local if config.is_local(layer) else seen)]
-      if prefix is not None:
-        segments.insert(0, _prefix_segment(prefix, config, layer, positions))
-      return transformer.attention(config, q, segments)
-
-    x = transformer.run_blocks(params, config, s.last[:, None], positions, attend)[:, 0]
-    token, logprob = draw(transformer.logits(params, config, x), s.keys, start + column + 1, rule)
-    place = jnp.minimum(s.drawn, s.tokens.shape[1] - 1)
-    drawn = s.drawn + s.active
-    s = State(
-      cache=tuple(cache),
-      keys=s.keys,
-      length=s.length + s.active,
-      last=jnp.where(s.active, token, s.last),
-      drawn=drawn,
-      active=s.active & ~jnp.isin(token, stop_ids) & (drawn < s.tokens.shape[1]),
-      tokens=s.tokens.at[rows, place].set(jnp.where(s.active, token, s.tokens[rows, place])),
-      logprobs=s.logprobs.at[rows, place].set(jnp.where(s.active, logprob, s.logprobs[rows, place])),
-    )
-    return i + 1, _constrain(s, config, mesh)
-
-  state = state._replace(active=state.active & keep)
-  _, state = jax.lax.while_loop(lambda c: (c[0] < steps) & c[1].active.any(), step, (0, state))
-  return state

@@ -59,8 +59,7 @@ def draw(
     logits = jnp.where(never, -jnp.inf, logits)
   keep = 1 if rule.temperature == 0 else min(rule.top_k, logits.shape[-1])
   if keep:
-    # The barrier keeps XLA from merging later slices into the top-k, which it would then do by a full sort.
-    choices, ids = jax.lax.optimization_barrier(jax.lax.top_k(logits, keep))
+    choices, ids = top_k(logits, keep)
     largest = choices[:, :1]
   else:
     choices, ids, largest = logits, None, logits.max(axis=-1, keepdims=True)
@@ -84,3 +83,24 @@ def draw(
   chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)
   total = jnp.sum(jnp.exp(logits - largest), axis=-1)
   return tokens.astype(jnp.int32), (chosen - largest)[:, 0] - jnp.log(total)
+
+
+def top_k(logits: Float[Array, 'S V'], k: int) -> tuple[Float[Array, 'S k'], Int[Array, 'S k']]:
+  """The k largest values of each row in falling order, and their places; which of equal values is fixed.
+
+  A large vocabulary is looked through in two stages: the k groups with the largest maxima hold the k largest values.
+  A group is every V/128-th entry, as XLA's CPU code reduces over strides ten times faster than over neighbours.
+  """
+  rows, size = logits.shape
+  groups, rest = divmod(size, 128)
+  if rest or groups < 8 * k:
+    return _top_k(logits, k)
+  parts = logits.reshape(rows, 128, groups)
+  columns = jnp.sort(_top_k(parts.max(axis=1), k)[1], axis=-1)
+  values, at = _top_k(jnp.take_along_axis(parts, columns[:, None], axis=2).reshape(rows, -1), k)
+  return values, at // k * groups + jnp.take_along_axis(columns, at % k, axis=-1)
+
+
+def _top_k(x, k):
+  # The barrier keeps XLA from merging later slices into the top-k, which it would then do by a full sort.
+  return jax.lax.optimization_barrier(jax.lax.top_k(x, k))
