@@ -20,9 +20,9 @@ def get_config() -> ConfigDict:
     'laptop': (
       # The base model gets about one sample in a hundred right: the slice takes the problems of one step.
       ('task.levels', ('steps 01',)),
-      ('task.train', 48),
-      ('task.validation', 16),
-      ('task.test', 48),
+      ('task.train', 80),
+      ('task.validation', 24),
+      ('task.test', 65),
       ('budgets.all.gemma3_270m', 8),
       ('train.steps.all', 8),
       ('train.checkpoints', 2),

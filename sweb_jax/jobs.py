@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
@@ -26,7 +27,7 @@ from sweb_jax.models.transformer import Params
 from sweb_jax.records import Example, Problem, Sample, Verdict
 from sweb_jax.runtime import files
 from sweb_jax.runtime.progress import Meter
-from sweb_jax.sampling import Engine, Request, Rule, Store
+from sweb_jax.sampling import Engine, Request, Rule, Store, stops
 from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training import DataError, Fit, Optimizer, Packer, Schedule, fit, marks, select
 
@@ -48,6 +49,8 @@ class Jobs:
     self._variants = {name: _open_alike(name, source) for name, source in config.models.items()}
     self.models: dict[str, Model] = {name: variants[0] for name, variants in self._variants.items()}
     self.identities = {name: [v.identity for v in variants] for name, variants in self._variants.items()}
+    for split in tasks.SPLITS:  # Before any compute: raises TaskError where the task has not that many.
+      self._choose(split, 0)
     self.mesh = sharding.make_mesh(**config.mesh)
     sharding.check_rows(config.engine.slots, self.mesh, 'config.engine.slots')
     self.stop = threading.Event()
@@ -58,9 +61,11 @@ class Jobs:
   def write_problems(self, folder: epath.Path, question_set: int) -> None:
     """Chooses the problems of a question set."""
     for split in tasks.SPLITS:
-      c = self.config
-      problems = self.task.problems(split, c.task[split], c.seed + question_set, c.task.levels)
-      files.write_text(folder / f'{split}.jsonl', records.dumps(problems))
+      files.write_text(folder / f'{split}.jsonl', records.dumps(self._choose(split, question_set)))
+
+  def _choose(self, split: str, question_set: int) -> list[Problem]:
+    task = self.config.task
+    return self.task.problems(split, task[split], self.config.seed + question_set, task.levels)
 
   def problems(self, question_set: int, split: str) -> list[Problem]:
     return list(records.read(Problem, self.workdir / f'problems/set{question_set}/{split}.jsonl'))
@@ -159,9 +164,8 @@ class Jobs:
     params = self.params(model, question_set) if params is None else params
     # The key of a run is that of the model and question set; the engine folds in problem, sample and position.
     key = jax.random.fold_in(jax.random.key(self.config.seed + question_set), zlib.crc32(model.encode()))
-    cut = functools.partial(renderer.cut, stop_strings) if stop_strings else None
-    engine = self.engine(model, renderer, rule, max((len(r.prompt) for r in requests), default=1))
-    for c in engine.run(params, requests, key=key, cut=cut):
+    engine = self.engine(model, renderer, rule, max((len(r.prompt) for r in requests), default=1), stop_strings)
+    for c in engine.run(params, requests, key=key):
       self.check()
       text = renderer.text(c.tokens, stop_strings)
       yield Sample(c.problem_id, c.index, text, c.tokens, c.finish, round(c.logprob, 4))
@@ -267,18 +271,27 @@ class Jobs:
   def renderer(self, model: str, few_shot: bool) -> Renderer:
     return Renderer(self.models[model].tokenizer, self.task.few_shot() if few_shot else '')
 
-  def engine(self, model: str, renderer: Renderer, rule: Rule, prompt_length: int) -> Engine:
+  def engine(
+    self, model: str, renderer: Renderer, rule: Rule, prompt_length: int, stop_strings: tuple[str, ...] = ()
+  ) -> Engine:
     return Engine(
       self.models[model].config,
       self.mesh,
       rule,
       stop_ids=(renderer.tokenizer.eos_id,),
+      stop_table=self._stop_table(model, stop_strings) if stop_strings else None,
       prompt_length=prompt_length,
       max_new_tokens=self.config.sampling.max_new_tokens,
       prefix=renderer.prefix,
       slots=self.config.engine.slots,
       steps=self.config.engine.steps,
     )
+
+  @functools.cache  # noqa: B019
+  def _stop_table(self, model: str, stop_strings: tuple[str, ...]) -> np.ndarray:
+    pieces = self.models[model].tokenizer.pieces()
+    unused = [b''] * (self.models[model].config.vocab_size - len(pieces))
+    return stops.table([*pieces, *unused], stop_strings)
 
   def _rule(self, model: str, temperature: float | None = None) -> Rule:
     """The config's sampling rule, or another temperature's. PAD, BOS and rows without a piece are never drawn."""

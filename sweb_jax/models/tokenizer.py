@@ -87,6 +87,19 @@ class Tokenizer:
       raise TokenizerError(f'{self.name}: id {outside[0]} is outside the vocabulary of {self.vocab_size} pieces')
     return self._pieces.decode(ids)
 
+  def pieces(self) -> list[bytes]:
+    """What each id adds to a text, in UTF-8: nothing for control tokens, one byte for byte tokens."""
+    proto = self._pieces
+    out = []
+    for i, piece in enumerate(proto.IdToPiece(list(range(self.vocab_size)))):
+      if proto.IsControl(i) or proto.IsUnused(i):
+        out.append(b'')
+      elif proto.IsByte(i):
+        out.append(bytes([int(piece[3:5], 16)]))  # '<0x0A>'
+      else:
+        out.append(piece.replace('\u2581', ' ').encode())
+    return out
+
 
 def train_words(words: Sequence[str]) -> bytes:
   """A word-level SentencePiece model in which every word has its own id.

@@ -1,10 +1,17 @@
-"""What the device does for the engine: the shared prefix, prefill into slots, and a chunk of decode steps.
+"""What the device does for the engine: the shared prefix, prompts, and a chunk of decode steps.
 
-A row attends to four pieces of keys and values, never joined: the prefix that all rows share, its own prompt, what it
-drew in earlier chunks, and what it draws in this one. All rows are at the same step of a chunk, so the current piece
-is written at one column for the whole batch, in place; a write at each row's own column would copy the cache. A row
-enters at the start of a chunk, so that which token lies where depends on the row alone, and the sums come out the
-same to the bit whoever its neighbours are.
+A row attends to four pieces of keys and values, never joined: the prefix that all rows share, its problem's prompt,
+what it drew in earlier chunks, and what it draws in this one.
+
+- The prefix has no batch dimension: a step reads it once for all rows.
+- Slots stand in blocks of b neighbours, and a block has places for a few prompts. Rows of one problem share its
+  place; a step reads a block's places once for its b rows, each of which sees its own.
+- All rows are at the same step of a chunk, so the current piece is written at one column for the whole batch, in
+  place; a write at each row's own column would copy the cache. A row enters at the start of a chunk, so that which
+  token lies where depends on the row alone, and the sums come out the same to the bit whoever its neighbours are.
+
+Letters in shapes: S slots, Z blocks, Tp columns of a place, P prefix length, C steps of a chunk; else as in
+`models.transformer`.
 """
 
 from __future__ import annotations
@@ -14,6 +21,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
@@ -22,214 +30,196 @@ from sweb_jax.models.config import ModelConfig
 from sweb_jax.models.transformer import LayerKV, Segment
 from sweb_jax.sampling.rule import Rule, draw, row_keys
 
-
-class State(NamedTuple):
-  """What the device holds of S slots between two calls; donated to each call.
-
-  The caches are [S, K, H, T] and [S, K, T, H] a layer. A completion takes whole chunks of columns.
-  """
-
-  prompts: tuple[LayerKV, ...]
-  completions: tuple[LayerKV, ...]
-  keys: Key[Array, S]
-  prompt: Int[Array, S]  # columns of `prompts` in use
-  length: Int[Array, S]  # columns of `completions` in use
-  last: Int[Array, S]  # token drawn but not yet in a cache
-  drawn: Int[Array, S]
-  active: Bool[Array, S]
-  tokens: Int[Array, 'S M']
-  logprobs: Float[Array, 'S M']
-
-
 Prefix = tuple[LayerKV, ...]
 """Keys and values [K, H, P] and [K, P, H] a layer; P of a local layer is what its window can reach."""
 
 
-@functools.partial(
-  jax.jit, static_argnames=('slots', 'prompt_length', 'max_new', 'steps', 'dtype', 'config', 'mesh')
-)
+class Cache(NamedTuple):
+  """Keys and values that live from call to call; donated to each."""
+
+  prompts: tuple[LayerKV, ...]
+  """[Z, K, H, places * Tp] and [Z, K, places * Tp, H] a layer."""
+  completions: tuple[LayerKV, ...]
+  """[S, K, H, T] and [S, K, T, H] a layer; T holds whole chunks."""
+
+
+class Rows(NamedTuple):
+  """What the host knows of S rows before a chunk."""
+
+  problems: UInt32[np.ndarray, 'S 2']
+  """Hash of the problem id."""
+  indices: Int[np.ndarray, 'S']
+  """Sample index."""
+  place: Int[np.ndarray, 'S']
+  """Which of its block's places holds the prompt."""
+  prompt: Int[np.ndarray, 'S']
+  """Columns of that place in use: the prompt's ids but the last."""
+  length: Int[np.ndarray, 'S']
+  """Columns of the completion cache in use."""
+  last: Int[np.ndarray, 'S']
+  """The next token to feed: the last drawn, or the prompt's last."""
+  left: Int[np.ndarray, 'S']
+  """How many tokens it may still draw; 0: the slot is idle."""
+  state: Int[np.ndarray, 'S']
+  """Of the stop strings' automaton."""
+
+
+class Drawn(NamedTuple):
+  """What a chunk drew."""
+
+  tokens: Int[Array, 'S C']
+  """-1 once a row has ended."""
+  logprobs: Float[Array, 'S C']
+  state: Int[Array, 'S']
+  ended: Bool[Array, 'S']
+  """The last token is a stop id or completes a stop string."""
+
+
 def empty(
-  key: Key[Array, ''],
   *,
   slots: int,
-  prompt_length: int,
-  max_new: int,
-  steps: int,
+  blocks: int,
+  prompt_columns: int,
+  completion_columns: int,
   dtype: jnp.dtype,
   config: ModelConfig,
   mesh: Mesh,
-) -> State:
-  """A state in which no slot is in use."""
-
-  def caches(width):
-    k, v = (slots, config.kv_heads, config.head_width, width), (slots, config.kv_heads, width, config.head_width)
-    return tuple((jnp.zeros(k, dtype), jnp.zeros(v, dtype)) for _ in range(config.layers))
-
-  zeros = functools.partial(jnp.zeros, (slots,))
-  state = State(
-    prompts=caches(prompt_length),
-    completions=caches(-(-max_new // steps) * steps),
-    keys=row_keys(key, jnp.zeros((slots, 2), jnp.uint32), zeros(jnp.int32)),
-    prompt=zeros(jnp.int32),
-    length=zeros(jnp.int32),
-    last=zeros(jnp.int32),
-    drawn=zeros(jnp.int32),
-    active=zeros(bool),
-    tokens=jnp.zeros((slots, max_new), jnp.int32),
-    logprobs=jnp.zeros((slots, max_new)),
-  )
-  return _constrain(state, config, mesh)
-
-
-def _constrain(state: State, config: ModelConfig, mesh: Mesh) -> State:
-  """Slots over `data` and `fsdp`, KV heads over `tensor` where they divide."""
+) -> Cache:
+  """A cache in which nothing is of use. `prompt_columns` is a block's width, all its places together."""
   kv = _kv_sharding(config, mesh)
-  rest = NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
-  constrain = jax.lax.with_sharding_constraint
-  caches = constrain({'prompts': state.prompts, 'completions': state.completions}, kv)
-  return constrain(state._replace(prompts=(), completions=()), rest)._replace(**caches)
+
+  def layers(n, width):
+    k, v = (n, config.kv_heads, config.head_width, width), (n, config.kv_heads, width, config.head_width)
+    return tuple((jnp.zeros(k, dtype, device=kv), jnp.zeros(v, dtype, device=kv)) for _ in range(config.layers))
+
+  return Cache(layers(blocks, prompt_columns), layers(slots, completion_columns))
 
 
 def _kv_sharding(config: ModelConfig, mesh: Mesh) -> NamedSharding:
+  """Slots and blocks over `data` and `fsdp`, KV heads over `tensor` where they divide."""
   heads = 'tensor' if config.kv_heads % mesh.shape['tensor'] == 0 else None
   return NamedSharding(mesh, PartitionSpec(('data', 'fsdp'), heads))
 
 
 @functools.partial(jax.jit, static_argnames=('config',))
-def prefix(params: transformer.Params, tokens: Int[Array, P], config: ModelConfig) -> Prefix:
+def prefix(params: transformer.Params, tokens: Int[Array, 'P'], config: ModelConfig) -> Prefix:
   """Keys and values of the shared prefix, without a batch dimension."""
   kept = [None] * config.layers
   length = tokens.shape[0]
   positions = jnp.arange(length)[None]
-  seen = transformer.causal_mask(length)[None]
-  local = seen & transformer.in_window(config, positions, positions)
+  causal = transformer.causal_mask(length)[None]
 
   def attend(layer, q, k, v):
-    is_local = config.is_local(layer)
     # The first token after the prefix sees `window - 1` of its keys, every later one fewer.
-    reach = min(length, config.window - 1) if is_local else length
+    reach = min(length, config.window - 1) if config.is_local(layer) else length
     kept[layer] = jax.tree.map(lambda x: x[0], transformer.cached(k[:, length - reach :], v[:, length - reach :]))
-    return transformer.attention(config, q, [Segment((k, v), local if is_local else seen, fresh=True)])
+    seen = causal & _seen(config, layer, positions, positions)
+    return transformer.attention(config, q, [Segment((k, v), seen, fresh=True)])
 
   transformer.run_blocks(params, config, tokens[None], positions, attend)
   return tuple(kept)
 
 
-def _prefix_segment(
-  shared: Prefix, start: int, config: ModelConfig, layer: int, positions: Int[Array, '#B L']
-) -> Segment:
-  """The shared prefix, which ends before position `start`, as `positions` see it."""
-  width = shared[layer][0].shape[-1]
-  return Segment(shared[layer], _seen(config, layer, positions, start - width + jnp.arange(width)[None]))
-
-
 def _seen(config: ModelConfig, layer: int, queries: Int[Array, '#B L'], keys: Int[Array, '#B T']):
-  """Which earlier keys a layer lets each query see."""
+  """Which earlier keys a layer lets each query see, by their positions."""
   if config.is_local(layer):
     return transformer.in_window(config, queries, keys)
   return jnp.ones((1, queries.shape[-1], keys.shape[-1]), bool)
 
 
-@functools.partial(jax.jit, static_argnames=('start', 'config', 'mesh', 'rule'), donate_argnames=('state',))
-def admit(
+def _prefix_segments(
+  shared: Prefix | None, start: int, config: ModelConfig, layer: int, positions: Int[Array, '#B L']
+) -> list[Segment]:
+  """The shared prefix, if any, which ends before position `start`, as `positions` see it."""
+  if shared is None:
+    return []
+  width = shared[layer][0].shape[-1]
+  return [Segment(shared[layer], _seen(config, layer, positions, start - width + jnp.arange(width)[None]))]
+
+
+@functools.partial(jax.jit, static_argnames=('start', 'places', 'config', 'mesh'), donate_argnames=('cache',))
+def prefill(
   params: transformer.Params,
   shared: Prefix | None,
-  state: State,
+  cache: Cache,
   tokens: Int[Array, 'R L'],
-  lengths: Int[Array, R],
-  source: Int[Array, S],
-  problems: UInt32[Array, 'S 2'],
-  indices: Int[Array, S],
-  key: Key[Array, ''],
-  stop_ids: Int[Array, I],
+  targets: Int[Array, 'R'],
   *,
   start: int,
+  places: int,
   config: ModelConfig,
   mesh: Mesh,
-  rule: Rule,
-) -> State:
-  """Computes R prompts; slot s takes over prompt `source[s]` (-1: stays as it is) and draws its first token.
+) -> Cache:
+  """Computes R prompts, padded at the end, and writes each to its place, counted over all blocks.
 
   `start` is the length of the shared prefix.
   """
-  length = tokens.shape[1]
   tokens = jax.lax.with_sharding_constraint(tokens, sharding.rows(mesh))
-  positions = jnp.broadcast_to(start + jnp.arange(length), tokens.shape)
-  causal = transformer.causal_mask(length)[None]  # Padding comes last: no real token sees it.
+  positions = jnp.broadcast_to(start + jnp.arange(tokens.shape[1]), tokens.shape)
+  causal = transformer.causal_mask(tokens.shape[1])[None]  # Padding comes last: no real token sees it.
   kept = [None] * config.layers
 
   def attend(layer, q, k, v):
     kept[layer] = transformer.cached(k, v)
-    segments = [Segment((k, v), causal & _seen(config, layer, positions[:1], positions[:1]), fresh=True)]
-    if shared is not None:
-      segments.insert(0, _prefix_segment(shared, start, config, layer, positions[:1]))
+    segments = _prefix_segments(shared, start, config, layer, positions[:1])
+    segments.append(Segment((k, v), causal & _seen(config, layer, positions[:1], positions[:1]), fresh=True))
     return transformer.attention(config, q, segments)
 
-  x = transformer.run_blocks(params, config, tokens, positions, attend)
-  x = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)[:, 0]
-  logits = transformer.logits(params, config, x)
+  transformer.run_blocks(params, config, tokens, positions, attend)
+  width = cache.prompts[0][0].shape[-1] // places
 
-  new = source >= 0
-  row = jnp.maximum(source, 0)
-  fresh = row_keys(key, problems, indices)
-  token, logprob = draw(logits[row], fresh, start + lengths[row], rule)
+  def write(row, prompts):
+    block, column = targets[row] // places, targets[row] % places * width
 
-  def fill(old: LayerKV, prompt: LayerKV) -> LayerKV:
-    (k, v), (pk, pv), at = old, prompt, new[:, None, None, None]
-    k = k.at[..., :length].set(jnp.where(at, pk[row], k[..., :length]))
-    return k, v.at[:, :, :length].set(jnp.where(at, pv[row], v[:, :, :length]))
+    def put(old, new, at):
+      new = jax.lax.dynamic_slice_in_dim(new, row, 1)
+      return jax.lax.dynamic_update_slice(old, new, at)
 
-  def put(old, value):
-    return jnp.where(new.reshape(new.shape + (1,) * (old.ndim - 1)), value, old)
+    return tuple(
+      (put(k, nk, (block, 0, 0, column)), put(v, nv, (block, 0, column, 0)))
+      for (k, v), (nk, nv) in zip(prompts, kept, strict=True)
+    )
 
-  return _constrain(
-    State(
-      prompts=tuple(fill(old, prompt) for old, prompt in zip(state.prompts, kept, strict=True)),
-      completions=state.completions,
-      keys=jnp.where(new, fresh, state.keys),
-      prompt=put(state.prompt, lengths[row]),
-      length=put(state.length, 0),
-      last=put(state.last, token),
-      drawn=put(state.drawn, 1),
-      active=put(state.active, ~jnp.isin(token, stop_ids) & (state.tokens.shape[1] > 1)),
-      tokens=state.tokens.at[:, 0].set(put(state.tokens[:, 0], token)),
-      logprobs=state.logprobs.at[:, 0].set(put(state.logprobs[:, 0], logprob)),
-    ),
-    config,
-    mesh,
-  )
+  prompts = jax.lax.fori_loop(0, tokens.shape[0], write, cache.prompts)
+  return cache._replace(prompts=jax.lax.with_sharding_constraint(prompts, _kv_sharding(config, mesh)))
 
 
-@functools.partial(jax.jit, static_argnames=('start', 'steps', 'config', 'mesh', 'rule'), donate_argnames=('state',))
+@functools.partial(
+  jax.jit, static_argnames=('start', 'steps', 'places', 'config', 'mesh', 'rule'), donate_argnames=('cache',)
+)
 def decode(
   params: transformer.Params,
   shared: Prefix | None,
-  state: State,
-  keep: Bool[Array, S],
-  stop_ids: Int[Array, I],
+  cache: Cache,
+  rows: Rows,
+  key: Key[Array, ''],
+  stop_ids: Int[Array, 'I'],
+  stop_table: Int[Array, 'Q V'] | None,
   *,
   start: int,
   steps: int,
+  places: int,
   config: ModelConfig,
   mesh: Mesh,
   rule: Rule,
-) -> State:
-  """Draws up to `steps` tokens in every active slot; slots not in `keep` were given up by the host.
+) -> tuple[Cache, Drawn]:
+  """Draws up to `steps` tokens in every row that may draw; ends early when none may.
 
-  `start` is the length of the shared prefix.
+  `start` is the length of the shared prefix; `stop_table` is `stops.table`'s, None without stop strings.
   """
-  slots, max_new = state.tokens.shape
-  rows = jnp.arange(slots)
-  base = start + state.prompt + state.length  # Position of each row's first token of this chunk.
-  prompt_at, completion_at, chunk_at = (
-    jnp.arange(n) for n in (state.prompts[0][0].shape[-1], state.completions[0][0].shape[-1], steps)
-  )
-  in_prompt = (prompt_at < state.prompt[:, None])[:, None]
-  in_completion = (completion_at < state.length[:, None])[:, None]
+  rows = jax.lax.with_sharding_constraint(rows, sharding.rows(mesh))
+  keys = row_keys(key, rows.problems, rows.indices)
+  slots = rows.left.shape[0]
+  first = start + rows.prompt + rows.length  # Position of the first token of this chunk.
+  prompt_at = jnp.arange(cache.prompts[0][0].shape[-1])
+  width = prompt_at.shape[0] // places
+  completion_at, chunk_at = jnp.arange(cache.completions[0][0].shape[-1]), jnp.arange(steps)
+  in_prompt = (prompt_at // width == rows.place[:, None]) & (prompt_at % width < rows.prompt[:, None])
+  in_completion = completion_at < rows.length[:, None]
 
   def step(carry):
-    i, s, chunk = carry
-    positions = (base + i)[:, None]
+    i, last, active, state, tokens, logprobs, chunk = carry
+    positions = (first + i)[:, None]
     chunk = list(chunk)
 
     def attend(layer, q, k, v):
@@ -240,35 +230,37 @@ def decode(
       def sees(keys):
         return _seen(config, layer, positions, keys)
 
-      segments = [
-        Segment(s.prompts[layer], in_prompt & sees(start + prompt_at[None])),
-        Segment(s.completions[layer], in_completion & sees((start + s.prompt)[:, None] + completion_at)),
-        Segment(chunk[layer], (chunk_at <= i) & sees(base[:, None] + chunk_at)),
-      ]
-      if shared is not None:
-        segments.insert(0, _prefix_segment(shared, start, config, layer, positions))
-      return transformer.attention(config, q, segments)
+      return transformer.attention(config, q, [
+        *_prefix_segments(shared, start, config, layer, positions),
+        Segment(cache.prompts[layer], in_prompt[:, None] & sees(start + prompt_at[None] % width)),
+        Segment(cache.completions[layer], in_completion[:, None] & sees((start + rows.prompt)[:, None] + completion_at)),
+        Segment(chunk[layer], (chunk_at <= i) & sees(first[:, None] + chunk_at)),
+      ])  # fmt: skip
 
-    x = transformer.run_blocks(params, config, s.last[:, None], positions, attend, few_rows=True)[:, 0]
-    token, logprob = draw(transformer.logits(params, config, x), s.keys, base + i + 1, rule)
-    place = jnp.minimum(s.drawn, max_new - 1)
-    drawn = s.drawn + s.active
-    s = s._replace(
-      last=jnp.where(s.active, token, s.last),
-      drawn=drawn,
-      active=s.active & ~jnp.isin(token, stop_ids) & (drawn < max_new),
-      tokens=s.tokens.at[rows, place].set(jnp.where(s.active, token, s.tokens[rows, place])),
-      logprobs=s.logprobs.at[rows, place].set(jnp.where(s.active, logprob, s.logprobs[rows, place])),
-    )
-    return i + 1, _constrain(s, config, mesh), jax.lax.with_sharding_constraint(tuple(chunk), kv)
+    x = transformer.run_blocks(params, config, last[:, None], positions, attend, few_rows=True)[:, 0]
+    token, logprob = draw(transformer.logits(params, config, x), keys, first + i + 1, rule)
+    ended = jnp.isin(token, stop_ids)
+    if stop_table is not None:
+      state = jnp.where(active, stop_table[state, token], state)
+      ended |= state == stop_table.shape[0] - 1
+    tokens = tokens.at[:, i].set(jnp.where(active, token, -1))
+    logprobs = logprobs.at[:, i].set(jnp.where(active, logprob, 0.0))
+    last = jnp.where(active, token, last)
+    active &= ~ended & (i + 1 < rows.left)
+    per_row = jax.lax.with_sharding_constraint((last, active, state, tokens, logprobs), sharding.rows(mesh))
+    return i + 1, *per_row, jax.lax.with_sharding_constraint(tuple(chunk), _kv_sharding(config, mesh))
 
-  kv = _kv_sharding(config, mesh)
-  state = state._replace(active=state.active & keep)
-  chunk = tuple((jnp.zeros_like(k[..., :steps]), jnp.zeros_like(v[:, :, :steps])) for k, v in state.completions)
-  _, state, chunk = jax.lax.while_loop(lambda c: (c[0] < steps) & c[1].active.any(), step, (0, state, chunk))
+  chunk = tuple((jnp.zeros_like(k[..., :steps]), jnp.zeros_like(v[:, :, :steps])) for k, v in cache.completions)
+  carry = 0, rows.last, rows.left > 0, rows.state, jnp.full((slots, steps), -1), jnp.zeros((slots, steps)), chunk
+  _, last, _, state, tokens, logprobs, chunk = jax.lax.while_loop(
+    lambda c: (c[0] < steps) & c[2].any(), step, carry
+  )
+  ended = jnp.isin(last, stop_ids)
+  if stop_table is not None:
+    ended |= state == stop_table.shape[0] - 1
 
-  # Which chunk of a completion this was. One pass over the cache a chunk, in place.
-  number = (state.length // steps)[:, None, None, None, None]
+  # Which chunk of its completion this was. One pass over the cache a chunk, in place.
+  number = (rows.length // steps)[:, None, None, None, None]
 
   def append(old: LayerKV, new: LayerKV) -> LayerKV:
     (k, v), (nk, nv) = old, new
@@ -277,6 +269,6 @@ def decode(
     vs = jnp.where(jnp.arange(vs.shape[2])[:, None, None] == number, nv[:, :, None], vs)
     return ks.reshape(k.shape), vs.reshape(v.shape)
 
-  completions = tuple(append(old, new) for old, new in zip(state.completions, chunk, strict=True))
-  state = state._replace(completions=completions, length=jnp.where(state.active, state.length + steps, state.length))
-  return _constrain(state, config, mesh)
+  completions = tuple(append(old, new) for old, new in zip(cache.completions, chunk, strict=True))
+  completions = jax.lax.with_sharding_constraint(completions, _kv_sharding(config, mesh))
+  return cache._replace(completions=completions), Drawn(tokens, logprobs, state, ended)

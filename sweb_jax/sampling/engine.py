@@ -1,8 +1,7 @@
 """The sampling engine: requests in, finished completions out, in any order. It knows token ids only.
 
 A fixed number of slots decodes together. After every `steps` tokens the finished rows are taken out and new requests
-put in, so no row waits for the longest one. Keys and values come in two segments: the prefix that all prompts share
-(worked examples), computed once a run and stored without a batch dimension, and each slot's own prompt and completion.
+put in, so no row waits for the longest one; which request goes where is `slots`' concern, what is computed `decode`'s.
 
 Same text however it is cut up: shapes are fixed, each row is computed by itself, and the random key of a token is a
 function of (seed, model, problem id, sample index, position) alone.
@@ -10,50 +9,27 @@ function of (seed, model, problem id, sample index, position) alone.
 
 from __future__ import annotations
 
-import collections
-import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key
 
 from sweb_jax.models import sharding, transformer
 from sweb_jax.models.config import ModelConfig
 from sweb_jax.sampling import decode
+from sweb_jax.sampling.request import Completion, Request, SamplingError
 from sweb_jax.sampling.rule import Rule
+from sweb_jax.sampling.slots import Row, Slots
 
-
-class SamplingError(ValueError):
-  """A request the engine cannot serve, or logits that are not numbers; the message names the row."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-  """One completion to draw."""
-
-  problem_id: str
-  index: int
-  prompt: tuple[int, ...]
-  """Ids after the shared prefix; with an empty prefix they start with BOS."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Completion:
-  """One finished draw."""
-
-  problem_id: str
-  index: int
-  tokens: tuple[int, ...]
-  """Ids drawn, the stop token included."""
-  finish: str
-  """'stop' or 'length'."""
-  logprob: float
-  """Sum of the drawn tokens' log-probabilities at temperature 1."""
+# Sharing a prompt pays where there is something to share: its keys are then read once for several rows, but each row
+# also passes over those of the block's other places.
+_SHARED_PROMPT = 32
+_SHARED_SAMPLES = 4
 
 
 class Engine:
@@ -64,6 +40,7 @@ class Engine:
     mesh: slots are split over its `data` and `fsdp` axes.
     rule: how a token is drawn.
     stop_ids: tokens that end a completion.
+    stop_table: of `stops.table`: a completion also ends where a stop string does.
     prompt_length: the longest prompt to expect, without the prefix.
     max_new_tokens: a completion is cut there.
     prefix: ids that come before every prompt, BOS first; may be empty.
@@ -78,6 +55,7 @@ class Engine:
     rule: Rule,
     *,
     stop_ids: Sequence[int],
+    stop_table: Int[np.ndarray, 'Q V'] | None = None,
     prompt_length: int,
     max_new_tokens: int,
     prefix: Sequence[int] = (),
@@ -85,65 +63,83 @@ class Engine:
     steps: int = 16,
   ):
     sharding.check_rows(slots, mesh, 'slots')
-    self._static = dict(start=len(prefix), config=config, mesh=mesh, rule=rule)
+    self._config, self._mesh, self._rule = config, mesh, rule
     self._stop_ids = jnp.asarray(tuple(stop_ids), jnp.int32)
-    self._prompt_length = _bucket(prompt_length)
+    self._stop_table = None if stop_table is None else jnp.asarray(stop_table)
+    self._prompt_length = prompt_length
     self._max_new = max_new_tokens
     self._prefix = tuple(prefix)
     self._slots = slots
     self._steps = steps
-    # Prompts computed in one call. A whole batch of slots at once would leave slots idle until that many are free.
-    ways = mesh.shape['data'] * mesh.shape['fsdp']
-    self._rows = max(ways, slots // 8 // ways * ways)
+    self._ways = mesh.shape['data'] * mesh.shape['fsdp']
 
   def run(
-    self,
-    params: transformer.Params,
-    requests: Iterable[Request],
-    *,
-    key: Key[Array, ''],
-    cut: Callable[[Sequence[int]], int | None] | None = None,
+    self, params: transformer.Params, requests: Iterable[Request], *, key: Key[Array, '']
   ) -> Iterator[Completion]:
     """Draws every request.
 
     Args:
       params: parameters, on the engine's mesh.
-      requests: what to draw. Equal prompts next to each other are computed once.
+      requests: what to draw. The samples of one problem share the work on their prompt.
       key: of the run: a function of the seed and the model.
-      cut: given the ids drawn so far, how many of them belong to the completion if a stop string ends it, else None.
-        It runs on the host once every `steps` tokens; what was drawn beyond is dropped.
 
     Yields:
-      Completions, in the order in which they finish.
+      Completions, in the order in which they finish. What the caller does with them runs beside the device.
 
     Raises:
       SamplingError: an empty or too long prompt, an id outside the vocabulary, or logits that are not numbers.
     """
-    waiting = collections.deque(requests)
-    for r in waiting:
+    requests = list(requests)
+    for r in requests:
       self._check(r)
-    if not waiting:
+    if not requests:
       return
-    config, mesh = self._static['config'], self._static['mesh']
-    prefix = decode.prefix(params, jnp.asarray(self._prefix, jnp.int32), config) if self._prefix else None
-    state = decode.empty(
-      key,
+    block, places, prompts_at_once = self._share(requests)
+    slots = Slots(
+      requests,
       slots=self._slots,
-      prompt_length=self._prompt_length,
-      max_new=self._max_new,
-      steps=self._steps,
-      dtype=params['embedder']['input_embedding'].dtype,
-      config=config,
-      mesh=mesh,
+      block=block,
+      places=places,
+      at_least=prompts_at_once,
+      limit=self._max_new,
     )
-    live: list[Request | None] = [None] * self._slots
-    while waiting or any(live):
-      free = [s for s, r in enumerate(live) if r is None]
-      while waiting and (len(free) >= self._rows or len(free) == self._slots):
-        state, free = self._admit(params, prefix, state, waiting, live, free, key)
-      keep = np.asarray([r is not None for r in live])
-      state = decode.decode(params, prefix, state, keep, self._stop_ids, steps=self._steps, **self._static)
-      yield from self._harvest(state, live, cut)
+    width = bucket(self._prompt_length)
+    common = dict(config=self._config, mesh=self._mesh)
+    cache = decode.empty(
+      slots=self._slots,
+      blocks=self._slots // block,
+      prompt_columns=places * width,
+      completion_columns=-(-self._max_new // self._steps) * self._steps,
+      dtype=params['embedder']['input_embedding'].dtype,
+      **common,
+    )
+    common |= dict(start=len(self._prefix), places=places)
+    prefix = jnp.asarray(self._prefix, jnp.int32)
+    prefix = decode.prefix(params, prefix, self._config) if self._prefix else None
+    finished: list[Completion] = []
+    while True:
+      # The last id of a prompt is not computed here but fed to the first decode step, which then draws.
+      begun = [(prompt[:-1], place) for prompt, place in slots.assign() if len(prompt) > 1]
+      for i in range(0, len(begun), prompts_at_once):
+        prompts = _padded(begun[i : i + prompts_at_once], prompts_at_once)
+        cache = decode.prefill(params, prefix, cache, *prompts, **common)
+      if not slots.live:
+        break
+      cache, drawn = decode.decode(
+        params,
+        prefix,
+        cache,
+        _rows(slots.rows),
+        key,
+        self._stop_ids,
+        self._stop_table,
+        steps=self._steps,
+        rule=self._rule,
+        **common,
+      )
+      yield from finished  # The device works while the caller does.
+      finished = self._harvest(slots, jax.device_get(drawn))
+    yield from finished
 
   def _check(self, r: Request) -> None:
     where = f'problem {r.problem_id!r}, sample {r.index}'
@@ -153,59 +149,77 @@ class Engine:
       raise SamplingError(
         f'{where}: the prompt has {len(r.prompt)} tokens, the engine was built for {self._prompt_length}'
       )
-    top = self._static['config'].vocab_size
+    top = self._config.vocab_size
     if min(r.prompt) < 0 or max(r.prompt) >= top:
       raise SamplingError(f'{where}: the prompt has ids outside the vocabulary of {top}; is it the right tokenizer?')
+    if r.limit is not None and not 1 <= r.limit <= self._max_new:
+      raise SamplingError(f'{where}: its limit of {r.limit} tokens is not from 1 to max_new_tokens={self._max_new}')
 
-  def _admit(self, params, prefix, state, waiting, live, free, key):
-    """Computes the next prompts and puts their requests into free slots; returns the state and what stays free."""
-    prompts: dict[tuple[int, ...], int] = {}
-    source = np.full(self._slots, -1, np.int32)
-    problems = np.zeros((self._slots, 2), np.uint32)
-    indices = np.zeros(self._slots, np.int32)
-    free = collections.deque(free)
-    while waiting and free:
-      r = waiting[0]
-      if r.prompt not in prompts:
-        if len(prompts) == self._rows:
-          break
-        prompts[r.prompt] = len(prompts)
-      slot = free.popleft()
-      live[slot] = waiting.popleft()
-      source[slot], problems[slot], indices[slot] = prompts[r.prompt], _problem_hash(r.problem_id), r.index
-    tokens = np.zeros((self._rows, _bucket(max(map(len, prompts)))), np.int32)
-    lengths = np.ones(self._rows, np.int32)
-    for ids, row in prompts.items():
-      tokens[row, : len(ids)], lengths[row] = ids, len(ids)
-    state = decode.admit(
-      params, prefix, state, tokens, lengths, source, problems, indices, key, self._stop_ids, **self._static
-    )
-    return state, list(free)
+  def _share(self, requests: Sequence[Request]) -> tuple[int, int, int]:
+    """Slots a block, places a block, and how many prompts to compute in one call."""
+    samples = len(requests) // len({r.prompt for r in requests})
+    block = 1
+    if samples >= _SHARED_SAMPLES and self._prompt_length >= _SHARED_PROMPT:
+      while 2 * block <= samples and self._slots // self._ways % (2 * block) == 0:
+        block *= 2
+    # About log(b) earlier problems of a block still have a row running when its next one begins.
+    places = block.bit_length()
+    # Computing as many prompts as there are slots at once would leave slots idle until that many are free.
+    at_once = self._slots // 8 // samples // self._ways * self._ways
+    return block, places, max(self._ways, at_once)
 
-  def _harvest(self, state, live, cut) -> Iterator[Completion]:
-    """Takes finished rows out of their slots."""
-    active, drawn, tokens, logprobs = jax.device_get((state.active, state.drawn, state.tokens, state.logprobs))
-    stops = set(np.asarray(self._stop_ids).tolist())
-    for slot, r in enumerate(live):
-      if r is None:
+  def _harvest(self, slots: Slots, drawn: decode.Drawn) -> list[Completion]:
+    """Notes what was drawn, and takes finished rows out of their slots."""
+    finished = []
+    for slot, row in enumerate(slots.rows):
+      if row is None:
         continue
-      ids = tokens[slot, : drawn[slot]].tolist()
-      kept = cut(ids) if cut is not None else None
-      if active[slot] and kept is None:
-        continue
-      ids = ids if kept is None else ids[:kept]
-      logprob = float(logprobs[slot, : len(ids)].sum())
-      if not np.isfinite(logprob):
+      r = row.request
+      count = int((drawn.tokens[slot] >= 0).sum())
+      row.tokens += drawn.tokens[slot, :count].tolist()
+      row.logprob += float(drawn.logprobs[slot, :count].sum())
+      row.state = int(drawn.state[slot])
+      row.left -= count
+      if not np.isfinite(row.logprob):
         raise SamplingError(
           f'problem {r.problem_id!r}, sample {r.index}: the model gave logits that are not numbers; '
           'the weights are damaged or training diverged'
         )
-      finish = 'stop' if kept is not None or (ids and ids[-1] in stops) else 'length'
-      live[slot] = None
-      yield Completion(r.problem_id, r.index, tuple(ids), finish, logprob)
+      if drawn.ended[slot] or not row.left:
+        finish = 'stop' if drawn.ended[slot] else 'length'
+        finished.append(Completion(r.problem_id, r.index, tuple(row.tokens), finish, row.logprob))
+        slots.release(slot)
+    return finished
 
 
-def _bucket(length: int) -> int:
+def _rows(rows: Sequence[Row | None]) -> decode.Rows:
+  """The slots as arrays."""
+  out = decode.Rows(np.zeros((len(rows), 2), np.uint32), *(np.zeros(len(rows), np.int32) for _ in range(7)))
+  for slot, row in enumerate(rows):
+    if row is None:
+      continue
+    r = row.request
+    out.problems[slot], out.indices[slot] = _problem_hash(r.problem_id), r.index
+    out.place[slot], out.prompt[slot], out.length[slot] = row.place, len(r.prompt) - 1, len(row.tokens)
+    out.last[slot] = row.tokens[-1] if row.tokens else r.prompt[-1]
+    out.left[slot], out.state[slot] = row.left, row.state
+  return out
+
+
+def _padded(
+  prompts: Sequence[tuple[tuple[int, ...], int]], count: int
+) -> tuple[Int[np.ndarray, 'R L'], Int[np.ndarray, 'R']]:
+  """Prompts and their places as arrays of `count` rows; the first is repeated where there are fewer."""
+  tokens = np.zeros((count, bucket(max(len(ids) for ids, _ in prompts))), np.int32)
+  targets = np.full(count, prompts[0][1], np.int32)
+  tokens[:, : len(prompts[0][0])] = prompts[0][0]
+  for row, (ids, place) in enumerate(prompts):
+    tokens[row] = 0
+    tokens[row, : len(ids)], targets[row] = ids, place
+  return tokens, targets
+
+
+def bucket(length: int) -> int:
   """The padded length of a prompt: 16, 24, 32, 48, 64, 96, ...: few shapes to compile, at most a third of padding."""
   size = 16
   while size < length:

@@ -42,23 +42,3 @@ class Renderer:
     text = self.tokenizer.decode([t for t in tokens if t != self.tokenizer.eos_id])
     ends = [i for i in (text.find(s) for s in stop_strings) if i >= 0]
     return text[: min(ends)] if ends else text
-
-  def cut(self, stop_strings: Sequence[str], tokens: Sequence[int]) -> int | None:
-    """How many of the drawn tokens belong to a completion that a stop string ends; None: it goes on.
-
-    The token that completes the stop string is the last that counts, as an EOS would.
-    """
-    if not _holds(self.tokenizer.decode(list(tokens)), stop_strings):
-      return None
-    low, high = 1, len(tokens)  # The shortest head that holds a stop string, by bisection: heads only grow.
-    while low < high:
-      middle = (low + high) // 2
-      if _holds(self.tokenizer.decode(list(tokens[:middle])), stop_strings):
-        high = middle
-      else:
-        low = middle + 1
-    return low
-
-
-def _holds(text: str, stop_strings: Sequence[str]) -> bool:
-  return any(s in text for s in stop_strings)

@@ -145,8 +145,8 @@ class Packer:
       packed = self._rows(step)
       rows = max(rows, len(packed))
       targets = max([targets, *(sum(len(ids) - start for ids, start in row) for row in packed)])
-    # Rounded up, so that data sets of about the same size share a compiled program.
-    ways = math.lcm(multiple_of, _ROUND)
+    # Rounded up, so that data sets of about the same size share a compiled program: few rows to a power of two.
+    ways = math.lcm(multiple_of, min(_ROUND, 1 << (rows - 1).bit_length()))
     self._shape = -(-rows // ways) * ways, min(-(-targets // _ROUND) * _ROUND, row_length)
 
   def _rows(self, step: int) -> list[list[Rendered]]:

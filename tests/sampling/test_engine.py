@@ -14,7 +14,7 @@ import pytest
 from sweb_jax.models import sharding, transformer
 from sweb_jax.models.config import ModelConfig
 from sweb_jax.models.source import open_model
-from sweb_jax.sampling import Engine, Request, Rule, SamplingError
+from sweb_jax.sampling import Engine, Request, Rule, SamplingError, stops
 from sweb_jax.tasks import get
 from sweb_jax.tasks.rendering import Renderer
 
@@ -142,24 +142,37 @@ def test_a_stop_id_ends_a_completion_and_is_part_of_it():
       assert c.tokens[: len(full)] == full
 
 
-def test_cut_ends_a_completion_at_the_token_it_names():
+def test_a_completion_ends_with_the_token_that_completes_a_stop_string():
+  """Both words of the string are drawn in different chunks or in one."""
+  config, params, renderer = wc()
+  before = {c.problem_id: c for c in wc_greedy()}
+  pieces = renderer.tokenizer.pieces()
+  for first in range(2, 5):
+    words = before[problems(1)[0].problem_id].tokens[first : first + 2]
+    stop = b''.join(pieces[t] for t in words).decode()
+    pad = [b''] * (config.vocab_size - len(pieces))
+    engine = make_engine(config, stop_table=stops.table([*pieces, *pad], (stop,)))
+    ended = 0
+    for c in engine.run(params, problems(10), key=KEY):
+      full = before[c.problem_id]
+      ends = [i + 2 for i in range(len(full.tokens)) if full.tokens[i : i + 2] == words]
+      if ends:
+        assert (c.tokens, c.finish) == (full.tokens[: ends[0]], 'stop')
+        ended += 1
+      else:
+        assert c == full
+    assert ended
+
+
+def test_a_request_s_own_limit_ends_its_completion():
   config, params, _ = wc()
   before = {c.problem_id: c for c in wc_greedy()}
-  last = before[problems(1)[0].problem_id].tokens[3]
-
-  def cut(ids):
-    return ids.index(last) + 1 if last in ids else None
-
-  ended = 0
-  for c in make_engine(config).run(params, problems(10), key=KEY, cut=cut):
-    full = before[c.problem_id]
-    if last in full.tokens:
-      assert (c.tokens, c.finish) == (full.tokens[: full.tokens.index(last) + 1], 'stop')
-      assert c.logprob > full.logprob or c.tokens == full.tokens
-      ended += 1
-    else:
-      assert c == full
-  assert ended
+  asked = [dataclasses.replace(r, limit=1 + 2 * i) for i, r in enumerate(problems(8))]
+  drawn = {c.problem_id: c for c in make_engine(config).run(params, asked, key=KEY)}
+  for r in asked:
+    full = before[r.problem_id].tokens
+    assert drawn[r.problem_id].tokens == full[: r.limit]
+    assert drawn[r.problem_id].finish == ('stop' if drawn[r.problem_id].tokens[-1] == 1 else 'length')
 
 
 def test_invariant_3_a_truncated_completions_tokens_are_all_counted():
