@@ -11,7 +11,7 @@ from typing import Any
 from etils import epath
 from jax.sharding import Mesh
 
-from sweb_jax.models import checkpoint, sharding, transformer
+from sweb_jax.models import checkpoint, huggingface, sharding, transformer
 from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.config import ModelConfig
 from sweb_jax.models.tokenizer import Tokenizer
@@ -33,7 +33,9 @@ class Model:
 
 
 def open_model(source: str) -> Model:
-  """Opens 'embedded:NAME', 'gguf:gemma3_270m' or the path of a model folder; the parameters are read on `load`.
+  """Opens 'embedded:NAME', 'gguf:gemma3_270m' or the path of a model folder, ours or Hugging Face's.
+
+  The parameters are read on `load`.
 
   Raises:
     CheckpointError: there is no such model, or its files do not fit together.
@@ -45,7 +47,8 @@ def open_model(source: str) -> Model:
     return _open_folder(_EMBEDDED / name)
   if kind == 'gguf':
     return _open_gguf(name)
-  return _open_folder(epath.Path(source))
+  folder = epath.Path(source)
+  return _open_huggingface(folder) if any(folder.glob('*.safetensors')) else _open_folder(folder)
 
 
 def save_model(
@@ -57,6 +60,14 @@ def save_model(
   tokenizer.save(folder / 'tokenizer.model')
   checkpoint.save(folder / 'params', params, dtype)
   files.write_json(folder / 'config.json', dataclasses.asdict(config))
+
+
+def _open_huggingface(folder: epath.Path) -> Model:
+  config = huggingface.read_config(folder)
+  tokenizer = Tokenizer.from_file(folder / 'tokenizer.model')
+  listing = sorted((f.name, f.stat().length) for f in folder.glob('*.safetensors'))
+  identity = hashlib.sha256(repr((tokenizer.fingerprint, listing)).encode()).hexdigest()[:16]
+  return Model(config, tokenizer, lambda mesh: huggingface.load(folder, config, mesh), identity)
 
 
 def _open_folder(folder: epath.Path) -> Model:

@@ -48,19 +48,19 @@ class Rows(NamedTuple):
 
   problems: UInt32[np.ndarray, 'S 2']
   """Hash of the problem id."""
-  indices: Int[np.ndarray, 'S']
+  indices: Int[np.ndarray, S]
   """Sample index."""
-  place: Int[np.ndarray, 'S']
+  place: Int[np.ndarray, S]
   """Which of its block's places holds the prompt."""
-  prompt: Int[np.ndarray, 'S']
+  prompt: Int[np.ndarray, S]
   """Columns of that place in use: the prompt's ids but the last."""
-  length: Int[np.ndarray, 'S']
+  length: Int[np.ndarray, S]
   """Columns of the completion cache in use."""
-  last: Int[np.ndarray, 'S']
+  last: Int[np.ndarray, S]
   """The next token to feed: the last drawn, or the prompt's last."""
-  left: Int[np.ndarray, 'S']
+  left: Int[np.ndarray, S]
   """How many tokens it may still draw; 0: the slot is idle."""
-  state: Int[np.ndarray, 'S']
+  state: Int[np.ndarray, S]
   """Of the stop strings' automaton."""
 
 
@@ -70,8 +70,8 @@ class Drawn(NamedTuple):
   tokens: Int[Array, 'S C']
   """-1 once a row has ended."""
   logprobs: Float[Array, 'S C']
-  state: Int[Array, 'S']
-  ended: Bool[Array, 'S']
+  state: Int[Array, S]
+  ended: Bool[Array, S]
   """The last token is a stop id or completes a stop string."""
 
 
@@ -102,7 +102,7 @@ def _kv_sharding(config: ModelConfig, mesh: Mesh) -> NamedSharding:
 
 
 @functools.partial(jax.jit, static_argnames=('config',))
-def prefix(params: transformer.Params, tokens: Int[Array, 'P'], config: ModelConfig) -> Prefix:
+def prefix(params: transformer.Params, tokens: Int[Array, P], config: ModelConfig) -> Prefix:
   """Keys and values of the shared prefix, without a batch dimension."""
   kept = [None] * config.layers
   length = tokens.shape[0]
@@ -143,7 +143,7 @@ def prefill(
   shared: Prefix | None,
   cache: Cache,
   tokens: Int[Array, 'R L'],
-  targets: Int[Array, 'R'],
+  targets: Int[Array, R],
   *,
   start: int,
   places: int,
@@ -193,7 +193,7 @@ def decode(
   cache: Cache,
   rows: Rows,
   key: Key[Array, ''],
-  stop_ids: Int[Array, 'I'],
+  stop_ids: Int[Array, I],
   stop_table: Int[Array, 'Q V'] | None,
   *,
   start: int,
@@ -210,6 +210,7 @@ def decode(
   rows = jax.lax.with_sharding_constraint(rows, sharding.rows(mesh))
   keys = row_keys(key, rows.problems, rows.indices)
   slots = rows.left.shape[0]
+  after_prompt = (start + rows.prompt)[:, None]
   first = start + rows.prompt + rows.length  # Position of the first token of this chunk.
   prompt_at = jnp.arange(cache.prompts[0][0].shape[-1])
   width = prompt_at.shape[0] // places
@@ -233,7 +234,7 @@ def decode(
       return transformer.attention(config, q, [
         *_prefix_segments(shared, start, config, layer, positions),
         Segment(cache.prompts[layer], in_prompt[:, None] & sees(start + prompt_at[None] % width)),
-        Segment(cache.completions[layer], in_completion[:, None] & sees((start + rows.prompt)[:, None] + completion_at)),
+        Segment(cache.completions[layer], in_completion[:, None] & sees(after_prompt + completion_at)),
         Segment(chunk[layer], (chunk_at <= i) & sees(first[:, None] + chunk_at)),
       ])  # fmt: skip
 

@@ -208,7 +208,7 @@ def _rows(rows: Sequence[Row | None]) -> decode.Rows:
 
 def _padded(
   prompts: Sequence[tuple[tuple[int, ...], int]], count: int
-) -> tuple[Int[np.ndarray, 'R L'], Int[np.ndarray, 'R']]:
+) -> tuple[Int[np.ndarray, 'R L'], Int[np.ndarray, R]]:
   """Prompts and their places as arrays of `count` rows; the first is repeated where there are fewer."""
   tokens = np.zeros((count, bucket(max(len(ids) for ids, _ in prompts))), np.int32)
   targets = np.full(count, prompts[0][1], np.int32)

@@ -45,7 +45,8 @@ def test_a_stop_string_that_is_empty_is_refused(strings):
     stops.table(WORDS, strings)
 
 
-TOKENIZERS = pathlib.Path(os.environ.get('SWEB_TEST_DATA', pathlib.Path(__file__).parents[3] / 'shared/data')) / 'tokenizers'
+DATA = os.environ.get('SWEB_TEST_DATA', pathlib.Path(__file__).parents[3] / 'shared/data')
+TOKENIZERS = pathlib.Path(DATA) / 'tokenizers'
 
 
 @pytest.mark.skipif(not TOKENIZERS.exists(), reason='no Gemma vocabularies at hand')
