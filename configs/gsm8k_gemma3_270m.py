@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
       ('task.levels', ('steps 01',)),
       ('task.train', 80),
       ('task.validation', 24),
-      ('task.test', 65),
+      ('task.test', 64),
       ('budgets.all.gemma3_270m', 8),
       ('train.steps.all', 8),
       ('train.checkpoints', 2),
@@ -52,7 +52,6 @@ def get_config() -> ConfigDict:
       'warmup': 2,
     }
   )
-  config.engine.update({'slots': 64, 'steps': 16})
   config.estimate.update(
     {
       'prompt_tokens': 64,

@@ -75,7 +75,7 @@ def default() -> ConfigDict:
       },
       'mesh': {'data': 1, 'fsdp': 1, 'tensor': 1},  # data=-1: all devices that are left.
       'engine': {
-        'slots': 64,  # Completions decoded together.
+        'slots': 0,  # Completions decoded together; 0: as many as are of use and fit into memory.
         'steps': 16,  # Tokens between two refills.
         'jobs': 1,  # Jobs of a stage side by side, in threads; for small models on several CPU cores.
       },
@@ -125,7 +125,8 @@ def validate(config: ConfigDict) -> None:
 
   positive('question_sets', 'task.train', 'task.validation', 'task.test', 'sampling.max_new_tokens')
   positive('train.batch', 'train.checkpoints', 'train.row_length', 'train.clip_norm', 'train.save_seconds')
-  positive('engine.slots', 'engine.steps', 'engine.jobs', 'mesh.fsdp', 'mesh.tensor')
+  need(config.engine.slots >= 0, 'engine.slots', config.engine.slots, 'must be positive, or 0: chosen by memory')
+  positive('engine.steps', 'engine.jobs', 'mesh.fsdp', 'mesh.tensor')
   need(config.mesh.data == -1 or config.mesh.data > 0, 'mesh.data', config.mesh.data, 'must be positive, or -1: all')
   positive('estimate.prompt_tokens', 'estimate.completion_tokens')
   positive('estimate.sampling_flops', 'estimate.training_flops')

@@ -52,7 +52,8 @@ class Jobs:
     for split in tasks.SPLITS:  # Before any compute: raises TaskError where the task has not that many.
       self._choose(split, 0)
     self.mesh = sharding.make_mesh(**config.mesh)
-    sharding.check_rows(config.engine.slots, self.mesh, 'config.engine.slots')
+    if config.engine.slots:
+      sharding.check_rows(config.engine.slots, self.mesh, 'config.engine.slots')
     self.stop = threading.Event()
     self._loading = threading.Lock()
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 from etils import epath
 from jax.sharding import Mesh
 
@@ -47,8 +48,7 @@ def open_model(source: str) -> Model:
     return _open_folder(_EMBEDDED / name)
   if kind == 'gguf':
     return _open_gguf(name)
-  folder = epath.Path(source)
-  return _open_huggingface(folder) if any(folder.glob('*.safetensors')) else _open_folder(folder)
+  return _open_folder(epath.Path(source))
 
 
 def save_model(
@@ -62,20 +62,34 @@ def save_model(
   files.write_json(folder / 'config.json', dataclasses.asdict(config))
 
 
-def _open_huggingface(folder: epath.Path) -> Model:
-  config = huggingface.read_config(folder)
-  tokenizer = Tokenizer.from_file(folder / 'tokenizer.model')
-  listing = sorted((f.name, f.stat().length) for f in folder.glob('*.safetensors'))
-  identity = hashlib.sha256(repr((tokenizer.fingerprint, listing)).encode()).hexdigest()[:16]
-  return Model(config, tokenizer, lambda mesh: huggingface.load(folder, config, mesh), identity)
+def read_config(folder: epath.PathLike) -> ModelConfig:
+  """The architecture of a model folder, ours or Hugging Face's. Raises CheckpointError."""
+  folder = epath.Path(folder)
+  if _is_huggingface(folder):
+    return huggingface.read_config(folder)
+  try:
+    fields = json.loads((folder / 'config.json').read_text())
+    return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+  except (OSError, ValueError, TypeError, AttributeError) as e:
+    raise CheckpointError(f'{folder}/config.json: not the config of a model folder: {e}') from e
+
+
+def read_params(
+  folder: epath.PathLike, config: ModelConfig, mesh: Mesh, dtype: Any = jnp.float32
+) -> transformer.Params:
+  """The parameters of a model folder, ours or Hugging Face's, on a mesh. Raises CheckpointError."""
+  folder = epath.Path(folder)
+  if _is_huggingface(folder):
+    return huggingface.load(folder, config, mesh, dtype)
+  return checkpoint.load(folder / 'params', config, mesh, dtype)
+
+
+def _is_huggingface(folder: epath.Path) -> bool:
+  return any(folder.glob('*.safetensors'))
 
 
 def _open_folder(folder: epath.Path) -> Model:
-  try:
-    fields = json.loads((folder / 'config.json').read_text())
-    config = ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
-  except (OSError, ValueError, TypeError, AttributeError) as e:
-    raise CheckpointError(f'{folder}/config.json: not the config of a model folder: {e}') from e
+  config = read_config(folder)
   tokenizer = Tokenizer.from_file(folder / 'tokenizer.model')
   if tokenizer.vocab_size > config.vocab_size:
     raise CheckpointError(
@@ -83,9 +97,10 @@ def _open_folder(folder: epath.Path) -> Model:
       'the tokenizer is of another model'
     )
   # Orbax gives its data files new names at every save, so names and sizes tell checkpoints apart without reading them.
-  listing = sorted((f.name, f.stat().length) for form in ('d/*', '*/d/*') for f in (folder / 'params').glob(form))
+  files = [f for form in ('*.safetensors', 'params/d/*', 'params/*/d/*') for f in folder.glob(form)]
+  listing = sorted((f.name, f.stat().length) for f in files)
   identity = hashlib.sha256(repr((tokenizer.fingerprint, listing)).encode()).hexdigest()[:16]
-  return Model(config, tokenizer, lambda mesh: checkpoint.load(folder / 'params', config, mesh), identity)
+  return Model(config, tokenizer, lambda mesh: read_params(folder, config, mesh), identity)
 
 
 def _open_gguf(name: str) -> Model:

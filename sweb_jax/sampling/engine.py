@@ -22,6 +22,7 @@ from jaxtyping import Array, Int, Key
 from sweb_jax.models import sharding, transformer
 from sweb_jax.models.config import ModelConfig
 from sweb_jax.sampling import decode
+from sweb_jax.sampling.capacity import choose_slots
 from sweb_jax.sampling.request import Completion, Request, SamplingError
 from sweb_jax.sampling.rule import Rule
 from sweb_jax.sampling.slots import Row, Slots
@@ -44,7 +45,7 @@ class Engine:
     prompt_length: the longest prompt to expect, without the prefix.
     max_new_tokens: a completion is cut there.
     prefix: ids that come before every prompt, BOS first; may be empty.
-    slots: rows decoded together.
+    slots: rows decoded together; 0: as many as are of use and fit into the device's memory.
     steps: tokens a row draws between two looks at the batch.
   """
 
@@ -59,10 +60,11 @@ class Engine:
     prompt_length: int,
     max_new_tokens: int,
     prefix: Sequence[int] = (),
-    slots: int = 64,
+    slots: int = 0,
     steps: int = 16,
   ):
-    sharding.check_rows(slots, mesh, 'slots')
+    if slots:
+      sharding.check_rows(slots, mesh, 'slots')
     self._config, self._mesh, self._rule = config, mesh, rule
     self._stop_ids = jnp.asarray(tuple(stop_ids), jnp.int32)
     self._stop_table = None if stop_table is None else jnp.asarray(stop_table)
@@ -94,23 +96,28 @@ class Engine:
       self._check(r)
     if not requests:
       return
-    block, places, prompts_at_once = self._share(requests)
+    width = bucket(self._prompt_length)
+    columns = -(-self._max_new // self._steps) * self._steps
+    dtype = params['embedder']['input_embedding'].dtype
+    count = self._slots or choose_slots(
+      self._config, self._mesh, requests=len(requests), columns=width + columns, itemsize=dtype.itemsize
+    )
+    block, places, prompts_at_once = self._share(requests, count)
     slots = Slots(
       requests,
-      slots=self._slots,
+      slots=count,
       block=block,
       places=places,
       at_least=prompts_at_once,
       limit=self._max_new,
     )
-    width = bucket(self._prompt_length)
     common = dict(config=self._config, mesh=self._mesh)
     cache = decode.empty(
-      slots=self._slots,
-      blocks=self._slots // block,
+      slots=count,
+      blocks=count // block,
       prompt_columns=places * width,
-      completion_columns=-(-self._max_new // self._steps) * self._steps,
-      dtype=params['embedder']['input_embedding'].dtype,
+      completion_columns=columns,
+      dtype=dtype,
       **common,
     )
     common |= dict(start=len(self._prefix), places=places)
@@ -155,17 +162,17 @@ class Engine:
     if r.limit is not None and not 1 <= r.limit <= self._max_new:
       raise SamplingError(f'{where}: its limit of {r.limit} tokens is not from 1 to max_new_tokens={self._max_new}')
 
-  def _share(self, requests: Sequence[Request]) -> tuple[int, int, int]:
+  def _share(self, requests: Sequence[Request], slots: int) -> tuple[int, int, int]:
     """Slots a block, places a block, and how many prompts to compute in one call."""
     samples = len(requests) // len({r.prompt for r in requests})
     block = 1
     if samples >= _SHARED_SAMPLES and self._prompt_length >= _SHARED_PROMPT:
-      while 2 * block <= samples and self._slots // self._ways % (2 * block) == 0:
+      while 2 * block <= samples and slots // self._ways % (2 * block) == 0:
         block *= 2
     # About log(b) earlier problems of a block still have a row running when its next one begins.
     places = block.bit_length()
     # Computing as many prompts as there are slots at once would leave slots idle until that many are free.
-    at_once = self._slots // 8 // samples // self._ways * self._ways
+    at_once = slots // 8 // samples // self._ways * self._ways
     return block, places, max(self._ways, at_once)
 
   def _harvest(self, slots: Slots, drawn: decode.Drawn) -> list[Completion]:

@@ -1,7 +1,11 @@
-"""Finished samples on disk: immutable chunk files, so that a killed run loses at most the chunk in flight."""
+"""Finished samples on disk: immutable chunk files, so that a killed run loses at most the chunk in flight.
+
+Chunks are written in a thread of their own: neither a slow disk nor an object store holds up who draws the samples.
+"""
 
 from __future__ import annotations
 
+import concurrent.futures
 import time
 from collections.abc import Iterator
 
@@ -26,26 +30,44 @@ class Store:
     self._waiting: list[Sample] = []
     self._since = time.monotonic()
     chunks = self._chunks()
+    self._writer = concurrent.futures.ThreadPoolExecutor(1)
+    self._writes: list[concurrent.futures.Future] = []
     self._next = 1 + int(chunks[-1].stem.split('-')[1]) if chunks else 0
 
   def _chunks(self) -> list[epath.Path]:
     return sorted(self._folder.glob('chunk-*.jsonl'))
 
   def read(self) -> Iterator[Sample]:
-    """All stored samples, in the order they finished. Raises RecordError naming the file where a chunk is damaged."""
+    """All samples in chunks, in the order they finished. Raises RecordError naming the file where one is damaged."""
+    self._collect(self._writes)
     for chunk in self._chunks():
       yield from records.read(Sample, chunk)
 
   def add(self, sample: Sample) -> None:
-    """Takes a finished sample; writes a chunk when enough are waiting or enough time has passed."""
+    """Takes a finished sample; begins a chunk file when enough are waiting or enough time has passed.
+
+    Raises OSError where an earlier chunk could not be written.
+    """
     self._waiting.append(sample)
     if len(self._waiting) >= _CHUNK_SAMPLES or time.monotonic() - self._since > _CHUNK_SECONDS:
-      self.flush()
+      self._begin()
+      self._collect([w for w in self._writes if w.done()])
 
   def flush(self) -> None:
-    """Writes what is waiting."""
+    """Writes what is waiting, and returns when everything added is on disk. Raises OSError where it cannot be."""
     if self._waiting:
-      files.write_text(self._folder / f'chunk-{self._next:06d}.jsonl', records.dumps(self._waiting))
-      self._next += 1
+      self._begin()
+    self._collect(self._writes)
+
+  def _begin(self) -> None:
+    path = self._folder / f'chunk-{self._next:06d}.jsonl'
+    self._writes.append(self._writer.submit(files.write_text, path, records.dumps(self._waiting)))
+    self._next += 1
     self._waiting = []
     self._since = time.monotonic()
+
+  def _collect(self, writes: list[concurrent.futures.Future]) -> None:
+    """Waits for writes, and raises the first error."""
+    self._writes = [w for w in self._writes if w not in writes]
+    for w in writes:
+      w.result()

@@ -17,6 +17,7 @@ from sweb_jax.models import sharding, transformer
 from sweb_jax.models.config import SIZES, ModelConfig
 from sweb_jax.models.source import open_model
 from sweb_jax.records import Example
+from sweb_jax.sampling import Engine, Request, Rule
 from sweb_jax.tasks import get
 from sweb_jax.tasks.rendering import Renderer
 
@@ -194,3 +195,30 @@ def test_the_named_sizes_are_the_librarys(name):
   version, size = name.split('_')
   library = getattr(gm.nn, f'{version.capitalize()}_{size.upper()}').config
   assert dataclasses.replace(library, vision_encoder=None) == library_config(SIZES[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('config', [GEMMA2, GEMMA3], ids=['gemma2', 'gemma3'])
+@pytest.mark.parametrize('samples', [1, 4], ids=['a prompt a row', 'shared prompts'])
+def test_greedy_text_of_the_engine_is_the_argmax_of_the_librarys_uncached_forward(config, samples):
+  """Ragged prompts after a shared prefix, more rows than slots, a window shorter than a row."""
+  rng = np.random.default_rng(4)
+  prefix = [2, *rng.integers(3, 97, 6).tolist()]
+  prompts = [tuple(rng.integers(3, 97, n).tolist()) for n in (1, 33, 9, 17, 3)]
+  # Rows of one problem end at different times, so that their slots are refilled one by one.
+  requests = [Request(f'p{i}', j, p, limit=3 + 4 * j) for i, p in enumerate(prompts) for j in range(samples)]
+  params = jax.tree.map(jnp.asarray, random_params(config))
+  engine = Engine(
+    config, sharding.make_mesh(), Rule(0.0), stop_ids=(), prompt_length=33, max_new_tokens=16, prefix=prefix, slots=4,
+    steps=4,
+  )
+  completions = list(engine.run(params, requests, key=jax.random.key(0)))
+  assert len(completions) == len(requests)
+  rows = [(*prefix, *prompts[int(c.problem_id[1:])], *c.tokens) for c in completions]
+  padded = np.asarray([[*r, *[0] * (60 - len(r))] for r in rows])
+  best = library_logits(config, params, padded).argmax(-1)
+  for c, row, choices in zip(completions, rows, best, strict=True):
+    start = len(row) - len(c.tokens)
+    assert len(c.tokens) == 3 + 4 * c.index
+    assert list(c.tokens) == choices[start - 1 : len(row) - 1].tolist()
+  assert len({t for c in completions for t in c.tokens}) > 5

@@ -35,6 +35,7 @@ def test_invariant_2_chunks_are_complete_and_never_change(tmp_path, small_chunks
   seen: dict[str, bytes] = {}
   for i in range(7):
     s.add(sample(i))
+    assert len(list(s.read())) == (i + 1) // 2 * 2  # Waits for the chunk in flight.
     now = content(tmp_path)
     assert seen.items() <= now.items()  # What stood there still stands there, byte for byte.
     assert all(name.endswith('.jsonl') and data.count(b'\n') == 2 for name, data in now.items())
@@ -48,19 +49,21 @@ def test_what_was_written_before_a_crash_is_read_and_a_restart_writes_new_chunks
   crashed = Store(tmp_path)
   for i in range(5):
     crashed.add(sample(i))  # No flush: the fifth is lost.
+  assert len(list(crashed.read())) == 4
   before = content(tmp_path)
   again = Store(tmp_path)
   assert [s.index for s in again.read()] == [0, 1, 2, 3]
   for i in (4, 5):
     again.add(sample(i))
-  assert before.items() <= content(tmp_path).items()
   assert [s.index for s in again.read()] == list(range(6))
+  assert before.items() <= content(tmp_path).items()
 
 
 def test_a_chunk_is_written_when_enough_time_has_passed(tmp_path, monkeypatch):
   monkeypatch.setattr(store, '_CHUNK_SECONDS', -1.0)
-  Store(tmp_path).add(sample(0))
-  assert [s.index for s in Store(tmp_path).read()] == [0]
+  s = Store(tmp_path)
+  s.add(sample(0))
+  assert [x.index for x in s.read()] == [x.index for x in Store(tmp_path).read()] == [0]
 
 
 def test_an_empty_flush_writes_nothing(tmp_path):
@@ -87,7 +90,7 @@ def test_invariant_2_a_leftover_temporary_file_is_ignored(tmp_path, small_chunks
   assert list(s.read()) == []
   s.add(sample(0))
   s.add(sample(1))
-  assert [x.index for x in Store(tmp_path).read()] == [0, 1]
+  assert [x.index for x in s.read()] == [x.index for x in Store(tmp_path).read()] == [0, 1]
   assert (tmp_path / 'chunk-000000.jsonl').exists()
 
 
@@ -97,3 +100,16 @@ def test_invariant_3_the_stored_samples_are_the_ledger_of_all_tokens_drawn(tmp_p
   s.add(Sample('p', 1, 'A: 7 7 7 7', (5, 6, 6, 6, 6), 'length', -9.0))
   s.flush()
   assert sum(len(x.tokens) for x in Store(tmp_path).read()) == 8
+
+
+def test_a_chunk_that_cannot_be_written_is_an_error_of_the_next_call(tmp_path, small_chunks, monkeypatch):
+  s = Store(tmp_path)
+
+  def full(path, text):
+    raise OSError(28, f'no space left for {path}')
+
+  monkeypatch.setattr(store.files, 'write_text', full)
+  with pytest.raises(OSError, match='no space left'):
+    for i in range(2):
+      s.add(sample(i))
+    s.flush()

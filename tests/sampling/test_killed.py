@@ -1,0 +1,54 @@
+"""Sampling that is killed again and again ends with the samples of an undisturbed run, each once."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sweb_jax.records import Sample
+from sweb_jax.sampling import Store
+
+SCRIPT = pathlib.Path(__file__).with_name('draw_into_store.py')
+KILLS, SAMPLES = 20, 360
+
+
+def start(folder: pathlib.Path) -> subprocess.Popen:
+  root = str(SCRIPT.parents[2])
+  environment = os.environ | {'PYTHONPATH': root, 'TF_CPP_MIN_LOG_LEVEL': '3'}
+  command = [sys.executable, SCRIPT, folder]
+  return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen) -> None:
+  _, errors = process.communicate()
+  assert process.returncode == 0, errors
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_20_random_moments_ends_with_the_samples_of_an_undisturbed_one(tmp_path):
+  finish(start(tmp_path / 'whole'))
+  whole = {(s.problem_id, s.index): s for s in Store(tmp_path / 'whole').read()}
+  assert len(whole) == SAMPLES
+
+  folder = tmp_path / 'killed'
+  draw = random.Random(5)
+  found: list[Sample] = []
+  for _ in range(KILLS):
+    process = start(folder)
+    process.stdout.readline()  # It has read what there is, and goes on.
+    time.sleep(draw.uniform(0.0, 1.5))
+    process.kill()
+    process.communicate()
+    before, found = found, list(Store(folder).read())
+    assert found[: len(before)] == before  # Nothing finished is lost or changed.
+  assert len(found) > 0
+  finish(start(folder))
+  samples = list(Store(folder).read())
+  assert len(samples) == SAMPLES
+  assert {(s.problem_id, s.index): s for s in samples} == whole
