@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import sys
 import time
 
 BEGUN = time.monotonic()
@@ -42,6 +43,13 @@ CACHE = flags.DEFINE_string('compilation_cache', None, "Folder of JAX's persiste
 
 
 def main(_) -> None:
+  try:
+    measure()
+  except (ValueError, OSError) as e:
+    sys.exit(f'Error: {e}')
+
+
+def measure() -> None:
   if CACHE.value:
     devices.prepare(CACHE.value)
   compiling = 0.0
@@ -52,7 +60,7 @@ def main(_) -> None:
       compiling += seconds
 
   jax.monitoring.register_event_duration_secs_listener(note)
-  work = json.loads(epath.Path(WORKLOAD.value).read_text())
+  work = read_workload()
   mesh = sharding.make_mesh()
   begun = time.monotonic()
   config = read_config(MODEL.value)
@@ -94,6 +102,23 @@ def main(_) -> None:
   print(json.dumps(result))
 
 
+def read_workload() -> dict:
+  """The workload. Raises ValueError for a field that is missing or makes no sense."""
+  where = f'--workload={WORKLOAD.value}'
+  try:
+    work = json.loads(epath.Path(WORKLOAD.value).read_text())
+  except ValueError as e:
+    raise ValueError(f'{where}: not JSON: {e}') from e
+  if missing := {'prompts', 'n', 'max_new', 'temperature', 'top_k', 'stop_ids'} - work.keys():
+    raise ValueError(f'{where}: {", ".join(sorted(missing))} must be given')
+  if work['n'] < 1 or not work['prompts']:
+    raise ValueError(f'{where}: n={work["n"]} samples of {len(work["prompts"])} prompts are nothing to draw')
+  rows = work['n'] * len(work['prompts'])
+  if 'lengths' in work and len(work['lengths']) != rows:
+    raise ValueError(f'{where}: {len(work["lengths"])} lengths for {rows} rows')
+  return work
+
+
 def to_requests(work) -> tuple[list[int], list[Request]]:
   """The shared prefix, and a request a sample."""
   prompts, n = work['prompts'], work['n']
@@ -101,7 +126,7 @@ def to_requests(work) -> tuple[list[int], list[Request]]:
   if shared is None:
     # At least one id stays with each prompt: the engine feeds it to the first decode step.
     columns = enumerate(zip(*prompts, strict=False))
-    shared = next((i for i, ids in columns if len(set(ids)) > 1), min(map(len, prompts)) - 1)
+    shared = next((i for i, ids in columns if len(set(ids)) > 1), max(0, min(map(len, prompts)) - 1))
   limits = iter(work.get('lengths', [work['max_new']] * (n * len(prompts))))
   requests = [
     Request(f'p{i}', j, tuple(p[shared:]), next(limits)) for i, p in enumerate(prompts) for j in range(n)

@@ -1,0 +1,51 @@
+"""The benchmark's command: what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+WORK = dict(prompts=[[2, 9, 8, 7], [2, 9, 8, 6, 5]], n=3, max_new=9, temperature=1.0, top_k=8, stop_ids=[1])
+
+pytestmark = pytest.mark.slow
+
+
+def run(folder: pathlib.Path, **changes) -> subprocess.CompletedProcess:
+  (folder / 'work.json').write_text(json.dumps(WORK | changes))
+  command = [
+    sys.executable, ROOT / 'benchmarks/sampling.py', f'--model={ROOT}/sweb_jax/models/embedded/wc',
+    f'--workload={folder}/work.json', f'--out={folder}/out.json', '--rounds=2',
+  ]  # fmt: skip
+  return subprocess.run(
+    command, env=os.environ | {'PYTHONPATH': str(ROOT)}, capture_output=True, text=True, check=False
+  )
+
+
+def test_the_sampling_benchmark_counts_the_tokens_of_each_row_up_to_its_end(tmp_path):
+  done = run(tmp_path, lengths=[9, 1, 5, 4, 8, 2])
+  assert done.returncode == 0, done.stderr
+  out = json.loads((tmp_path / 'out.json').read_text())
+  assert out['useful_tokens'] == 9 + 1 + 5 + 4 + 8 + 2
+  assert 0 < out['seconds'] < out['first_sample_seconds'] and out['compile_seconds'] > 0 and out['peak_rss_mb'] > 50
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'n': 0}, 'n=0 samples of 2 prompts are nothing to draw'),
+    ({'prompts': [[2, 9], []]}, "problem 'p1', sample 0: the prompt is empty"),
+    ({'prompts': [[2, 9, 8, 5000]]}, 'ids outside the vocabulary of 193'),
+    ({'lengths': [3]}, '1 lengths for 6 rows'),
+  ],
+)
+def test_a_workload_that_makes_no_sense_is_one_message(tmp_path, changes, message):
+  done = run(tmp_path, **changes)
+  assert done.returncode == 1
+  assert message in done.stderr and 'Traceback' not in done.stderr
+  assert not (tmp_path / 'out.json').exists()
