@@ -126,8 +126,19 @@ def test_compare_is_paired_and_counts_every_set_the_same():
   assert (difference.within.low, difference.within.high) == pytest.approx((within.low, within.high), abs=0.13)
 
 
-def test_identical_sides_differ_by_exactly_nothing_in_the_bootstrap():
-  terms = [mean_terms(np.array([1, 0, 1, 1, 0]))]
+def test_sides_that_agree_on_every_problem_are_not_certain_to_be_equal():
+  """Were they to differ on one problem in 20, ten problems without a difference would be seen in 60 % of cases."""
+  terms = [mean_terms(np.array([1, 0, 1, 1, 0] * 2))]
+  difference = intervals.compare(terms, terms)
+  assert difference.value == 0
+  assert (1 - difference.within.high) ** 10 == pytest.approx(0.05)
+  assert difference.within.low == -difference.within.high
+  assert difference.over_sets is None
+  assert intervals.verdict(difference.deciding, 'A', 'B') == intervals.UNDECIDED
+
+
+def test_equal_fractions_differ_by_exactly_nothing_in_the_bootstrap():
+  terms = [mean_terms(np.array([1, 0.5, 1, 1, 0]))]
   difference = intervals.compare(terms, terms)
   assert difference.within == Interval(0.0, 0.0)
   assert difference.over_sets is None
