@@ -54,14 +54,9 @@ class Gsm8k:
 
   def __init__(self, data_dir: epath.PathLike):
     """Reads both files of `data_dir`. Raises TaskError, which names the file, the line and the field at fault."""
-    train = _read(data_dir, 'train')
-    if len(train) <= max(FEW_SHOT_ROWS):
-      raise TaskError(
-        f'{data_dir}: the train file holds {len(train)} rows, and the few-shot examples are rows up to '
-        f'{max(FEW_SHOT_ROWS)} of the public file, which has 7,473; {SOURCE}'
-      )
-    test = _read(data_dir, 'test')
-    self._shots = [train[row] for row in FEW_SHOT_ROWS]
+    train = _read(data_dir, 'train', ('train', 'gsm8k/train'))
+    test = _read(data_dir, 'test', ('test', 'gsm8k/test'))
+    self._shots = _shots(data_dir, train)
     self._splits = {**splits.hold_out(train, self._shots, VALIDATION), 'test': test}
     splits.warn_of_copies('gsm8k', test, train, 'question')
 
@@ -75,11 +70,11 @@ class Gsm8k:
 
   def prompt(self, problem: Problem) -> str:
     """The zero-shot prompt; a solution, which begins with a space, follows it directly."""
-    return f'Question: {problem.text}\nAnswer:'
+    return prompt(problem)
 
   def few_shot(self) -> str:
     """Eight worked examples, each with a blank line after it; the prompt of the problem follows directly."""
-    return ''.join(f'{self.prompt(p)}{p.solutions[0]}\n\n' for p in self._shots)
+    return _examples(self._shots)
 
   def verdict(self, problem: Problem, sample: Sample) -> Verdict:
     """Right where the first `#### n` of the sample is the gold number; reasoning is not checked (paper)."""
@@ -94,9 +89,43 @@ class Gsm8k:
     return Verdict(sample.problem_id, sample.index, answer, correct, reason)
 
 
-def _read(data_dir: epath.PathLike, name: str) -> list[Problem]:
+def prompt(problem: Problem) -> str:
+  """The zero-shot prompt of GSM8K and of tasks that are asked like it."""
+  return f'Question: {problem.text}\nAnswer:'
+
+
+def beside(data_dir: epath.PathLike) -> list[Problem]:
+  """The train file for a task beside GSM8K: from 'gsm8k/train' in `data_dir` or next to it; empty where it is not."""
+  names = ('gsm8k/train', '../gsm8k/train')
+  return _read(data_dir, 'train', names) if data_files.read(data_dir, 'gsm8k', 'train', names, SOURCE) else []
+
+
+def worked_examples(data_dir: epath.PathLike, train: Sequence[Problem]) -> str:
+  """The eight worked examples for a task beside GSM8K; `train` is from `beside`. Raises TaskError where it is empty."""
+  if not train:
+    raise TaskError(
+      f'{data_dir}: the worked examples for a base model are those of GSM8K, and there is no gsm8k/train.jsonl in this '
+      f'folder or next to it; {SOURCE}'
+    )
+  return _examples(_shots(data_dir, train))
+
+
+def _shots(data_dir: epath.PathLike, train: Sequence[Problem]) -> list[Problem]:
+  if len(train) <= max(FEW_SHOT_ROWS):
+    raise TaskError(
+      f'{data_dir}: the train file holds {len(train)} rows, and the few-shot examples are rows up to '
+      f'{max(FEW_SHOT_ROWS)} of the public file, which has 7,473; {SOURCE}'
+    )
+  return [train[row] for row in FEW_SHOT_ROWS]
+
+
+def _examples(shots: Sequence[Problem]) -> str:
+  return ''.join(f'{prompt(p)}{p.solutions[0]}\n\n' for p in shots)
+
+
+def _read(data_dir: epath.PathLike, name: str, names: Sequence[str]) -> list[Problem]:
   """The rows of a split in file order; the id of a row is '{name}/{0-based row}'."""
-  found = data_files.require(data_dir, 'gsm8k', name, (name, f'gsm8k/{name}'), SOURCE)
+  found = data_files.require(data_dir, 'gsm8k', name, names, SOURCE)
   return [_problem(row, f'{name}/{i}', where) for i, (where, row) in enumerate(found.rows)]
 
 

@@ -99,14 +99,20 @@ def prompt(problem: Problem) -> str:
   return f'Problem:\n{problem.text}\n\nSolution:'
 
 
-def worked_examples(data_dir: epath.PathLike) -> str:
-  """The four worked examples for a task beside MATH, from 'math/train' in `data_dir` or next to it.
+def beside(data_dir: epath.PathLike) -> list[Problem]:
+  """The train file for a task beside MATH: from 'math/train' in `data_dir` or next to it; empty where it is not."""
+  found = data_files.read(data_dir, 'math', 'train', ('math/train', '../math/train'), SOURCE)
+  return problems(found, 'train') if found else []
 
-  Raises TaskError where MATH's train file is not there.
-  """
-  found = data_files.require(data_dir, 'math', 'train', ('math/train', '../math/train'), SOURCE)
-  shown = tuple((where, row) for where, row in found.rows if _id(row, 'train') in FEW_SHOT)
-  return _examples(_shots(found.place, problems(data_files.Rows(found.place, shown), 'train')))
+
+def worked_examples(data_dir: epath.PathLike, train: Sequence[Problem]) -> str:
+  """The four worked examples for a task beside MATH; `train` is from `beside`. Raises TaskError where it is empty."""
+  if not train:
+    raise TaskError(
+      f'{data_dir}: the worked examples for a base model are those of MATH, and there is no math/train.jsonl in this '
+      f'folder or next to it; {SOURCE}'
+    )
+  return _examples(_shots(data_dir, train))
 
 
 def last_box(text: str) -> str | None:
@@ -133,7 +139,7 @@ def last_box(text: str) -> str | None:
   return None
 
 
-def problems(found: data_files.Rows, split: str, name: str = 'math') -> list[Problem]:
+def problems(found: data_files.Rows, split: str, name: str = 'math', source: str = SOURCE) -> list[Problem]:
   """The problems of the rows of a MATH file, in the form of its authors or of MATH-500 (`unique_id`, levels 1 to 5).
 
   Rows without an answer are left out, rows without a level have level ''; a warning names each. Raises TaskError for a
@@ -143,10 +149,10 @@ def problems(found: data_files.Rows, split: str, name: str = 'math') -> list[Pro
   for where, row in found.rows:
     problem_id = _id(row, split)
     if not problem_id:
-      raise TaskError(f"{where}: the field 'id' is missing or not a text; {SOURCE}")
+      raise TaskError(f"{where}: the field 'id' is missing or not a text; {source}")
     if problem_id in out:
-      raise TaskError(f"{where}: the id '{problem_id}' stands twice in {found.place}; {SOURCE}")
-    text, solution = (data_files.text(row, field, where, SOURCE).strip() for field in ('problem', 'solution'))
+      raise TaskError(f"{where}: the id '{problem_id}' stands twice in {found.place}; {source}")
+    text, solution = (data_files.text(row, field, where, source).strip() for field in ('problem', 'solution'))
     gold = last_box(solution)
     if not gold:
       logging.warning('%s: %s has no answer: its last \\boxed{} is empty or missing; left out', name, problem_id)
@@ -169,7 +175,7 @@ def _id(row: dict, split: str) -> str | None:
   return value if value.startswith(('train/', 'test/')) else f'{split}/{value}'
 
 
-def _shots(place: str, train: Sequence[Problem]) -> list[Problem]:
+def _shots(place: epath.PathLike, train: Sequence[Problem]) -> list[Problem]:
   by_id = {p.id: p for p in train}
   if missing := [i for i in FEW_SHOT if i not in by_id]:
     raise TaskError(f'{place}: the few-shot examples {", ".join(missing)} are missing; {SOURCE}')

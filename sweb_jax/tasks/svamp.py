@@ -32,6 +32,8 @@ class Svamp:
     self._splits = {'test': [_problem(row, where) for where, row in found.rows]}
     if len({p.id for p in self._splits['test']}) != len(found.rows):
       raise TaskError(f"{found.place}: an 'ID' stands twice; {SOURCE}")
+    self._beside = gsm8k.beside(data_dir)
+    splits.warn_of_copies('svamp', self._splits['test'], self._beside, 'question')
 
   def problems(self, split: str, count: int, seed: int, levels: Sequence[str] = ()) -> list[Problem]:
     """The first `count` problems of 'test' in an order drawn by `seed`; levels are the kinds of step, 'Addition' ...
@@ -42,14 +44,14 @@ class Svamp:
 
   def prompt(self, problem: Problem) -> str:
     """The zero-shot prompt, in the form of GSM8K; a solution, which begins with a space, follows it directly."""
-    return f'Question: {problem.text}\nAnswer:'
+    return gsm8k.prompt(problem)
 
   def few_shot(self) -> str:
     """The eight worked examples of GSM8K, whose train file must be in 'gsm8k' in the data folder or next to it.
 
     SVAMP has none of its own. Raises TaskError where the file is not there.
     """
-    return gsm8k.worked_examples(self._data_dir)
+    return gsm8k.worked_examples(self._data_dir, self._beside)
 
   def verdict(self, problem: Problem, sample: Sample) -> Verdict:
     """Right where the first `#### n` of the sample is the gold number."""
@@ -58,13 +60,16 @@ class Svamp:
 
 def _problem(row: dict, where: str) -> Problem:
   body, question, name = (data_files.text(row, field, where, SOURCE).strip() for field in ('Body', 'Question', 'ID'))
-  answer = row.get('Answer')
-  if isinstance(answer, bool) or not isinstance(answer, int | float) or not math.isfinite(answer):
+  try:
+    answer = float(row['Answer'])  # A text in what TFDS prepared.
+  except (KeyError, TypeError, ValueError):
+    answer = math.nan
+  if not math.isfinite(answer):
     raise TaskError(f"{where}: the field 'Answer' is missing or not a number; {SOURCE}")
   # A body that ends in the middle of its sentence, 'If 2 are left', goes on into the question.
   text = body + (' ' if body.endswith(('.', '?', '!', ',')) else ', ') + question
   kind = row.get('Type')
   # One row of the public file spells its kind 'Common-Divison'.
   level = kind.strip().replace('Divison', 'Division') if isinstance(kind, str) else ''
-  gold = str(int(answer)) if answer == int(answer) else repr(float(answer))
+  gold = str(int(answer)) if answer == int(answer) else repr(answer)
   return Problem(f'test/{name}', text, gold, level=level)
