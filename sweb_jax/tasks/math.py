@@ -58,6 +58,9 @@ class Math:
     found = data_files.require(data_dir, 'math', 'train', _TRAIN, SOURCE)
     train = problems(found, 'train')
     self._shots = _shots(found.place, train)
+    if strangers := sum(p.id.startswith('test/') for p in train):
+      logging.warning('math: %d of the %d rows of %s are of the test set by their ids; the train set of the paper has '
+                      '7,500 rows', strangers, len(train), found.place)  # fmt: skip
     whole = data_files.read(data_dir, 'math', 'test', _TEST, SOURCE)
     math500 = data_files.read(data_dir, 'math', 'math500', _MATH500, SOURCE)
     if math500 is None and whole is None:

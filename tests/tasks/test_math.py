@@ -205,6 +205,12 @@ def test_a_train_file_without_a_few_shot_item_is_an_error(tmp_path):
     Math(write(tmp_path, train=train_rows()[:-1]))
 
 
+def test_a_train_file_with_rows_of_the_test_set_is_warned_of(tmp_path, warned):
+  Math(write(tmp_path, train=[*train_rows(), row(1, 'test'), row(2, 'test')]))
+  (warning,) = warned()
+  assert '2 of the 606 rows of' in warning and 'are of the test set by their ids' in warning
+
+
 # Oddities of the public files.
 
 

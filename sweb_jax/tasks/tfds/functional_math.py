@@ -10,7 +10,7 @@ NAMES = ('Oct-2023', 'functional_math/Oct-2023')
 
 
 class FunctionalMath(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Split 'test' (1,745 rows), from a file of the user's: the public archive is not in this form."""
+  """Split 'test' (1,745 rows), from a file of the user's; no public address is known that gives it in this form."""
 
   name = 'functional_math'
   VERSION = tfds.core.Version('1.0.0')
