@@ -59,15 +59,15 @@ class Math:
     train = problems(found, 'train')
     self._shots = _shots(found.place, train)
     if strangers := sum(p.id.startswith('test/') for p in train):
-      logging.warning('math: %d of the %d rows of %s are of the test set by their ids; the train set of the paper has '
-                      '7,500 rows', strangers, len(train), found.place)  # fmt: skip
+      message = 'math: %d of the %d rows of %s are of the test set by their ids; the paper trains on the other 7,500'
+      logging.warning(message, strangers, len(train), found.place)
     whole = data_files.read(data_dir, 'math', 'test', _TEST, SOURCE)
     math500 = data_files.read(data_dir, 'math', 'math500', _MATH500, SOURCE)
     if math500 is None and whole is None:
       raise TaskError(f'{data_dir}: there is no math500.jsonl or math500.jsonl.gz; {SOURCE}')
     if math500 is None and len(whole.rows) != 500:
-      logging.warning('math: there is no math500.jsonl; the test split is the %d rows of %s, and results on it are '
-                      'not those on MATH-500', len(whole.rows), whole.place)  # fmt: skip
+      message = 'math: there is no math500.jsonl; the test split is the %d rows of %s, which are not MATH-500'
+      logging.warning(message, len(whole.rows), whole.place)
     test = problems(math500 or whole, 'test')
     self._splits = {**splits.hold_out(train, self._shots, VALIDATION), 'test': test}
     splits.warn_of_copies('math', test, train, 'problem')
