@@ -43,7 +43,7 @@ class FunctionalMath:
     """Reads the file of `data_dir`, a folder or 'tfds:DIR'. Raises TaskError, which names what is at fault."""
     self._data_dir = data_dir
     found = data_files.require(data_dir, 'functional_math', 'test', _NAMES, SOURCE)
-    rows = math_task.problems(found, 'test', 'functional_math', SOURCE)
+    rows = math_task.to_problems(found, 'test', 'functional_math', SOURCE)
     self._splits = {'test': [Problem(p.id, p.text, p.gold, level=p.level) for p in rows]}
     self._beside = math_task.beside(data_dir)
     splits.warn_of_copies('functional_math', rows, self._beside, 'problem')

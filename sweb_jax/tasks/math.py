@@ -56,7 +56,7 @@ class Math:
     Raises TaskError, which names the file, the line and the field at fault, and what to do.
     """
     found = data_files.require(data_dir, 'math', 'train', _TRAIN, SOURCE)
-    train = problems(found, 'train')
+    train = to_problems(found, 'train')
     self._shots = _shots(found.place, train)
     if strangers := sum(p.id.startswith('test/') for p in train):
       message = 'math: %d of the %d rows of %s are of the test set by their ids; the paper trains on the other 7,500'
@@ -68,12 +68,12 @@ class Math:
     if math500 is None and len(whole.rows) != 500:
       message = 'math: there is no math500.jsonl; the test split is the %d rows of %s, which are not MATH-500'
       logging.warning(message, len(whole.rows), whole.place)
-    test = problems(math500 or whole, 'test')
+    test = to_problems(math500 or whole, 'test')
     self._splits = {**splits.hold_out(train, self._shots, VALIDATION), 'test': test}
     splits.warn_of_copies('math', test, train, 'problem')
     if math500 is not None and whole is not None:
       chosen = {p.id for p in test}
-      rest = [p for p in problems(whole, 'test') if p.id not in chosen]
+      rest = [p for p in to_problems(whole, 'test') if p.id not in chosen]
       splits.warn_of_copies(f'math, outside the test split: {whole.place}', rest, train, 'problem')
 
   def problems(self, split: str, count: int, seed: int, levels: Sequence[str] = ()) -> list[Problem]:
@@ -105,7 +105,7 @@ def prompt(problem: Problem) -> str:
 def beside(data_dir: epath.PathLike) -> list[Problem]:
   """The train file for a task beside MATH: from 'math/train' in `data_dir` or next to it; empty where it is not."""
   found = data_files.read(data_dir, 'math', 'train', ('math/train', '../math/train'), SOURCE)
-  return problems(found, 'train') if found else []
+  return to_problems(found, 'train') if found else []
 
 
 def worked_examples(data_dir: epath.PathLike, train: Sequence[Problem]) -> str:
@@ -142,7 +142,7 @@ def last_box(text: str) -> str | None:
   return None
 
 
-def problems(found: data_files.Rows, split: str, name: str = 'math', source: str = SOURCE) -> list[Problem]:
+def to_problems(found: data_files.Rows, split: str, name: str = 'math', source: str = SOURCE) -> list[Problem]:
   """The problems of the rows of a MATH file, in the form of its authors or of MATH-500 (`unique_id`, levels 1 to 5).
 
   Rows without an answer are left out, rows without a level have level ''; a warning names each. Raises TaskError for a
