@@ -49,4 +49,17 @@ def get(name: str, *, data_dir: str = '', world: int = 0) -> Task:
     from sweb_jax.tasks.gsm8k import Gsm8k
 
     return Gsm8k(data_dir)
-  raise TaskError(f"config.task.name={name!r} is not a task; tasks are 'arithmetic' and 'gsm8k'")
+  if name == 'math':
+    from sweb_jax.tasks.math import Math
+
+    return Math(data_dir)
+  if name == 'functional_math':
+    from sweb_jax.tasks.functional_math import FunctionalMath
+
+    return FunctionalMath(data_dir)
+  if name == 'svamp':
+    from sweb_jax.tasks.svamp import Svamp
+
+    return Svamp(data_dir)
+  known = "'arithmetic', 'gsm8k', 'math', 'functional_math' and 'svamp'"
+  raise TaskError(f'config.task.name={name!r} is not a task; tasks are {known}')

@@ -5,16 +5,14 @@ The files are read as published: `train.jsonl` (7,473 rows) and `test.jsonl` (1,
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 
-from absl import logging
 from etils import epath
 
 from sweb_jax import answers
-from sweb_jax.records import Problem, RecordError, Sample, Verdict, read_json_lines
-from sweb_jax.tasks import SPLITS, TaskError
+from sweb_jax.records import Problem, Sample, Verdict
+from sweb_jax.tasks import TaskError, data_files, splits
 
 VALIDATION = 500
 """Problems of the train file that are set aside for validation (paper)."""
@@ -56,29 +54,11 @@ class Gsm8k:
 
   def __init__(self, data_dir: epath.PathLike):
     """Reads both files of `data_dir`. Raises TaskError, which names the file, the line and the field at fault."""
-    if not data_dir:
-      raise TaskError(f'gsm8k needs its files: {SOURCE}')
-    train = _read(epath.Path(data_dir), 'train')
-    if len(train) <= max(FEW_SHOT_ROWS):
-      raise TaskError(
-        f'{data_dir}: the train file holds {len(train)} rows, and the few-shot examples are rows up to '
-        f'{max(FEW_SHOT_ROWS)} of the public file, which has 7,473; {SOURCE}'
-      )
-    test = _read(epath.Path(data_dir), 'test')
-    self._shots = [train[row] for row in FEW_SHOT_ROWS]
-    # By text, not by row: a question that stands twice in the file is in one split only, whatever the order of rows.
-    shown = {_digest(p.text) for p in self._shots}
-    validation = set(sorted({_digest(p.text) for p in train} - shown)[:VALIDATION])
-    rest = [p for p in train if _digest(p.text) not in shown]
-    self._splits = {
-      'train': [p for p in rest if _digest(p.text) not in validation],
-      'validation': [p for p in rest if _digest(p.text) in validation],
-      'test': test,
-    }
-    trained = {_digest(p.text): p.id for p in train}
-    for problem in test:
-      if (twin := trained.get(_digest(problem.text))) is not None:
-        logging.warning('gsm8k: %s has the same question as %s; results on it are contaminated', problem.id, twin)
+    train = _read(data_dir, 'train', ('train', 'gsm8k/train'))
+    test = _read(data_dir, 'test', ('test', 'gsm8k/test'))
+    self._shots = _shots(data_dir, train)
+    self._splits = {**splits.hold_out(train, self._shots, VALIDATION), 'test': test}
+    splits.warn_of_copies('gsm8k', test, train, 'question')
 
   def problems(self, split: str, count: int, seed: int, levels: Sequence[str] = ()) -> list[Problem]:
     """The first `count` problems of `split` in an order drawn by `seed`; a smaller count is a prefix of a larger.
@@ -86,24 +66,15 @@ class Gsm8k:
     Validation is a fixed set of 500 rows of the train file, chosen by a hash of the question. Raises TaskError for
     an unknown split or more problems than it has.
     """
-    if split not in SPLITS:
-      raise TaskError(f'split={split!r} is not one of {", ".join(SPLITS)}')
-    found = self._splits[split]
-    if unknown := set(levels) - {p.level for p in found}:
-      known = sorted({p.level for p in found} - {''})
-      raise TaskError(f'config.task.levels names {sorted(unknown)}; the {split} problems have {", ".join(known)}')
-    found = [p for p in found if not levels or p.level in levels]
-    if not 1 <= count <= len(found):
-      raise TaskError(f'{count} {split} problems were asked for; gsm8k gives from 1 to {len(found)}')
-    return sorted(found, key=lambda p: _digest(f'{seed} {p.id}'))[:count]
+    return splits.choose('gsm8k', self._splits, split, count, seed, levels)
 
   def prompt(self, problem: Problem) -> str:
     """The zero-shot prompt; a solution, which begins with a space, follows it directly."""
-    return f'Question: {problem.text}\nAnswer:'
+    return prompt(problem)
 
   def few_shot(self) -> str:
     """Eight worked examples, each with a blank line after it; the prompt of the problem follows directly."""
-    return ''.join(f'{self.prompt(p)}{p.solutions[0]}\n\n' for p in self._shots)
+    return _examples(self._shots)
 
   def verdict(self, problem: Problem, sample: Sample) -> Verdict:
     """Right where the first `#### n` of the sample is the gold number; reasoning is not checked (paper)."""
@@ -118,23 +89,49 @@ class Gsm8k:
     return Verdict(sample.problem_id, sample.index, answer, correct, reason)
 
 
-def _read(data_dir: epath.Path, name: str) -> list[Problem]:
-  """The rows of `name`.jsonl or `name`.jsonl.gz, in file order; the id of a row is '{name}/{0-based row}'."""
-  path = next((p for ending in ('', '.gz') if (p := data_dir / f'{name}.jsonl{ending}').exists()), None)
-  if path is None:
-    raise TaskError(f'{data_dir}: there is no {name}.jsonl or {name}.jsonl.gz; {SOURCE}')
-  try:
-    rows = list(read_json_lines(path))
-  except RecordError as e:
-    raise TaskError(f'{e}; {SOURCE}') from e
-  return [_problem(row, f'{name}/{i}', f'{path}, line {line}') for i, (line, row) in enumerate(rows)]
+def prompt(problem: Problem) -> str:
+  """The zero-shot prompt of GSM8K and of tasks that are asked like it."""
+  return f'Question: {problem.text}\nAnswer:'
+
+
+def beside(data_dir: epath.PathLike) -> list[Problem]:
+  """The train file for a task beside GSM8K: from 'gsm8k/train' in `data_dir` or next to it; empty where it is not."""
+  names = ('gsm8k/train', '../gsm8k/train')
+  return _read(data_dir, 'train', names) if data_files.read(data_dir, 'gsm8k', 'train', names, SOURCE) else []
+
+
+def worked_examples(data_dir: epath.PathLike, train: Sequence[Problem]) -> str:
+  """The eight worked examples for a task beside GSM8K; `train` is from `beside`. Raises TaskError where it is empty."""
+  if not train:
+    raise TaskError(
+      f'{data_dir}: the worked examples for a base model are those of GSM8K, and there is no gsm8k/train.jsonl in this '
+      f'folder or next to it; {SOURCE}'
+    )
+  return _examples(_shots(data_dir, train))
+
+
+def _shots(data_dir: epath.PathLike, train: Sequence[Problem]) -> list[Problem]:
+  if len(train) <= max(FEW_SHOT_ROWS):
+    raise TaskError(
+      f'{data_dir}: the train file holds {len(train)} rows, and the few-shot examples are rows up to '
+      f'{max(FEW_SHOT_ROWS)} of the public file, which has 7,473; {SOURCE}'
+    )
+  return [train[row] for row in FEW_SHOT_ROWS]
+
+
+def _examples(shots: Sequence[Problem]) -> str:
+  return ''.join(f'{prompt(p)}{p.solutions[0]}\n\n' for p in shots)
+
+
+def _read(data_dir: epath.PathLike, name: str, names: Sequence[str]) -> list[Problem]:
+  """The rows of a split in file order; the id of a row is '{name}/{0-based row}'."""
+  found = data_files.require(data_dir, 'gsm8k', name, names, SOURCE)
+  return [_problem(row, f'{name}/{i}', where) for i, (where, row) in enumerate(found.rows)]
 
 
 def _problem(row: dict, problem_id: str, where: str) -> Problem:
-  for field in ('question', 'answer'):
-    if not isinstance(row.get(field), str) or not row[field].strip():
-      raise TaskError(f"{where}: the field '{field}' is missing or not a text; {SOURCE}")
-  body, _, tail = row['answer'].rpartition('####')
+  question, answer = (data_files.text(row, field, where, SOURCE) for field in ('question', 'answer'))
+  body, _, tail = answer.rpartition('####')
   gold = answers.normal_number(tail)
   if gold is None or not body.strip():
     raise TaskError(f"{where}: the field 'answer' must be a solution that ends in '#### n', n a number; {SOURCE}")
@@ -143,13 +140,8 @@ def _problem(row: dict, problem_id: str, where: str) -> Problem:
   steps = len(_ANNOTATION.findall(body))
   return Problem(
     id=problem_id,
-    text=row['question'].strip(),
+    text=question.strip(),
     gold=gold,
     solutions=(' ' + '\n'.join([*lines, f'#### {gold}']).lstrip(),),
     level=f'steps {steps:02d}' if steps else '',
   )
-
-
-def _digest(text: str) -> str:
-  """A hash that is the same in every process, of the text up to white space."""
-  return hashlib.sha256(' '.join(text.split()).encode()).hexdigest()
