@@ -70,7 +70,7 @@ def _at(config: ConfigDict, field: str):
     ('sampling.top_p', 0.9, r'needs sampling\.top_k'),
     ('evaluate.maj_k', (0,), 'positive whole numbers'),
     ('evaluate.maj_k', ('4',), 'positive whole numbers'),
-    ('engine.slots', 0, 'must be positive'),
+    ('engine.slots', -1, 'must be positive, or 0'),
     ('mesh.fsdp', 0, 'must be positive'),
     ('mesh.data', 0, 'or -1'),
     ('estimate.sampling_flops', 0.0, 'must be positive'),
