@@ -123,8 +123,9 @@ def test_what_is_no_formula_is_refused(text):
     r'\infty-\infty',
     '0^{-1}',
     r'\log 0',
-  ]
-  + ['*'.join(['2^{20000}'] * 40), '+'.join(['1/3^{9000}', '1/7^{8000}'] * 15)],
+    '*'.join(['2^{20000}'] * 40),
+    '+'.join(['1/3^{9000}', '1/7^{8000}'] * 15),
+  ],
 )
 def test_what_is_too_large_or_undefined_is_refused_quickly(text):
   start = time.process_time()

@@ -26,6 +26,11 @@ from sweb_jax.answers.extract import MAX_TEXT, Extracted, extract
     ('Problem: find x.\nSolution: \\boxed{4}', '4'),
     ('Final Answer: The final answer is $\\frac{1}{2}$. I hope it is correct.', r'\frac{1}{2}'),
     ('The answer is 2.5.', '2.5'),
+    ('Final Answer: The volume of $ABCD$ is 120. I hope it is correct.', '120'),
+    ('Final Answer: The smallest such $N$ is $14{,}916$.', '14{,}916'),
+    ('Final Answer: The volume of the prism is 120. I hope it is correct.', '120'),
+    ('Final Answer: The final answer is $[-3, 2]$. I hope it is correct. I apologize: \\boxed{7}', '[-3, 2]'),
+    ('So \\boxed{3}. <|im_start|>user And \\boxed{4}?', '3'),
     ('**Answer:** is below. The answer is \\(x+1\\)', 'x+1'),
   ],
 )
@@ -84,8 +89,8 @@ def test_an_unknown_task_is_named():
     '\n',
     '9',
     '####',
-  ]
-  + [r'\boxed{1}' + '\nProblem: '],
+    r'\boxed{1}' + '\nProblem: ',
+  ],
 )
 def test_a_hostile_completion_is_read_in_linear_time(unit):
   start = time.process_time()
