@@ -28,7 +28,7 @@ _SHORT_PLACES = 5
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-  """What graders differ in. The defaults agree with the published labels (docs: table of agreement)."""
+  """What graders differ in. The defaults were chosen to agree with published labels."""
 
   unreduced_fractions: bool = True
   """Accept 2/4 for 1/2."""
