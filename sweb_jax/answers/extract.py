@@ -23,9 +23,12 @@ MAX_TEXT = 400_000
 
 _BOX = re.compile(r'\\(?:boxed|fbox)(?![a-zA-Z])[ \t\n]*+')
 _BRACE = re.compile(_BOX.pattern + r'(?P<bare>[0-9A-Za-z])?\{?|\\.|[{}]', re.DOTALL)
-_NEXT_QUESTION = re.compile(
+# What ends the first solution, where an answer stands before it: a heading of a next question, a chat marker, or the
+# sentence that closes a solution in a widely used few-shot prompt, after which models begin to take answers back.
+_SOLUTION_END = re.compile(
   r'^[ \t]*(?:[#*>]+[ \t]*)?(?:(?:next|new|another)[ \t]+)?(?:problem|question|exercise|instruction|human|user|q)'
-  r'(?:[ \t]*[0-9]+)?[ \t]*(?:\*\*)?[:.]|^[ \t]*<\|?(?:im_start|start_of_turn|user)',
+  r'(?:[ \t]*[0-9]+)?[ \t]*(?:\*\*)?[:.]|<\|?(?:im_start|im_end|start_of_turn|end_of_turn|user)'
+  r'|I hope (?:it|this) is correct',
   re.IGNORECASE | re.MULTILINE,
 )
 _SAID = re.compile(
@@ -69,8 +72,11 @@ def extract(task: str, text: str) -> Extracted:
 
 def boxed(text: str) -> str | None:
   """What stands in the last complete, not empty box of `text`; `\\boxed 5` holds the one character 5."""
+  first = _BOX.search(text)
+  if first is None:
+    return None
   found, opened = None, []  # Of every open brace: where its box begins, or None.
-  for match in _BRACE.finditer(text):
+  for match in _BRACE.finditer(text, first.start()):
     brace = match[0]
     if brace == '}':
       start = opened.pop() if opened else None
@@ -97,24 +103,36 @@ def answer_line(text: str) -> str | None:
 
 
 def _first_solution(text: str) -> str:
-  """The text up to the first next question that stands after an answer."""
+  """The text up to the first end of a solution that stands after an answer."""
   text = text[:MAX_TEXT]
-  places = [match.end() for pattern in (_BOX, _MARKER, _SAID) if (match := pattern.search(text))]
-  question = _NEXT_QUESTION.search(text, min(places)) if places else None
-  return text[: question.start()] if question else text
+  # Plain searches first: most texts hold no 'answer', and the pattern would be tried at every character.
+  hints = ((_BOX, text.find('box')), (_MARKER, text.find('####')), (_SAID, _first_said(text)))
+  places = [match.end() for pattern, at in hints if at >= 0 and (match := pattern.search(text, max(at - 9, 0)))]
+  end = _SOLUTION_END.search(text, min(places)) if places else None
+  return text[: end.start()] if end else text
+
+
+def _first_said(text: str) -> int:
+  """Where the word 'answer' or a line 'A:' first stands; -1 where there is none."""
+  hints = ('answer', 'Answer', 'ANSWER', 'A:', 'a:')
+  found = [at for hint in hints if (at := text.find(hint)) >= 0]
+  return min(found, default=-1)
 
 
 def _said(text: str) -> str | None:
-  """What follows the last 'the final answer is' of a solution: the formula there, else the rest of the sentence."""
-  matches = list(_SAID.finditer(text))
+  """What follows the last 'the final answer is' of a solution: the formula there or at the end of the sentence."""
+  at = _first_said(text)
+  matches = list(_SAID.finditer(text, max(at - 9, 0))) if at >= 0 else []
   if not matches:
     return None
   rest = text[matches[-1].end() : matches[-1].end() + MAX_CHARS]
   if formula := _MATH.match(rest):
     return _formula(formula)
   end = _SENTENCE_END.search(rest)
-  answer = (rest[: end.start()] if end else rest).strip(' \t\n*')
-  return answer or None
+  value = (rest[: end.start()] if end else rest).rpartition(' is ')[2]  # 'The volume of $ABCD$ is 120'.
+  if formulas := list(_MATH.finditer(value)):
+    return _formula(formulas[-1])
+  return value.strip(' \t\n*') or None
 
 
 def _formula(match: re.Match[str]) -> str | None:

@@ -28,7 +28,7 @@ _SHORT_PLACES = 5
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-  """What graders differ in. The defaults agree with the published labels (docs: table of agreement)."""
+  """What graders differ in. The defaults were chosen to agree with published labels."""
 
   unreduced_fractions: bool = True
   """Accept 2/4 for 1/2."""
@@ -135,6 +135,11 @@ def _same_relation(gold, answer, policy: Policy, top: bool) -> bool:
         return _same(gold.parts[1], answer.parts[1], policy)
       if top and isinstance(gold.parts[1], Leaf) and _constant(gold.parts[1]):
         return _same(gold.parts[1], answer.parts[1], policy)
+    if bool(gold.label) != bool(answer.label):  # 'x in [1, 2)' and '1 <= x < 2'.
+      named = gold if gold.label else answer
+      if isinstance(named.parts[1], Parts):
+        pair = (named.parts[1], answer) if named is gold else (gold, named.parts[1])
+        return _same(*pair, policy)
     if gold.operators != answer.operators:
       return False
     if _proportional(gold.difference, answer.difference, gold.operators[0] in ('=', r'\neq')):
@@ -159,7 +164,10 @@ def _interval(relation: Relation) -> Parts | None:
   if not all(isinstance(p, Leaf) and p.values for p in parts) or not set(operators) <= {'<', r'\le'}:
     return None
   shape = [_constant(p) for p in parts]
-  infinity = Leaf(r'\infty', values=(complex(math.inf),)), Leaf(r'-\infty', values=(complex(-math.inf),))
+  infinity = (
+    Leaf(r'\infty', ('infinity',), values=(complex(math.inf),)),
+    Leaf(r'-\infty', ('infinity',), values=(complex(-math.inf),)),
+  )
   if shape == [True, False, True]:
     return Parts(('[' if operators[0] != '<' else '(') + (']' if operators[1] != '<' else ')'), (parts[0], parts[2]))
   if shape == [False, True]:

@@ -36,9 +36,12 @@ class Leaf:
   decimals: int = -1
   """Most decimal places of its numbers; -1 where none has a decimal point."""
   percent: bool = False
+  """A percent sign stood at its end; `values` is without it."""
   words: bool = False
   base: tuple[str, str] | None = None
+  """Digits and base of a number such as 11_4."""
   fraction: tuple[int, int] | None = None
+  """Numerator and denominator where it is written as a fraction of whole numbers, reduced or not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,10 +65,14 @@ class Relation:
 
 
 class Unreadable(ValueError):
-  pass
+  """The answer is empty, too long, too deep or too wide, or its brackets do not match."""
 
 
 def read(text: str, thousands: bool, pi: float) -> Leaf | Parts | Relation:
+  """The structure of an answer, with its leaves evaluated for this value of pi. Raises Unreadable.
+
+  Short texts are remembered: one gold answer is compared with many samples.
+  """
   return (_cached if len(text) <= 200 else _read_text)(text, thousands, pi)
 
 
