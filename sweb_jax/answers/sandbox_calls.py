@@ -41,16 +41,18 @@ class ProgramError(Exception):
 
 
 class Channel:
-  """Whole JSON messages over a socket."""
+  """Whole JSON messages over a socket, given by its number."""
 
-  def __init__(self, sock):
-    self._sock = sock
+  def __init__(self, socket: int):
+    self._socket = socket
 
   def send(self, message) -> None:
     data = json.dumps(message).encode()
     if len(data) > MAX_MESSAGE:
       raise ValueError(f'a value of {len(data)} bytes is over the limit of {MAX_MESSAGE}')
-    self._sock.sendall(struct.pack('<I', len(data)) + data)
+    data = memoryview(struct.pack('<I', len(data)) + data)
+    while data:
+      data = data[os.write(self._socket, data) :]
 
   def receive(self):
     """The next message. Raises Gone where there will be none, or none that can be read."""
@@ -66,7 +68,7 @@ class Channel:
     parts = []
     while size:
       try:
-        part = self._sock.recv(min(size, 1 << 20))
+        part = os.read(self._socket, min(size, 1 << 20))
       except OSError:
         part = b''
       if not part:

@@ -49,4 +49,12 @@ def get(name: str, *, data_dir: str = '', world: int = 0) -> Task:
     from sweb_jax.tasks.gsm8k import Gsm8k
 
     return Gsm8k(data_dir)
-  raise TaskError(f"config.task.name={name!r} is not a task; tasks are 'arithmetic' and 'gsm8k'")
+  if name == 'humaneval':
+    from sweb_jax.tasks.humaneval import HumanEval
+
+    return HumanEval(data_dir)
+  if name == 'mbpp':
+    from sweb_jax.tasks.mbpp import Mbpp
+
+    return Mbpp(data_dir)
+  raise TaskError(f"config.task.name={name!r} is not a task; tasks are 'arithmetic', 'gsm8k', 'humaneval' and 'mbpp'")
