@@ -58,7 +58,7 @@ def run(
   program: str,
   tests: str = '',
   *,
-  limits: Limits = Limits(),  # noqa: B008 (frozen)
+  limits: Limits = Limits(),
   allow_network: bool = False,
   allow_files: bool = False,
 ) -> Outcome:
@@ -91,9 +91,13 @@ def run(
       try:
         outcome, result = _watch(result_in, output_in, limits)
       finally:
-        with contextlib.suppress(ProcessLookupError):
-          os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.terminate()  # The launcher kills the judge, and ends when all processes have.
+        try:
+          process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+          with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+          process.wait()
     finally:
       for end in open_here:
         os.close(end)
@@ -137,7 +141,7 @@ def run_all(
   programs: Iterable[tuple[str, str]],
   workers: int,
   *,
-  limits: Limits = Limits(),  # noqa: B008 (frozen)
+  limits: Limits = Limits(),
   allow_network: bool = False,
   allow_files: bool = False,
 ) -> Iterator[Outcome]:

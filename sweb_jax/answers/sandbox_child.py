@@ -15,13 +15,14 @@ import json
 import os
 import resource
 import sys
+import time
 
 # Not `signal` and `socket`, which import as much again: a start takes a third longer with them.
-from _signal import ITIMER_REAL, SIG_IGN, SIGALRM, SIGKILL, SIGXFSZ, setitimer, signal
+from _signal import ITIMER_REAL, SIG_DFL, SIG_IGN, SIGALRM, SIGKILL, SIGTERM, SIGXCPU, SIGXFSZ, setitimer, signal
 from _socket import socketpair
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from sandbox_calls import Channel, Gone, Program, serve  # noqa: E402
+from sandbox_calls import Channel, Gone, Program, serve
 
 del sys.path[0]
 
@@ -71,6 +72,10 @@ def isolate(settings: dict) -> bool:
       _write('/proc/self/setgroups', 'deny')
       _write('/proc/self/uid_map', f'{NOBODY} {user} 1')
       _write('/proc/self/gid_map', f'{NOBODY} {group} 1')
+      try:  # The program is not to make namespaces of its own, where it would be privileged.
+        _write('/proc/sys/user/max_user_namespaces', '0')
+      except OSError:
+        pass
       _call('unshare', NEWNS | NEWPID | NEWIPC | NEWUTS)
       privileged = False
   except OSError as e:
@@ -90,11 +95,14 @@ def isolate(settings: dict) -> bool:
   else:
     os.chdir(settings['directory'])
   if privileged:
-    if not files:
-      os.chown('.', NOBODY, NOBODY)
-    os.setgroups([])
-    os.setresgid(NOBODY, NOBODY, NOBODY)
-    os.setresuid(NOBODY, NOBODY, NOBODY)
+    try:
+      if not files:
+        os.chown('.', NOBODY, NOBODY)
+      os.setgroups([])
+      os.setresgid(NOBODY, NOBODY, NOBODY)
+      os.setresuid(NOBODY, NOBODY, NOBODY)
+    except OSError:  # A root of a container that has no such user; `_check_process_limit` says whether it will do.
+      pass
     # Limits of processes are counted for a user in a namespace: without one, all sandboxes of a machine share them.
     try:
       _call('unshare', NEWUSER)
@@ -124,19 +132,18 @@ def _empty_root(settings: dict) -> None:
     _write(root + path, '')
     _mount(path, root + path, None, MS_BIND)
   os.mkdir(root + BOX)
-  os.mkdir(f'{root}/old')
   readonly = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY, 0, 0, 0)
   at, size = ctypes.c_int(AT_FDCWD), ctypes.sizeof(readonly)
   _call('syscall', SYS_MOUNT_SETATTR, at, root.encode(), AT_RECURSIVE, readonly, size)
   options = f'size={settings["disk"]},nr_inodes=4096,mode=777'
   _mount('tmpfs', root + BOX, 'tmpfs', MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
-  _call('pivot_root', root.encode(), f'{root}/old'.encode())
+  os.chdir(root)
+  _call('pivot_root', b'.', b'.')  # The old root now lies over the new one, and is taken off.
+  _call('umount2', b'.', MNT_DETACH)
   os.chdir(BOX)
-  _call('umount2', b'/old', MNT_DETACH)
 
 
 def _give_up_privileges() -> None:
-  # No namespace may be made by the program, where it would be privileged again. Closed /proc: nothing to be done.
   _call('prctl', NO_NEW_PRIVS, 1, 0, 0, 0)
   for capability in range(64):
     if _libc.prctl(CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
@@ -197,6 +204,7 @@ def judge(settings: dict, files: bool) -> None:
       report('timed out', f'after {settings["seconds"]} s')
 
   signal(SIGALRM, late)
+  signal(SIGTERM, SIG_DFL)
   setitimer(ITIMER_REAL, settings['seconds'])
   resource.setrlimit(resource.RLIMIT_AS, (settings['memory'],) * 2)
   with open(0, 'rb') as f:
@@ -236,12 +244,18 @@ def _be_the_program(channel: int, settings: dict) -> None:
 
 
 def _end(program: int, settings: dict, reason: str) -> tuple[str, str]:
-  """Why the program's process is gone."""
-  os.kill(program, SIGKILL)  # Not reaped yet, so the number is still its own.
-  _, status, usage = os.wait4(program, 0)
-  if usage.ru_utime + usage.ru_stime >= settings['cpu_seconds']:
+  """The outcome where the program's process is gone, or talks nonsense."""
+  for _ in range(100):  # Its socket closes a moment before it can be waited for.
+    ended, status, usage = os.wait4(program, os.WNOHANG)
+    if ended:
+      break
+    time.sleep(0.001)
+  else:
+    return 'failed', reason
+  signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+  if signalled == SIGXCPU or usage.ru_utime + usage.ru_stime >= settings['cpu_seconds']:
     return 'timed out', f'after {settings["cpu_seconds"]} s of CPU time'
-  return 'failed', reason
+  return ('killed', f'by signal {signalled}') if signalled else ('failed', f'{reason} (exit code {status >> 8})')
 
 
 def _kill_children() -> None:
@@ -261,15 +275,17 @@ def main() -> None:
   except Exception as e:
     os.write(settings['result'], json.dumps(['refused', str(e)]).encode() + b'\n')
     os._exit(1)
+  started = []
+  signal(SIGTERM, lambda *_: started and os.kill(started[0], SIGKILL))
   child = os.fork()
   if not child:
     try:
       judge(settings, files)
     finally:
       os._exit(1)
-  os.close(settings['result'])
+  started.append(child)
   os.waitpid(child, 0)
-  os._exit(0)
+  os._exit(0)  # Only now the result pipe closes: where it has, nothing of this program runs any more.
 
 
 if __name__ == '__main__':
