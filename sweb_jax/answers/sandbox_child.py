@@ -1,11 +1,13 @@
-"""The process that a generated program runs in; `sandbox` starts it, as `python -I -S sandbox_child.py SETTINGS`.
+"""The processes that a generated program runs in; `sandbox` starts it as `python -I -S sandbox_child.py SOCKET`.
 
-    launcher   makes the namespaces, mounts an empty root, gives up every privilege, and waits
-      judge    process 1 of the new process namespace: reads program and tests from stdin, runs the tests
-        program  has neither tests nor result pipe; runs the generated code and answers the judge's calls
+    server         one for many programs: has imported what it takes, and forks
+      launcher     makes the namespaces, mounts an empty root, gives up every privilege, and waits
+        judge      process 1 of the new process namespace: reads program and tests from stdin, runs the tests
+          program  has neither the tests nor the result pipe; runs the generated code and answers the judge's calls
 
-When the judge ends, by itself or by a kill, the kernel kills every process of its namespace. The judge reports one
-JSON line, [status, reason], to the pipe whose number is in SETTINGS. Standard library only.
+A request is the settings in JSON with three files: the job, a pipe for output, a pipe for the result, which is one JSON
+line, [status, reason]. When the judge ends, by itself or by a kill, the kernel kills every process of its namespace,
+and only then do launcher and result pipe close. Standard library only.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ import ctypes
 import json
 import os
 import resource
+import struct
 import sys
 import time
 
 # Not `signal` and `socket`, which import as much again: a start takes a third longer with them.
 from _signal import ITIMER_REAL, SIG_DFL, SIG_IGN, SIGALRM, SIGKILL, SIGTERM, SIGXCPU, SIGXFSZ, setitimer, signal
-from _socket import socketpair
+from _socket import CMSG_SPACE, socket, socketpair
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from sandbox_calls import Channel, Gone, Program, serve
@@ -267,15 +270,15 @@ def _kill_children() -> None:
       os.waitpid(child, 0)
 
 
-def main() -> None:
-  settings = json.loads(sys.argv[1])
+def launch(settings: dict) -> None:
+  """The launcher of one program, with its job on stdin. Does not return."""
   _call('prctl', PDEATHSIG, SIGKILL, 0, 0, 0)
   try:
     files = isolate(settings)
   except Exception as e:
     os.write(settings['result'], json.dumps(['refused', str(e)]).encode() + b'\n')
     os._exit(1)
-  started = []
+  started: list[int] = []
   signal(SIGTERM, lambda *_: started and os.kill(started[0], SIGKILL))
   child = os.fork()
   if not child:
@@ -285,7 +288,34 @@ def main() -> None:
       os._exit(1)
   started.append(child)
   os.waitpid(child, 0)
-  os._exit(0)  # Only now the result pipe closes: where it has, nothing of this program runs any more.
+  os._exit(0)
+
+
+def main() -> None:
+  """Starts a launcher for each request of the parent, one at a time, until the parent is gone."""
+  parent = socket(fileno=int(sys.argv[1]))
+  while True:
+    message, ancillary, _, _ = parent.recvmsg(1 << 16, CMSG_SPACE(3 * 4))
+    if not message:
+      return
+    job, output, result = struct.unpack('3i', ancillary[0][2])
+    settings = json.loads(message) | {'result': result}
+    launcher = os.fork()
+    if not launcher:
+      try:
+        for end, number in ((job, 0), (output, 1), (output, 2)):
+          os.dup2(end, number)
+        for end in (job, output, parent.detach()):
+          os.close(end)
+        launch(settings)
+      finally:
+        os._exit(1)
+    for end in (job, output, result):
+      os.close(end)
+    parent.recv(1)  # The parent has what it wants, or is gone.
+    os.kill(launcher, SIGTERM)
+    os.waitpid(launcher, 0)
+    parent.send(b'.')
 
 
 if __name__ == '__main__':

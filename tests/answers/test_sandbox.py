@@ -21,10 +21,11 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def refusal() -> str:
+  """What this kernel does not give; '' where it gives all, and for any other fault, which the tests then meet."""
   try:
     run('')
   except SandboxError as e:
-    return str(e)
+    return str(e) if 'here (' in str(e) else ''
   return ''
 
 
