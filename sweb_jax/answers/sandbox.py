@@ -32,10 +32,10 @@ class SandboxError(RuntimeError):
 class Limits:
   """What one program may use."""
 
-  seconds: float = 10.0
-  """Of wall clock, for the program and its tests."""
+  seconds: float = 30.0
+  """Of wall clock, for program and tests. More than `cpu_seconds`, so that a busy machine gives the same verdicts."""
   cpu_seconds: int = 10
-  """Of one process of the program."""
+  """Of processor time, of one process of the program."""
   memory: int = 512 << 20
   """Bytes of address space of one process."""
   processes: int = 8

@@ -1,10 +1,10 @@
-"""Calls from the tests to the program under test: two processes that share no memory, plain values in JSON between them.
+"""Calls from the tests to the program under test: two processes without shared memory, plain values in JSON between.
 
 The tests' process never runs code of the program, and the program's never sees the tests: it learns the arguments of
 a call and gives a value back. So a program cannot pass by reaching into what judges it; only values can.
 
-Plain values cross by copy: None, bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, and instances
-of subclasses of these as the plain type. Anything else stays where it is and crosses as a `Handle`, whose every
+Plain values cross by copy: None, bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, and what is
+of a subclass of these, as the plain type. Anything else stays where it is and crosses as a `Handle`, whose every
 operation is a call. Lists, dicts and sets that a call changes are changed on the tests' side as well.
 
 This module runs under `python -I -S` (`sandbox_child`): standard library only.

@@ -12,20 +12,18 @@ and only then do launcher and result pipe close. Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
 import resource
-import struct
+import signal
+import socket
 import sys
 import time
 
-# Not `signal` and `socket`, which import as much again: a start takes a third longer with them.
-from _signal import ITIMER_REAL, SIG_DFL, SIG_IGN, SIGALRM, SIGKILL, SIGTERM, SIGXCPU, SIGXFSZ, setitimer, signal
-from _socket import CMSG_SPACE, socket, socketpair
-
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from sandbox_calls import Channel, Gone, Program, serve
+from sandbox_calls import Channel, Gone, Program, serve  # By its folder: the package is not on the path.
 
 del sys.path[0]
 
@@ -75,10 +73,8 @@ def isolate(settings: dict) -> bool:
       _write('/proc/self/setgroups', 'deny')
       _write('/proc/self/uid_map', f'{NOBODY} {user} 1')
       _write('/proc/self/gid_map', f'{NOBODY} {group} 1')
-      try:  # The program is not to make namespaces of its own, where it would be privileged.
+      with contextlib.suppress(OSError):  # The program is to make no namespace, where it would be privileged again.
         _write('/proc/sys/user/max_user_namespaces', '0')
-      except OSError:
-        pass
       _call('unshare', NEWNS | NEWPID | NEWIPC | NEWUTS)
       privileged = False
   except OSError as e:
@@ -98,19 +94,16 @@ def isolate(settings: dict) -> bool:
   else:
     os.chdir(settings['directory'])
   if privileged:
-    try:
+    # A container may have no such user; `_check_process_limit` says whether its root will do.
+    with contextlib.suppress(OSError):
       if not files:
         os.chown('.', NOBODY, NOBODY)
       os.setgroups([])
       os.setresgid(NOBODY, NOBODY, NOBODY)
       os.setresuid(NOBODY, NOBODY, NOBODY)
-    except OSError:  # A root of a container that has no such user; `_check_process_limit` says whether it will do.
-      pass
     # Limits of processes are counted for a user in a namespace: without one, all sandboxes of a machine share them.
-    try:
+    with contextlib.suppress(OSError):
       _call('unshare', NEWUSER)
-    except OSError:
-      pass
   _give_up_privileges()
   _check_process_limit()
   return files
@@ -179,8 +172,8 @@ def _write(path: str, text: str) -> None:
 
 def judge(settings: dict, files: bool) -> None:
   """Starts the program's process, runs the tests against it and reports. Does not return."""
-  _call('prctl', PDEATHSIG, SIGKILL, 0, 0, 0)
-  ours, theirs = (end.detach() for end in socketpair())
+  _call('prctl', PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+  ours, theirs = (end.detach() for end in socket.socketpair())
   program = os.fork()
   if not program:
     try:
@@ -206,9 +199,9 @@ def judge(settings: dict, files: bool) -> None:
     if not done:
       report('timed out', f'after {settings["seconds"]} s')
 
-  signal(SIGALRM, late)
-  signal(SIGTERM, SIG_DFL)
-  setitimer(ITIMER_REAL, settings['seconds'])
+  signal.signal(signal.SIGALRM, late)
+  signal.signal(signal.SIGTERM, signal.SIG_DFL)
+  signal.setitimer(signal.ITIMER_REAL, settings['seconds'])
   resource.setrlimit(resource.RLIMIT_AS, (settings['memory'],) * 2)
   with open(0, 'rb') as f:
     source, tests = json.loads(f.read())
@@ -242,7 +235,7 @@ def _be_the_program(channel: int, settings: dict) -> None:
   }
   for limit, values in limits.items():
     resource.setrlimit(limit, values)
-  signal(SIGXFSZ, SIG_IGN)  # Writing too much is an OSError.
+  signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # Writing too much is an OSError.
   serve(Channel(channel))
 
 
@@ -256,30 +249,33 @@ def _end(program: int, settings: dict, reason: str) -> tuple[str, str]:
   else:
     return 'failed', reason
   signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-  if signalled == SIGXCPU or usage.ru_utime + usage.ru_stime >= settings['cpu_seconds']:
+  if signalled == signal.SIGXCPU or usage.ru_utime + usage.ru_stime >= settings['cpu_seconds']:
     return 'timed out', f'after {settings["cpu_seconds"]} s of CPU time'
   return ('killed', f'by signal {signalled}') if signalled else ('failed', f'{reason} (exit code {status >> 8})')
 
 
 def _kill_children() -> None:
   """Without a process namespace: kills what the program left behind, which its subreaper inherits."""
-  mine = f'/proc/self/task/{os.getpid()}/children'
-  while children := open(mine).read().split():
+  while True:
+    with open(f'/proc/self/task/{os.getpid()}/children') as f:
+      children = f.read().split()
+    if not children:
+      return
     for child in map(int, children):
-      os.kill(child, SIGKILL)
+      os.kill(child, signal.SIGKILL)
       os.waitpid(child, 0)
 
 
 def launch(settings: dict) -> None:
   """The launcher of one program, with its job on stdin. Does not return."""
-  _call('prctl', PDEATHSIG, SIGKILL, 0, 0, 0)
+  _call('prctl', PDEATHSIG, signal.SIGKILL, 0, 0, 0)
   try:
     files = isolate(settings)
   except Exception as e:
     os.write(settings['result'], json.dumps(['refused', str(e)]).encode() + b'\n')
     os._exit(1)
   started: list[int] = []
-  signal(SIGTERM, lambda *_: started and os.kill(started[0], SIGKILL))
+  signal.signal(signal.SIGTERM, lambda *_: started and os.kill(started[0], signal.SIGKILL))
   child = os.fork()
   if not child:
     try:
@@ -293,12 +289,12 @@ def launch(settings: dict) -> None:
 
 def main() -> None:
   """Starts a launcher for each request of the parent, one at a time, until the parent is gone."""
-  parent = socket(fileno=int(sys.argv[1]))
+  parent = socket.socket(fileno=int(sys.argv[1]))
   while True:
-    message, ancillary, _, _ = parent.recvmsg(1 << 16, CMSG_SPACE(3 * 4))
+    message, files, _, _ = socket.recv_fds(parent, 1 << 16, 3)
     if not message:
       return
-    job, output, result = struct.unpack('3i', ancillary[0][2])
+    job, output, result = files
     settings = json.loads(message) | {'result': result}
     launcher = os.fork()
     if not launcher:
@@ -310,10 +306,10 @@ def main() -> None:
         launch(settings)
       finally:
         os._exit(1)
-    for end in (job, output, result):
+    for end in files:
       os.close(end)
     parent.recv(1)  # The parent has what it wants, or is gone.
-    os.kill(launcher, SIGTERM)
+    os.kill(launcher, signal.SIGTERM)
     os.waitpid(launcher, 0)
     parent.send(b'.')
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from etils import epath
 
@@ -12,7 +15,7 @@ from sweb_jax.answers import sandbox
 from sweb_jax.records import Problem, RecordError, Sample, Verdict, read_json_lines
 from sweb_jax.tasks import TaskError
 
-_FENCED = re.compile(r'^[ \t]*```[^\n`]*\n(.*?)(?:^[ \t]*```|\Z)', re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r'^[ \t]*```([^\n`]*)(?:\n|\Z)', re.MULTILINE)
 
 
 def rows(data_dir: epath.PathLike, name: str, fields: dict[str, type], source: str) -> list[tuple[str, dict]]:
@@ -45,10 +48,18 @@ def chosen(found: Sequence[Problem], what: str, count: int, seed: int, levels: S
   return sorted(found, key=lambda p: hashlib.sha256(f'{seed} {p.id}'.encode()).digest())[:count]
 
 
-def fenced(text: str) -> str | None:
-  """The inside of the first Markdown code fence, closed or running to the end; None where there is none."""
-  match = _FENCED.search(text)
-  return match[1] if match else None
+def unfenced(text: str) -> str:
+  """The code of a text with Markdown code fences: what is inside the first; all of it where there are none.
+
+  A fence that stands alone opens if it names a language or nothing comes before it; else it closes what does.
+  """
+  fences = list(_FENCE.finditer(text))
+  if not fences:
+    return text
+  start = text[: fences[0].start()]
+  if len(fences) == 1 and start.strip() and not fences[0][1].strip():
+    return start
+  return text[fences[0].end() : fences[1].start() if len(fences) > 1 else len(text)]
 
 
 def before(text: str, stop_strings: Sequence[str]) -> str:
@@ -56,17 +67,38 @@ def before(text: str, stop_strings: Sequence[str]) -> str:
   return text[: min((i for i in (text.find(s) for s in stop_strings) if i >= 0), default=len(text))]
 
 
-def verdict(sample: Sample, code: str, program: str, tests: str) -> Verdict:
-  """Runs `program` against `tests` in the sandbox; right where all pass. The answer is `code`.
+@dataclasses.dataclass(frozen=True)
+class Answer:
+  """What a completion comes to, and how it is tried."""
 
-  Reasons: 'right', 'truncated', 'no answer', or the status and reason of the sandbox's outcome. Raises
+  code: str
+  """The code that the model wrote."""
+  program: str
+  """A whole program with it."""
+  tests: str
+
+
+def verdicts(answers: Iterable[tuple[Sample, Answer]], workers: int = 1) -> Iterator[Verdict]:
+  """Runs each program against its tests in the sandbox, in order, `workers` at a time; right where all tests pass.
+
+  Reasons: 'right', 'truncated', 'no answer', or status and reason of the sandbox's outcome. Raises
   sandbox.SandboxError where this machine cannot run programs safely.
   """
+  first, second = itertools.tee(answers)
+  # What needs no run is left out, and found again below.
+  outcomes = sandbox.run_all(((a.program, a.tests) for s, a in first if not _untried(s, a)), workers)
+  with contextlib.closing(outcomes):
+    for sample, answer in second:
+      if reason := _untried(sample, answer):
+        yield Verdict(sample.problem_id, sample.index, None, False, reason)
+        continue
+      outcome = next(outcomes)
+      right = outcome.status == 'passed'
+      reason = 'right' if right else f'{outcome.status}: {outcome.reason}'
+      yield Verdict(sample.problem_id, sample.index, answer.code, right, reason)
+
+
+def _untried(sample: Sample, answer: Answer) -> str:
   if sample.finish == 'length':
-    return Verdict(sample.problem_id, sample.index, None, False, 'truncated')
-  if not code.strip():
-    return Verdict(sample.problem_id, sample.index, None, False, 'no answer')
-  outcome = sandbox.run(program, tests)
-  right = outcome.status == 'passed'
-  reason = 'right' if right else f'{outcome.status}: {outcome.reason}'
-  return Verdict(sample.problem_id, sample.index, code, right, reason)
+    return 'truncated'
+  return '' if answer.code.strip() else 'no answer'

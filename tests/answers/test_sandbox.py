@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 import os
 import pathlib
 import socket
@@ -14,7 +13,6 @@ import time
 
 import pytest
 
-from sweb_jax.answers import sandbox
 from sweb_jax.answers.sandbox import Limits, Outcome, SandboxError, run, run_all
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -77,8 +75,9 @@ def test_a_program_passes_where_every_test_does(program, tests, status, reason):
   ],
 )
 def test_a_plain_value_crosses_as_it_is(value):
+  program = f'def f(): return {value}\ndef same(v): return v == f() and type(v) is type(f())'
   tests = f'v = {value}\nassert f() == v and type(f()) is type(v)\nassert same(v)\nassert f() != [v]'
-  assert run(f'def f(): return {value}\ndef same(v): return v == f() and type(v) is type(f())', tests).status == 'passed'
+  assert run(program, tests) == Outcome('passed', 'all tests passed')
 
 
 def test_tests_use_objects_modules_and_exceptions_of_the_program():
@@ -174,9 +173,13 @@ def test_a_main_block_is_not_run():
     'from unittest.mock import ANY\ndef f(x): return ANY',
     # What the tests are made of.
     'import builtins\nbuiltins.AssertionError = BaseException\nbuiltins.compile = builtins.exec = lambda *a, **k: None',
-    'import builtins\nclass E(Exception):\n  def __new__(cls, *a): import os; os._exit(0)\nbuiltins.AssertionError = E\n'
-    'def f(x): return 0',
-    '__debug__ = False' if False else 'import sys\nsys.flags = None\ndef f(x): return 0',
+    """
+    import builtins, os
+    class E(Exception):
+      def __new__(cls, *a): os._exit(0)
+    builtins.AssertionError = E
+    def f(x): return 0
+    """,
     'import sys\nsys.settrace(lambda *a: None)\nsys.excepthook = lambda *a: None\ndef f(x): return 0',
     'import json\njson.dumps = lambda *a, **k: \'["value", true, [null]]\'\ndef f(x): return 0',
     # The tests' own frames, objects and memory.
@@ -249,8 +252,7 @@ def test_a_loop_that_ignores_the_signal_of_its_limit_is_timed_out():
   'program',
   [
     'import time\ntime.sleep(100)',
-    'import signal, time\nfor s in range(1, 65):\n  try: signal.signal(s, signal.SIG_IGN)\n  except (OSError, ValueError):'
-    ' pass\ntime.sleep(100)',
+    'import signal, time\nfor s in signal.valid_signals() - {9, 19}: signal.signal(s, signal.SIG_IGN)\ntime.sleep(100)',
     'import os, time\nif os.fork() == 0:\n  os.setsid()\ntime.sleep(100)',
     'import threading\nthreading.Event().wait()',
   ],
@@ -376,20 +378,15 @@ def test_the_environment_is_empty(monkeypatch):
 
 def test_home_data_and_processes_of_the_parent_are_not_there(tmp_path):
   (tmp_path / 'secret').write_text('of the parent')
-  home = pathlib.Path.home()
   paths = [str(p) for p in (tmp_path / 'secret', ROOT, __file__, '/proc/1', '/etc/passwd', '/sys', '/var', '/bin/sh')]
-  program = f"""
-    import os
-    def f(): return [p for p in {paths} if os.path.exists(p)], sorted(os.listdir('/'))
-  """
-  assert eval_plain(answer(program))[0] == []
-  assert set(eval_plain(answer(program))[1]) <= {'box', 'dev', 'lib', 'lib64', 'usr', *home.parts[1:2], 'opt', 'tmp'}
-  seen = eval_plain(answer(f'import os\ndef f(): return os.listdir({str(home)!r}) if os.path.exists({str(home)!r}) else []'))
-  assert len(seen) <= 1  # The way to an interpreter that is installed there.
-
-
-def eval_plain(text):
-  return json.loads(text.replace("'", '"').replace('(', '[').replace(')', ']'))
+  assert answer(f'import os\ndef f(): return [p for p in {paths} if os.path.exists(p)]') == '[]'
+  # What is there of home is at most the way to an interpreter that is installed in it.
+  home, library = pathlib.Path.home(), pathlib.Path(os.__file__).parent
+  listing = f'import os\ndef f(): return " ".join(os.listdir({str(home)!r})) if os.path.isdir({str(home)!r}) else ""'
+  way = library.relative_to(home).parts[0] if library.is_relative_to(home) else ''
+  assert answer(listing) == way
+  root = set(answer('import os\ndef f(): return " ".join(os.listdir("/"))').split())
+  assert root == {'box', 'dev', 'lib', 'usr', library.parts[1]} | ({'lib64'} if os.path.exists('/lib64') else set())
 
 
 def test_nothing_outside_the_folder_can_be_written(tmp_path):
@@ -536,7 +533,7 @@ for options in ({}, {'allow_network': True}, {'allow_files': True}, {'allow_netw
 @pytest.mark.parametrize(
   ('missing', 'outcomes'),
   [
-    ('net', ['programs cannot be kept from the network', 'passed', 'programs cannot be kept from the network', 'passed']),
+    ('net', ['programs cannot be kept from the network', 'passed'] * 2),
     ('mnt', ['the file system cannot be hidden from programs'] * 2 + ['passed', 'passed']),
   ],
 )
@@ -578,5 +575,5 @@ def test_no_process_thread_or_file_is_left_behind():
   assert state() == before
 
 
-def test_the_default_limits_are_documented_by_their_fields():
-  assert sandbox.Limits().seconds >= sandbox.Limits().cpu_seconds
+def test_the_clock_leaves_room_for_a_busy_machine():
+  assert Limits().seconds >= 2 * Limits().cpu_seconds
