@@ -142,6 +142,9 @@ def run(
 ) -> Outcome:
   """Runs a generated Python program, then the trusted `tests`, which use the program's names, and says how that went.
 
+  Names that are Python's own (`sum`) are Python's in the tests, unless they say `from solution import sum`. The program
+  is not the main module: its `__name__` is 'solution'.
+
   'passed' means: the program's top level ended, and the tests' last line was reached. Program and tests run in two
   processes; calls of the tests cross as values (`sandbox_calls`). No exit code and no text that the program writes
   counts, and the program sees neither the tests nor what they expect. So an early exit, a patched builtin, a search

@@ -5,13 +5,14 @@
         judge      process 1 of the new process namespace: reads program and tests from stdin, runs the tests
           program  has neither the tests nor the result pipe; runs the generated code and answers the judge's calls
 
-A request is the settings in JSON with three files: the job, a pipe for output, a pipe for the result, which is one JSON
-line, [status, reason]. When the judge ends, by itself or by a kill, the kernel kills every process of its namespace,
+A request is the settings in JSON with three files: the job, a pipe for output, a pipe for the result, which is the
+JSON of [status, reason]. When the judge ends, by itself or by a kill, the kernel kills every process of its namespace,
 and only then do launcher and result pipe close. Standard library only.
 """
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import ctypes
 import json
@@ -21,6 +22,7 @@ import signal
 import socket
 import sys
 import time
+import types
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from sandbox_calls import Channel, Gone, Program, serve  # By its folder: the package is not on the path.
@@ -190,7 +192,8 @@ def judge(settings: dict, files: bool) -> None:
 
   def report(status: str, reason: str) -> None:
     done.append(status)
-    os.write(settings['result'], json.dumps([status, ' '.join(reason.split())[:200]]).encode() + b'\n')
+    line = ''.join(c if c.isprintable() else '?' for c in ' '.join(reason[:400].split())[:200])
+    os.write(settings['result'], json.dumps([status, line]).encode())
     if not files:
       _kill_children()
     os._exit(0)
@@ -207,7 +210,9 @@ def judge(settings: dict, files: bool) -> None:
     source, tests = json.loads(f.read())
   try:
     names = Program(Channel(ours)).load(source)
-    # The names come first: what the tests define themselves is theirs.
+    sys.modules['solution'] = types.SimpleNamespace(**names)
+    # Tests that say `set(f(x))` mean Python's set, unless they import the program's.
+    names = {k: v for k, v in names.items() if not hasattr(builtins, k)}
     exec(compile(tests, 'tests.py', 'exec', dont_inherit=True), names | {'__name__': 'tests'})
   except Gone as e:
     report(*_end(program, settings, str(e)))
@@ -272,7 +277,7 @@ def launch(settings: dict) -> None:
   try:
     files = isolate(settings)
   except Exception as e:
-    os.write(settings['result'], json.dumps(['refused', str(e)]).encode() + b'\n')
+    os.write(settings['result'], json.dumps(['refused', str(e)]).encode())
     os._exit(1)
   started: list[int] = []
   signal.signal(signal.SIGTERM, lambda *_: started and os.kill(started[0], signal.SIGKILL))

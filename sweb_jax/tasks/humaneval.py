@@ -63,7 +63,8 @@ class HumanEval:
 
     A completion may be the body, or, as tuned models write it, the whole function again, in a code fence or not.
     """
-    return next(self.verdicts([(problem, sample)]))
+    (verdict,) = self.verdicts([(problem, sample)])
+    return verdict
 
   def verdicts(self, pairs: Iterable[tuple[Problem, Sample]], workers: int = 1) -> Iterator[Verdict]:
     """The verdict of each pair, in order; many are faster than one by one (`programs.verdicts`)."""

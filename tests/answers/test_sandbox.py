@@ -4,9 +4,11 @@ import contextlib
 import itertools
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -227,6 +229,44 @@ def test_the_tests_are_not_in_the_memory_of_the_program():
     assert f('stset eht fo kram eht') == 0
   """
   assert outcome(program, tests) == Outcome('passed', 'all tests passed')
+
+
+@pytest.mark.parametrize(
+  'program',
+  [
+    'set = sorted = lambda x: 5\ndef f(x): return [1]',
+    'import builtins\nbuiltins.set = builtins.sorted = lambda x: 5\ndef f(x): return [1]',
+    # A program that speaks for itself on the socket: forged names, and 5 as the answer to every call.
+    """
+    import json, os, stat, struct
+    def socket():
+      for fd in range(3, 64):
+        try: mode = os.fstat(fd).st_mode
+        except OSError: continue
+        if stat.S_ISSOCK(mode): return fd
+    def send(reply):
+      data = json.dumps(reply).encode()
+      os.write(socket(), struct.pack('<I', len(data)) + data)
+    mine = [['set', ['h', 0]], ['sorted', ['h', 0]]]
+    send(['value', ['dict', [['f', ['h', 0]], ['__builtins__', ['dict', mine]], *mine]], []])
+    while os.read(socket(), 4096):
+      send(['value', 5, []])
+    """,
+  ],
+)
+def test_builtins_in_the_tests_are_those_of_python(program):
+  found = outcome(program, 'assert set(f(1)) == set([1, 2])\nassert sorted(f(1)) == sorted([2, 1])')
+  assert found.status == 'failed', found
+
+
+def test_a_name_of_a_builtin_can_be_imported_from_the_program():
+  assert run('def sum(a, b): return a * b', 'from solution import sum\nassert sum(2, 5) == 10').status == 'passed'
+
+
+def test_the_reason_is_one_printable_line():
+  found = outcome("raise ValueError('a\\n\\ud800\\x00b' + 'x' * 1000)")
+  assert found.status == 'failed' and found.reason.startswith('ValueError: a ??bxxx')
+  assert len(found.reason) == 200
 
 
 def test_a_program_that_answers_from_what_it_is_asked_alone_passes_by_values_only():
@@ -524,6 +564,9 @@ for name in sys.argv[2].split():
   with open(f'/proc/sys/user/max_{name}_namespaces', 'w') as f: f.write('0')
 sys.path.insert(0, sys.argv[1])
 import sandbox
+if sys.argv[3:]:
+  print(sandbox.run(sys.argv[3], 'assert f() == 5', allow_network=True, allow_files=True).status)
+  raise SystemExit
 for options in ({}, {'allow_network': True}, {'allow_files': True}, {'allow_network': True, 'allow_files': True}):
   try: print(sandbox.run('def f(): return 5', 'assert f() == 5', **options).status)
   except sandbox.SandboxError as e: print(str(e).split(' here ')[0].split(' for ')[0])
@@ -541,6 +584,59 @@ def test_without_namespaces_it_refuses_unless_told_otherwise(missing, outcomes):
   command = [sys.executable, '-c', IN_A_NAMESPACE, str(ROOT / 'sweb_jax/answers'), missing]
   done = subprocess.run(command, capture_output=True, text=True)
   assert done.stdout.split('\n')[:-1] == outcomes, done.stderr
+
+
+def test_without_a_process_namespace_a_process_left_behind_is_found_and_killed():
+  name = f'found{os.getpid()}'
+  command = [sys.executable, '-c', IN_A_NAMESPACE, str(ROOT / 'sweb_jax/answers'), 'pid', SURVIVOR.format(name=name)]
+  done = subprocess.run(command, capture_output=True, text=True)
+  assert done.stdout == 'passed\n', done.stderr
+  assert processes(name) == []
+
+
+AS_NOBODY = """
+import os, sys
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+sys.path.insert(0, sys.argv[1])
+import sandbox
+program = '''
+import ctypes, os, signal
+libc = ctypes.CDLL(None)
+def f(): return [libc.unshare(0x10000000), libc.mount(b'none', b'/box', b'tmpfs', 0, None), os.path.exists('/proc')]
+def g():
+  made = 0
+  while made < 100:
+    try: pid = os.fork()
+    except OSError: return made
+    if pid == 0: signal.pause()
+    made += 1
+'''
+print(sandbox.run(program, 'assert f() == [-1, -1, False]; assert 1 <= g() <= 8'))
+"""
+
+
+def open_to_all(path):
+  real = pathlib.Path(path).resolve()
+  return all(p.stat().st_mode & 0o5 == 0o5 for p in (real, *real.parents))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='all other tests run as a user that is not root')
+def test_a_user_that_is_not_root_has_the_same_sandbox():
+  python = next((p for p in (sys.executable, '/usr/bin/python3') if os.path.exists(p) and open_to_all(p)), 'false')
+  version = subprocess.run([python, '-c', 'import sys; print(sys.version_info >= (3, 11))'], capture_output=True)
+  if version.stdout != b'True\n':
+    pytest.skip('there is no interpreter of version 3.11 or later that another user may run')
+  with tempfile.TemporaryDirectory() as folder:
+    os.chmod(folder, 0o755)
+    for path in (ROOT / 'sweb_jax/answers').glob('sandbox*.py'):
+      shutil.copy(path, folder)
+      os.chmod(f'{folder}/{path.name}', 0o644)
+    done = subprocess.run([python, '-c', AS_NOBODY, folder], capture_output=True, text=True, cwd='/')
+  if 'here (' in done.stderr:
+    pytest.skip(f'users may not make namespaces on this machine: {done.stderr[-300:]}')
+  assert done.stdout == "Outcome(status='passed', reason='all tests passed')\n", done.stderr
 
 
 def test_without_a_hidden_file_system_the_rest_still_holds(tmp_path):

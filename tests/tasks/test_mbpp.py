@@ -157,6 +157,17 @@ def test_the_set_up_of_the_tests_is_run(tmp_path, runs):
   assert task.verdict(found, sample(code)).reason == 'right'
 
 
+def test_a_function_may_have_the_name_of_a_builtin_where_the_task_asks_for_it(tmp_path, runs):
+  asked = {**row(11), 'code': 'def sum(a, b):\r\n  return a * b', 'test_list': ['assert sum(2, 5) == 10']}
+  other = {**row(12), 'test_list': ['assert sum(add_12([2, 5])) == 7']}
+  task = Mbpp(write(tmp_path, [*(row(i) for i in FEW_SHOT_IDS), asked, other]))
+  first, second = sorted(task.problems('test', 2, 0), key=lambda p: p.id)
+  assert task.verdict(first, sample('def sum(a, b): return a * b')).reason == 'right'
+  assert task.verdict(second, sample('def add_12(xs): return xs\ndef sum(xs): return 5')).reason == 'right'
+  assert task.verdict(second, sample('def add_12(xs): return [1]\ndef sum(xs): return 7')).reason != 'right'
+  assert 'import' not in task.prompt(first)
+
+
 def test_many_verdicts_are_those_of_one_by_one_in_order(small, runs):
   found = problem(small, 11)
   texts = ['add_11 = lambda x: x + 11', '', 'add_11 = lambda x: x', 'add_11 = lambda x: 11 + x']
