@@ -63,6 +63,8 @@ class Sandbox:
   """
 
   def __init__(self, limits: Limits = Limits(), *, allow_network: bool = False, allow_files: bool = False):
+    if sys.platform != 'linux':
+      raise SandboxError(f'programs can be shut in on Linux only, and this is {sys.platform}')
     self._limits = limits
     self._settings = dataclasses.asdict(limits) | {'allow_network': allow_network, 'allow_files': allow_files}
     self._socket, theirs = socket.socketpair()
@@ -152,7 +154,7 @@ def run(
   passes: the right values, wherever they come from; and where a test compares two objects of classes of the program,
   or asks one for its truth, length or spelling, the word of the program.
 
-  Of a program that runs wild, the kernel holds, on Linux as root or where users may make namespaces:
+  Of a program that runs wild, Linux from 5.12 on holds, as root or where users may make namespaces:
     - no network: an empty network namespace, without a loopback;
     - no files but the standard library, the shared libraries of /lib and /usr/lib (read-only) and an empty folder in
       memory, which is working directory, HOME and TMPDIR; no /proc; no program can be started from the folder;
@@ -164,9 +166,9 @@ def run(
 
   Raises SandboxError, naming the flag, where the kernel does not give this. With `allow_network`, goes on where no
   network namespace can be made: the program has the network. With `allow_files`, goes on where the file system cannot
-  be hidden: the program reads and writes what the user may (as root: what 'nobody' may), its folder is a temporary
-  one, its processes are found and killed by their parent, and it may kill the tests' process, which is 'killed'.
-  Where the kernel gives more than a flag waives, it is still taken.
+  be hidden: the program reads and writes what the user may (as root: what 'nobody' may), other processes of the user
+  included; its folder is a temporary one; its own processes are found and killed afterwards. That is no protection
+  against malice. Where the kernel gives more than a flag waives, it is still taken.
   """
   with Sandbox(limits, allow_network=allow_network, allow_files=allow_files) as sandbox:
     return sandbox.run(program, tests)

@@ -82,19 +82,21 @@ def isolate(settings: dict) -> bool:
   except OSError as e:
     files = False
     if not settings['allow_files']:
-      raise Refused(f'the file system cannot be hidden from programs here ({e}): allow_files') from e
+      what = 'the file system cannot be hidden from programs'
+      raise Refused(f'{what} here ({e}); allow_files=True goes on without') from e
   try:
     _call('unshare', NEWNET)
   except OSError as e:
     if not settings['allow_network']:
-      raise Refused(f'programs cannot be kept from the network here ({e}): allow_network') from e
+      raise Refused(f'programs cannot be kept from the network here ({e}); allow_network=True goes on without') from e
+  root = settings['directory']
   if files:
     try:
-      _empty_root(settings)
+      _empty_root(root, settings['disk'])
     except OSError as e:
-      raise Refused(f'an empty root cannot be mounted ({e}); the directory was {settings["directory"]}') from e
+      raise Refused(f'an empty root cannot be mounted here ({e}), on {root}; it takes Linux 5.12 or later') from e
   else:
-    os.chdir(settings['directory'])
+    os.chdir(root)
   if privileged:
     # A container may have no such user; `_check_process_limit` says whether its root will do.
     with contextlib.suppress(OSError):
@@ -111,9 +113,8 @@ def isolate(settings: dict) -> bool:
   return files
 
 
-def _empty_root(settings: dict) -> None:
+def _empty_root(root: str, disk: int) -> None:
   """A root that holds the standard library and shared libraries, read-only, three devices, and an empty BOX."""
-  root = settings['directory']
   _mount('none', '/', None, MS_REC | MS_PRIVATE)
   _mount('tmpfs', root, 'tmpfs', MS_NOSUID, 'size=1m,mode=755')
   paths = {*sys.path, '/lib', '/lib64', '/usr/lib', '/usr/lib64'}
@@ -133,7 +134,7 @@ def _empty_root(settings: dict) -> None:
   readonly = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY, 0, 0, 0)
   at, size = ctypes.c_int(AT_FDCWD), ctypes.sizeof(readonly)
   _call('syscall', SYS_MOUNT_SETATTR, at, root.encode(), AT_RECURSIVE, readonly, size)
-  options = f'size={settings["disk"]},nr_inodes=4096,mode=777'
+  options = f'size={disk},nr_inodes=4096,mode=777'
   _mount('tmpfs', root + BOX, 'tmpfs', MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
   os.chdir(root)
   _call('pivot_root', b'.', b'.')  # The old root now lies over the new one, and is taken off.
@@ -172,7 +173,7 @@ def _write(path: str, text: str) -> None:
 # The judge.
 
 
-def judge(settings: dict, files: bool) -> None:
+def judge(settings: dict) -> None:
   """Starts the program's process, runs the tests against it and reports. Does not return."""
   _call('prctl', PDEATHSIG, signal.SIGKILL, 0, 0, 0)
   ours, theirs = (end.detach() for end in socket.socketpair())
@@ -183,7 +184,6 @@ def judge(settings: dict, files: bool) -> None:
     finally:
       os._exit(1)
   _call('prctl', DUMPABLE, 0, 0, 0, 0)  # No process of the program's may look into this one.
-  _call('prctl', SUBREAPER, 1, 0, 0, 0)
   os.close(theirs)
   null = os.open('/dev/null', os.O_RDWR)
   os.dup2(null, 1)
@@ -194,8 +194,6 @@ def judge(settings: dict, files: bool) -> None:
     done.append(status)
     line = ''.join(c if c.isprintable() else '?' for c in ' '.join(reason[:400].split())[:200])
     os.write(settings['result'], json.dumps([status, line]).encode())
-    if not files:
-      _kill_children()
     os._exit(0)
 
   def late(*_) -> None:
@@ -260,7 +258,7 @@ def _end(program: int, settings: dict, reason: str) -> tuple[str, str]:
 
 
 def _kill_children() -> None:
-  """Without a process namespace: kills what the program left behind, which its subreaper inherits."""
+  """Without a process namespace: kills what the judge and the program left behind, which the launcher inherits."""
   while True:
     with open(f'/proc/self/task/{os.getpid()}/children') as f:
       children = f.read().split()
@@ -273,22 +271,26 @@ def _kill_children() -> None:
 
 def launch(settings: dict) -> None:
   """The launcher of one program, with its job on stdin. Does not return."""
-  _call('prctl', PDEATHSIG, signal.SIGKILL, 0, 0, 0)
   try:
     files = isolate(settings)
   except Exception as e:
     os.write(settings['result'], json.dumps(['refused', str(e)]).encode())
     os._exit(1)
+  _call('prctl', PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # Now: a change of user forgets it.
+  _call('prctl', DUMPABLE, 0, 0, 0, 0)
+  _call('prctl', SUBREAPER, 1, 0, 0, 0)
   started: list[int] = []
   signal.signal(signal.SIGTERM, lambda *_: started and os.kill(started[0], signal.SIGKILL))
   child = os.fork()
   if not child:
     try:
-      judge(settings, files)
+      judge(settings)
     finally:
       os._exit(1)
   started.append(child)
   os.waitpid(child, 0)
+  if not files:
+    _kill_children()
   os._exit(0)
 
 
