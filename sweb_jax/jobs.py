@@ -74,7 +74,7 @@ class Jobs:
   def grade(self, problems: Sequence[Problem], samples: Iterable[Sample]) -> list[Verdict]:
     """Verdicts in the order of the samples."""
     by_id = {p.id: p for p in problems}
-    return [self.task.verdict(by_id[s.problem_id], s) for s in samples]
+    return tasks.verdicts(self.task, ((by_id[s.problem_id], s) for s in samples))
 
   def write_grades(self, folder: epath.Path, question_set: int, generator: str, arms: Sequence[Arm]) -> None:
     """Verdicts on a generator's samples, and the examples that each of its arms keeps."""

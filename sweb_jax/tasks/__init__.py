@@ -5,7 +5,9 @@ Adding a task: write a module with a class of this shape and name it in `get` (d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+import os
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from sweb_jax.records import Problem, Sample, Verdict
@@ -39,27 +41,30 @@ class Task(Protocol):
     """Right or wrong, and why. A sample that was cut at the length limit is wrong."""
 
 
+def verdicts(task: Task, pairs: Iterable[tuple[Problem, Sample]]) -> list[Verdict]:
+  """The verdict of each pair, in order. A task that runs programs has a `verdicts` of its own, which takes many."""
+  if hasattr(task, 'verdicts'):
+    return list(task.verdicts(pairs, workers=os.cpu_count() or 1))
+  return [task.verdict(problem, sample) for problem, sample in pairs]
+
+
+# Of the tasks that read files: the class in the module of the task's name.
+_FROM_FILES = {
+  'functional_math': 'FunctionalMath',
+  'gsm8k': 'Gsm8k',
+  'humaneval': 'HumanEval',
+  'math': 'Math',
+  'mbpp': 'Mbpp',
+  'svamp': 'Svamp',
+}
+
+
 def get(name: str, *, data_dir: str = '', world: int = 0) -> Task:
   """The task called `name`. Raises TaskError for an unknown name or files that are missing."""
   if name == 'arithmetic':
     from sweb_jax.tasks.arithmetic import Arithmetic
 
     return Arithmetic(world=world)
-  if name == 'gsm8k':
-    from sweb_jax.tasks.gsm8k import Gsm8k
-
-    return Gsm8k(data_dir)
-  if name == 'math':
-    from sweb_jax.tasks.math import Math
-
-    return Math(data_dir)
-  if name == 'functional_math':
-    from sweb_jax.tasks.functional_math import FunctionalMath
-
-    return FunctionalMath(data_dir)
-  if name == 'svamp':
-    from sweb_jax.tasks.svamp import Svamp
-
-    return Svamp(data_dir)
-  known = "'arithmetic', 'gsm8k', 'math', 'functional_math' and 'svamp'"
-  raise TaskError(f'config.task.name={name!r} is not a task; tasks are {known}')
+  if name not in _FROM_FILES:
+    raise TaskError(f'config.task.name={name!r} is not a task; tasks are {", ".join(["arithmetic", *_FROM_FILES])}')
+  return getattr(importlib.import_module(f'sweb_jax.tasks.{name}'), _FROM_FILES[name])(data_dir)
