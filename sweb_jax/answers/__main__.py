@@ -5,8 +5,8 @@
 
 The first reads rows {"gold": ..., "text": ...}, or with --equal_only {"gold": ..., "pred": ...}, and writes each with
 `answer`, `correct`, `reason`, `lenient_correct`, `second_opinion` and `second_reason` added; rows keep their order and
-their other fields. A row that cannot be graded comes out with a field `error`, and the exit code is 1. Rows stream: memory
-does not grow with their number. Blank lines are passed over.
+their other fields. A row that cannot be graded comes out with a field `error`, and the exit code is 1. Rows stream:
+memory does not grow with their number. Blank lines are passed over.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from absl import app, flags
@@ -73,7 +73,8 @@ def grade_rows(source: BinaryIO, out: BinaryIO) -> int:
         row |= vars(found)
         seen['right'] += found.correct
         seen[found.second_reason if found.second_opinion is not None else 'none'] += 1
-      out.write(json.dumps(row).encode() + b'\n')  # ASCII: completions hold lone surrogates, which UTF-8 has not.
+      # As ASCII: completions may hold lone surrogates, which UTF-8 has not.
+      out.write(json.dumps(row).encode() + b'\n')
   out.flush()
   said = f'{seen["rows"]} rows, {seen["right"]} right, {seen["bad"]} bad'
   if _SECOND.value:
@@ -100,24 +101,31 @@ def _graded(source: BinaryIO) -> Iterator[tuple[dict, str, grading.Grade | None]
   field = 'pred' if _EQUAL_ONLY.value else 'text'
   judge = grading.compare if _EQUAL_ONLY.value else grading.grade
   for number, line in _lines(source):
-    row = {}
+    row, found = {}, None
     try:
-      row = _row(line, field)
-      yield row, row['gold'], judge(_TASK.value, row['gold'], row[field])
+      row = _object(line)
+      for name in ('gold', field):
+        if not isinstance(row.get(name), str):
+          raise ValueError(f"the field '{name}' is missing or not a text")
+      found = judge(_TASK.value, row['gold'], row[field])
     except Exception as e:  # One row stops nothing, whatever is wrong with it or with the grader.
-      yield {**row, 'error': f'line {number}: {_message(e)}'}, '', None
+      row = {**row, 'error': f'line {number}: {_message(e)}'}
+    yield row, '' if found is None else row['gold'], found
 
 
-def _row(line: bytes, field: str) -> dict:
+def _object(line: bytes) -> dict:
   if len(line) > _MAX_LINE:
     raise ValueError(f'longer than {_MAX_LINE} bytes')
-  row = json.loads(line)
+  try:
+    row = json.loads(line)
+  except (ValueError, RecursionError) as e:
+    raise ValueError(f'not JSON: {e}') from e
   if not isinstance(row, dict):
     raise ValueError(f'expected a JSON object, found {type(row).__name__}')
   return row
 
 
-def _lines(source: BinaryIO) -> Iterable[tuple[int, bytes]]:
+def _lines(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
   """Yields (line number, line) of each line that is not blank; of an overlong one, a beginning that is too long."""
   number = 0
   while line := source.readline(_MAX_LINE + 1):

@@ -248,7 +248,7 @@ class Pool:
         [sys.executable, '-P', script, str(theirs.fileno()), str(2 * self._deadline + 1)],
         pass_fds=[theirs.fileno()],
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(p for p in sys.path if p)},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # Never written to: its end tells the worker that the parent is gone.
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
       )
@@ -263,6 +263,7 @@ class Pool:
     worker.channel.close()
     worker.process.kill()
     worker.process.wait()
+    worker.process.stdin.close()
     if worker in self._workers:
       self._workers.remove(worker)
 

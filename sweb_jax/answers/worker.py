@@ -14,30 +14,37 @@ in a parser can be swallowed by it, or leave its tables half-written for the req
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
-import queue
 import resource
-import select
 import signal
 import socket
 import sys
-import threading
+from collections.abc import Iterator
 
 MEMORY = 2 << 30
 """Bytes of address space; what needs more fails inside the worker, not the machine."""
 
 ORPHAN_POLL = 2.0
-"""Seconds between two looks at whether the parent lives, beside the end of the socket, which a fork may hold open."""
+"""Seconds between two looks of an idle worker at whether its parent lives: a fork may hold the sockets open."""
 
 
 def main(argv: list[str]) -> None:
-  """Serves the socket of file descriptor `argv[1]` until its other end closes; `argv[2]`: CPU seconds a request."""
+  """Serves the socket of file descriptor `argv[1]` until its other end closes; `argv[2]`: CPU seconds a request.
+
+  Standard input is a pipe that nobody writes to; its end is the end of the parent.
+  """
   channel = socket.socket(fileno=int(argv[1]))
+  channel.settimeout(ORPHAN_POLL)
   cpu_seconds = float(argv[2])
   parent = os.getppid()
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what ends.
+  # When the parent is gone the kernel sends SIGIO, which ends the process at once, also inside one long operation of C
+  # code, where no thread and no handler of Python runs.
+  fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+  fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
   try:
     import math_verify
   except Exception as e:
@@ -46,14 +53,9 @@ def main(argv: list[str]) -> None:
   logging.disable(logging.CRITICAL)
   with contextlib.suppress(ValueError, OSError):  # Not every platform limits the address space.
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-  requests: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-  # A thread reads, so that the end of the parent is noticed in the middle of a request too.
-  threading.Thread(target=_read, args=(channel, parent, requests), daemon=True).start()
   _send(channel, {'error': None})
-  while True:
-    gold, answer = requests.get()
-    # The kernel's own default for SIGPROF ends the process: an orphan that is stuck inside one long operation of C
-    # code, where no thread and no handler of Python runs, ends too.
+  for gold, answer in _requests(channel, parent):
+    # SIGPROF ends the process likewise: what a fork of the parent keeps alive, or a parent that looks away, is bounded.
     signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
     equal, reason = _opinion(math_verify, gold, answer)
     signal.setitimer(signal.ITIMER_PROF, 0)
@@ -79,22 +81,21 @@ def _opinion(math_verify, gold: str, answer: str) -> tuple[bool | None, str]:
   return equal, 'equal' if equal else 'not equal'
 
 
-def _read(channel: socket.socket, parent: int, requests: queue.SimpleQueue) -> None:
-  """Puts every request in the queue; ends the process when the other end closes or the parent is gone."""
+def _requests(channel: socket.socket, parent: int) -> Iterator[tuple[str, str]]:
+  """Yields the requests as they come, until the other end closes or the parent is gone."""
   buffer = b''
-  try:
-    while True:
-      while not select.select([channel], [], [], ORPHAN_POLL)[0]:
-        if os.getppid() != parent:
-          os._exit(0)
+  while os.getppid() == parent:
+    try:
       data = channel.recv(1 << 16)
-      if not data:
-        os._exit(0)
-      *lines, buffer = (buffer + data).split(b'\n')
-      for line in lines:
-        requests.put(json.loads(line))
-  finally:
-    os._exit(1)
+    except TimeoutError:
+      continue
+    except OSError:
+      return
+    if not data:
+      return
+    *lines, buffer = (buffer + data).split(b'\n')
+    for line in lines:
+      yield json.loads(line)
 
 
 def _send(channel: socket.socket, message: dict) -> None:
