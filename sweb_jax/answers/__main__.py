@@ -70,6 +70,7 @@ def grade_rows(source: BinaryIO, out: BinaryIO) -> int:
       if found is None:
         seen['bad'] += 1
       else:
+        row.pop('error', None)  # Of an earlier run over a row that has been mended.
         row |= vars(found)
         seen['right'] += found.correct
         seen[found.second_reason if found.second_opinion is not None else 'none'] += 1
