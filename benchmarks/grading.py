@@ -3,9 +3,9 @@
     python benchmarks/grading.py --labelled=FILE.jsonl.gz [--task=math] [--rounds=5]
     python benchmarks/grading.py --stress=100000 [--labelled=FILE.jsonl.gz] [--workers=2] [--deadline=1]
 
-FILE holds rows with `gold` and `solution` (a completion). The first extracts the answers once and then compares them
-with the gold answers, own grader and math-verify (parse, parse, verify; its own time limits on) by turns in one process,
-and prints verdicts a second (median of the rounds), the time of one verdict, and the ratio of the medians; then the own
+FILE holds rows with `gold` and `solution` (a completion). The first extracts the answers once and compares them with the
+gold answers, the own grader and math-verify (parse, parse, verify; its own time limits on) by turns in one process. It
+prints verdicts a second (median of the rounds), the time of one verdict, and the ratio of the medians; then the own
 grader's time for extraction and comparison together, and for each hostile answer.
 
 The second sends requests through the pool, one in a hundred of them hostile, and prints how many were answered, how
@@ -129,8 +129,10 @@ def stress(pairs: list[tuple[str, str]]) -> None:
     seconds = time.monotonic() - begun
     pids, started = pool.pids, pool.started
   left = sum(Path(f'/proc/{pid}').exists() for pid in pids)
-  print(f'{sum(seen.values())} of {STRESS.value} requests answered in {seconds:.0f} s ({WORKERS.value} workers, ', end='')
-  print(f'deadline {DEADLINE.value} s); {started} workers started, {left} left; hostile ones found equal: {hostile_equal}\n')
+  print(
+    f'{sum(seen.values())} of {STRESS.value} requests answered in {seconds:.0f} s ({WORKERS.value} workers, deadline '
+    f'{DEADLINE.value} s); {started} workers started, {left} left; hostile answers found equal: {hostile_equal}\n'
+  )
   print('| opinion | requests |\n| --- | --- |')
   for reason, count in seen.most_common():
     print(f'| {reason} | {count} |')
