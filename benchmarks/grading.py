@@ -3,7 +3,7 @@
     python benchmarks/grading.py --labelled=FILE.jsonl.gz [--task=math] [--rounds=5]
     python benchmarks/grading.py --stress=100000 [--labelled=FILE.jsonl.gz] [--workers=2] [--deadline=1]
 
-FILE holds rows with `gold` and `solution` (a completion). The first extracts the answers once and compares them with the
+FILE holds rows with `gold` and `solution` (a completion). The first extracts the answers once and compares them to the
 gold answers, the own grader and math-verify (parse, parse, verify; its own time limits on) by turns in one process. It
 prints verdicts a second (median of the rounds), the time of one verdict, and the ratio of the medians; then the own
 grader's time for extraction and comparison together, and for each hostile answer.
