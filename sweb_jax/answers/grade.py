@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from sweb_jax.answers.equal import same_number
 from sweb_jax.answers.extract import extract
-from sweb_jax.answers.math_equal import equal
+from sweb_jax.answers.math_equal import Policy, equal
 from sweb_jax.answers.pool import Opinion, Pool
 
 NUMBER_TASKS = ('gsm8k', 'svamp')
@@ -22,6 +22,13 @@ MATH_TASKS = ('math', 'functional_math')
 """Tasks whose gold answers are LaTeX."""
 
 TASKS = (*MATH_TASKS, *NUMBER_TASKS)
+
+POLICIES = {
+  'math': Policy(),
+  # Its gold answers were computed: decimals of up to 12 digits, some with pi = 3.14.
+  'functional_math': Policy(rounded_gold=True, rough_pi=True),
+}
+"""How the answers of each task of MATH_TASKS are compared."""
 
 T = TypeVar('T')
 
@@ -68,7 +75,7 @@ def compare(task: str, gold: str, answer: str) -> Grade:
 
 def same(task: str, gold: str, answer: str) -> bool:
   """Whether `answer` equals `gold`, by the comparison of the task."""
-  return same_number(gold, answer) if task in NUMBER_TASKS else equal(gold, answer)
+  return same_number(gold, answer) if task in NUMBER_TASKS else equal(gold, answer, POLICIES[task])
 
 
 def grade_all(rows: Iterable[tuple[str, str]], task: str, pool: Pool | None) -> Iterator[Grade]:

@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import selectors
 import socket
 import subprocess
@@ -22,8 +23,11 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-MAX_LENGTH = 2000
+MAX_LENGTH = 1000
 """Characters of the longest answer that is sent to a worker."""
+
+MAX_DEPTH = 40
+"""Brackets inside brackets in an answer that is sent; answers to MATH problems stay below 10."""
 
 WINDOW = 1024
 """Pairs read ahead of the oldest opinion that is still to come; the memory held is bounded by it."""
@@ -40,6 +44,9 @@ START_SECONDS = 60.0
 MAX_FAILED_STARTS = 5
 """Starts that fail in a row before the pool gives up."""
 
+_BRACKETS = re.compile(r'[][(){}]')
+_OPENED = {'}': '{', ')': '(', ']': '['}
+
 
 class PoolError(RuntimeError):
   """Workers cannot be started, or the pool is used outside its `with`; the message says what to do."""
@@ -52,7 +59,7 @@ class Opinion:
   equal: bool | None
   """None: no opinion."""
   reason: str
-  """'equal', 'not equal', or why there is no opinion: 'timed out', 'worker died', 'too long', 'could not parse ...'."""
+  """'equal', 'not equal', or why there is no opinion: 'timed out', 'worker died', 'too long', 'too deep', ..."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -275,18 +282,27 @@ def _refused(pair: tuple[str, str] | None) -> str | None:
   for text in pair:
     if len(text) > MAX_LENGTH:
       return 'too long'
-    if not _balanced(text):  # Inside \boxed{} it would end the box, and something else would be compared.
+    depths = _depths(text)
+    if depths is None:  # Inside \boxed{} it would end the box, and something else would be compared.
       return 'unbalanced braces'
+    if depths > MAX_DEPTH:
+      return 'too deep'
   return None
 
 
-def _balanced(text: str) -> bool:
-  depth = 0
-  for piece in text.replace('\\\\', '').replace('\\{', '').replace('\\}', ''):
-    depth += (piece == '{') - (piece == '}')
-    if depth < 0:
-      return False
-  return depth == 0
+def _depths(text: str) -> int | None:
+  """How deep its brackets of all kinds stand in each other, None where its braces do not match."""
+  depth = {'{': 0, '(': 0, '[': 0}
+  most = 0
+  for bracket in _BRACKETS.findall(text.replace('\\\\', '').replace('\\{', '').replace('\\}', '')):
+    if (closed := _OPENED.get(bracket)) is None:
+      depth[bracket] += 1
+      most = max(most, sum(depth.values()))
+    elif depth[closed] > 0:
+      depth[closed] -= 1
+    elif closed == '{':
+      return None
+  return most if depth['{'] == 0 else None
 
 
 def _receive(worker: _Worker) -> dict | None:

@@ -22,6 +22,12 @@ def test_a_boxed_answer_is_graded(task):
   assert (wrong.correct, wrong.reason, wrong.lenient_correct) == (False, 'wrong answer', False)
 
 
+def test_computed_gold_answers_are_rounded():
+  assert compare('functional_math', '12.566370614359', '4\\pi').correct
+  assert compare('functional_math', '12.56', '4\\pi').correct
+  assert not compare('math', '12.56', '4\\pi').correct
+
+
 @pytest.mark.parametrize('task', ['gsm8k', 'svamp'])
 def test_an_answer_line_is_graded(task):
   assert grade(task, '1080', ' 2*540=1080\n#### 1,080') == Grade('1080', True, 'right', True)

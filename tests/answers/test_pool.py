@@ -26,7 +26,7 @@ HOSTILE = [
   "__import__('os').system('touch x')",
   ENDLESS,
   '\\binom{10^9}{10^8}',
-  '\\frac{1}{' * 150 + '2' + '}' * 150,
+  '\\frac{1}{' * 35 + '2' + '}' * 35,
   '\ud800',
   '\x00',
   '',
@@ -100,9 +100,18 @@ def test_hostile_answers_are_answered_and_the_rest_is_untouched(shared, tmp_path
   assert not any(o.equal for o in found[::2])
   assert Opinion(None, 'timed out') in found
   assert found[2] == found[6] == Opinion(None, 'too long')
+  assert found[4] == found[20] == Opinion(None, 'too deep')
   assert found[10] == found[12] == Opinion(None, 'unbalanced braces')
   assert time.monotonic() - begun < 4 * len(HOSTILE)
   assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+  'answer',
+  ['[0, 1)', '(-\\infty, 3]', '\\{1, 2\\}', '\\left\\{x\\right\\}', '\\begin{matrix} 1 \\\\{} 2 \\end{matrix}'],
+)
+def test_brackets_of_answers_as_they_are_written_are_sent(shared, answer):
+  assert list(shared.second_opinions([(answer, answer)])) == [EQUAL]
 
 
 def test_a_box_in_an_answer_cannot_bring_in_another_answer(shared):
@@ -208,6 +217,42 @@ def test_no_worker_outlives_a_caller_that_is_ended_at_work(how):
     process.send_signal(how)
     process.wait(20)
     assert gone(pids)
+
+
+@on_linux
+def test_idle_workers_end_with_their_caller_though_a_fork_holds_its_sockets():
+  process, pids = start(
+    'import os, time\n'
+    'from sweb_jax.answers.pool import Pool\n'
+    'with Pool(workers=1, deadline=10.0) as pool:\n'
+    "  list(pool.second_opinions([('1', '1')]))\n"
+    '  if (fork := os.fork()):\n'
+    '    print(*pool.pids, fork, flush=True)\n'
+    '  time.sleep(60)\n'
+  )
+  with process:
+    worker, fork = pids
+    process.kill()
+    process.wait(20)
+    assert alive(fork)
+    assert gone([worker])
+    os.kill(fork, signal.SIGKILL)
+
+
+def test_it_works_off_the_main_thread_and_leaves_the_alarms_of_the_caller(shared):
+  rang = []
+  before = signal.signal(signal.SIGALRM, lambda *_: rang.append(True))
+  try:
+    signal.setitimer(signal.ITIMER_REAL, 100)
+    found = []
+    thread = threading.Thread(target=lambda: found.extend(shared.second_opinions([('1', '1'), ('1', ENDLESS)])))
+    thread.start()
+    thread.join()
+    assert found == [EQUAL, Opinion(None, 'timed out')]
+    assert signal.setitimer(signal.ITIMER_REAL, 0)[0] > 50 and not rang
+  finally:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @on_linux
