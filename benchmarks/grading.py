@@ -5,8 +5,9 @@
 
 FILE holds rows with `gold` and `solution` (a completion). The first extracts the answers once and compares them to the
 gold answers, the own grader and math-verify (parse, parse, verify; its own time limits on) by turns in one process. It
-prints verdicts a second (median of the rounds), the time of one verdict, and the ratio of the medians; then the own
-grader's time for extraction and comparison together, and for each hostile answer.
+prints verdicts a second (median of the rounds), the time of one verdict, and the ratio of the medians: for the rows as
+they come, for distinct pairs, and for gold answers with answers of other problems, the last two with the own grader's
+caches emptied before each verdict. Then extraction and comparison together, and each hostile answer.
 
 The second sends requests through the pool, one in a hundred of them hostile, and prints how many were answered, how
 long it took, and the memory of caller and workers at the start, at most and at the end. Reads /proc.
@@ -81,30 +82,33 @@ def speed(pairs: list[tuple[str, str]]) -> None:
   def own(gold: str, answer: str) -> bool:
     return grading.same(TASK.value, gold, answer)
 
+  def whole(gold: str, text: str) -> bool:
+    return grading.grade(TASK.value, gold, text).correct
+
+  distinct = list(dict.fromkeys(pairs))
+  step = len(distinct) // 3
+  turned = [distinct[k * step + 1 :] + distinct[: k * step + 1] for k in range(3)]
+  others = [(gold, answer) for t in turned for (gold, _), (_, answer) in zip(distinct, t, strict=True)]
+  sets = {'rows of the file': pairs, 'distinct pairs, new': distinct, 'answers of other problems, new': others}
   graders = {'own': own, 'math-verify': theirs}
-  times: dict[str, list[list[float]]] = {name: [] for name in graders}
   for grader in graders.values():  # Compiles patterns and parsers.
     _timed(grader, pairs[:20])
-  for _ in range(ROUNDS.value):
-    for name, grader in graders.items():
-      times[name].append(_timed(grader, pairs))
+  print('| compared | grader | n | verdicts/s | ratio | p50 ms | p99.9 ms | max ms |')
+  print('| --- | --- | --- | --- | --- | --- | --- | --- |')
+  for what, some in sets.items():
+    times: dict[str, list[list[float]]] = {name: [] for name in graders}
+    for _ in range(ROUNDS.value):
+      for name, grader in graders.items():
+        times[name].append(_timed(grader, some, new=some is not pairs))
+    unit = _rate(times['math-verify'])
+    for name, rounds in times.items():
+      _show(what, name, rounds, unit)
   texts = [(row['gold'], row['solution']) for row in _rows()]
-  times['own, with extraction'] = [
-    _timed(lambda gold, text: grading.grade(TASK.value, gold, text).correct, texts) for _ in range(ROUNDS.value)
-  ]
-  unit = statistics.median(len(t) / sum(t) for t in times['math-verify'])
-  print(f'{len(pairs)} answers, {ROUNDS.value} rounds, one core\n')
-  print('| grader | verdicts/s | ratio | p50 ms | p99.9 ms | max ms |\n| --- | --- | --- | --- | --- | --- |')
-  for name, rounds in times.items():
-    rate = statistics.median(len(t) / sum(t) for t in rounds)
-    every = sorted(t for r in rounds for t in r)
-    p50, most = every[len(every) // 2], every[-1]
-    p999 = every[min(len(every) - 1, int(0.999 * len(every)))]
-    print(f'| {name} | {rate:.0f} | {rate / unit:.1f} | {1e3 * p50:.3f} | {1e3 * p999:.2f} | {1e3 * most:.2f} |')
+  _show('completions, extraction included', 'own', [_timed(whole, texts, new=True) for _ in range(ROUNDS.value)], None)
   print('\n| hostile answer | own ms |\n| --- | --- |')
   for answer in HOSTILE:
-    # Against itself too: where spellings are equal there may be nothing to compute, and where they differ there is.
-    most = max(_timed(own, [(gold, answer)])[0] for gold in ('4', answer + ' ', '4') if _is_gold(gold))
+    # Against another spelling of itself too: both sides are hostile then.
+    most = max(_timed(own, [(gold, answer)], new=True)[0] for gold in ('4', f'{answer} ') if _is_gold(gold))
     print(f'| `{answer[:30]}`, {len(answer)} characters | {1e3 * most:.2f} |')
 
 
@@ -141,13 +145,32 @@ def stress(pairs: list[tuple[str, str]]) -> None:
     print(f'| {name} | {column[0]:.0f} | {max(column):.0f} | {column[-1]:.0f} |')
 
 
-def _timed(grader: Callable[[str, str], bool], pairs: list[tuple[str, str]]) -> list[float]:
+def _timed(grader: Callable[[str, str], bool], pairs: list[tuple[str, str]], new: bool = False) -> list[float]:
+  """Seconds of each verdict; `new`: the own grader has forgotten all it read before, each time."""
+  caches = [c for name in sys.modules if new and name.startswith('sweb_jax.answers') for c in _caches(name)]
   seconds = []
   for gold, answer in pairs:
+    for clear in caches:
+      clear()
     begun = time.perf_counter()
     grader(gold, answer)
     seconds.append(time.perf_counter() - begun)
   return seconds
+
+
+def _caches(module: str) -> list[Callable[[], None]]:
+  return [v.cache_clear for v in vars(sys.modules[module]).values() if hasattr(v, 'cache_clear')]
+
+
+def _rate(rounds: list[list[float]]) -> float:
+  return statistics.median(len(t) / sum(t) for t in rounds)
+
+
+def _show(what: str, name: str, rounds: list[list[float]], unit: float | None) -> None:
+  every = sorted(t for r in rounds for t in r)
+  p50, p999, most = (1e3 * every[min(len(every) - 1, int(q * len(every)))] for q in (0.5, 0.999, 1.0))
+  ratio = f'{_rate(rounds) / unit:.1f}' if unit else ''
+  print(f'| {what} | {name} | {len(rounds[0])} | {_rate(rounds):.0f} | {ratio} | {p50:.3f} | {p999:.2f} | {most:.2f} |')
 
 
 def _is_gold(text: str) -> bool:

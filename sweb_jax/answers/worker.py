@@ -53,6 +53,7 @@ def main(argv: list[str]) -> None:
   logging.disable(logging.CRITICAL)
   with contextlib.suppress(ValueError, OSError):  # Not every platform limits the address space.
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+  _opinion(math_verify, r'\frac{1}{2}', r'\sqrt{2}')  # Much is loaded at first use, which no request should pay for.
   _send(channel, {'error': None})
   for gold, answer in _requests(channel, parent):
     # SIGPROF ends the process likewise: what a fork of the parent keeps alive, or a parent that looks away, is bounded.

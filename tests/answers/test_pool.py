@@ -37,7 +37,7 @@ on_linux = pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='read
 
 @pytest.fixture(scope='module')
 def shared():
-  with Pool(workers=2, deadline=1.0) as pool:
+  with Pool(workers=2, deadline=1.5) as pool:
     yield pool
 
 
@@ -102,7 +102,7 @@ def test_hostile_answers_are_answered_and_the_rest_is_untouched(shared, tmp_path
   assert found[2] == found[6] == Opinion(None, 'too long')
   assert found[4] == found[20] == Opinion(None, 'too deep')
   assert found[10] == found[12] == Opinion(None, 'unbalanced braces')
-  assert time.monotonic() - begun < 4 * len(HOSTILE)
+  assert time.monotonic() - begun < 5 * len(HOSTILE)
   assert not list(tmp_path.iterdir())
 
 
@@ -122,7 +122,7 @@ def test_no_opinion_takes_longer_than_the_deadline_and_a_start(shared):
   list(shared.second_opinions([('1', '1')] * 2))
   begun = time.monotonic()
   assert list(shared.second_opinions([('1', ENDLESS)])) == [Opinion(None, 'timed out')]
-  assert 1.0 <= time.monotonic() - begun < 3.0
+  assert 1.5 <= time.monotonic() - begun < 5.0
 
 
 def test_a_worker_killed_at_work_costs_its_request_only():
