@@ -1,0 +1,233 @@
+"""From the LaTeX of a final answer to tokens in one spelling: what does not change the answer is dropped here.
+
+    '\\boxed{\\$12{,}000.}'         -> ('12000',)
+    '\\dfrac12\\text{ cm}^2'        -> ('\\frac', '1', '2', '"cm')     a leading " marks a word
+    '30^{\\circ}'                   -> ('30', 'deg')
+    'x=1\\text{ or }x=-2'           -> ('x', '=', '1', ',', 'x', '=', '-', '2')
+
+Nothing is evaluated. Every step is linear in the text, whose length the caller bounds.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sweb_jax.answers.vocabulary import (
+  DROPPED,
+  DROPPED_GROUP,
+  FONTS,
+  FUNCTIONS,
+  LETTER_UNITS,
+  MATRICES,
+  NUMBER_WORDS,
+  PLAIN_UNITS,
+  POWERS_OF_TEN,
+  SPELLINGS,
+  TEXT,
+  UNICODE,
+  unit,
+)
+
+MAX_CHARS = 500
+"""Characters of the longest answer that is read; the longest of the MATH data set has 159."""
+
+MAX_DEPTH = 24
+"""Brackets inside brackets."""
+
+OPENING = {'(': 'round', '[': 'round', '{': 'group', r'\{': 'set', 'matrix(': 'matrix', 'system(': 'system'}
+CLOSING = {')': 'round', ']': 'round', '}': 'group', r'\}': 'set', 'matrix)': 'matrix', 'system)': 'system'}
+"""Kinds of brackets; of one kind any two match, as in [0, 1)."""
+
+_TOKEN = re.compile(
+  r'\\(?:begin|end) *\{ *[a-z]+\*? *\}|\\[a-zA-Z]+\*?|\\.|[0-9]+ +[0-9]+ */ *[0-9]+(?![0-9.])'
+  r'|[0-9]*\.[0-9]*(?=\s*\\overline)|[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|\.[0-9]+|[a-zA-Z]+|\*\*|[<>!]=|\s+|\S',
+  re.ASCII | re.DOTALL,
+)
+
+
+def tokens(text: str, thousands: bool = True) -> tuple[str, ...] | None:
+  """The answer's tokens in one spelling, or None where it is too long, too deep or its brackets do not match.
+
+  With `thousands`, '1,234' and '1 234' are one number; without, two: only the caller's other answer can tell.
+  """
+  if len(text) > MAX_CHARS:
+    return None
+  raw = _TOKEN.findall(text.translate(UNICODE))
+  found = _numbers(_words(raw), thousands)
+  while found and found[-1] in ('.', ',', ':', '\\\\', "'"):
+    found.pop()
+  while found and (found[0] in (',', ':', '\\\\') or (found[0] == '.' and found[1:2] != [r'\overline'])):
+    found.pop(0)
+  if len(found) == 2 and found[1] == ')':  # 'C)' is choice C.
+    found.pop()
+  return tuple(_unbraced(found)) if balanced(found) else None
+
+
+def balanced(found: list[str]) -> bool:
+  """Whether every bracket is closed by one of its kind, no deeper than `MAX_DEPTH`."""
+  open_kinds: list[str] = []
+  for token in found:
+    if kind := OPENING.get(token):
+      open_kinds.append(kind)
+      if len(open_kinds) > MAX_DEPTH:
+        return False
+    elif (kind := CLOSING.get(token)) and (not open_kinds or open_kinds.pop() != kind):
+      return False
+  return not open_kinds
+
+
+def _group(raw: list[str], start: int) -> tuple[list[str], int]:
+  """The tokens of the group that begins at or after `start` and where it ends; a single token without braces."""
+  while start < len(raw) and raw[start].isspace():
+    start += 1
+  if start >= len(raw) or raw[start] != '{':
+    return raw[start : start + 1], start + 1
+  depth = 0
+  for i in range(start, len(raw)):
+    depth += (raw[i] == '{') - (raw[i] == '}')
+    if not depth:
+      return raw[start + 1 : i], i + 1
+  return raw[start + 1 :], len(raw)
+
+
+def _words(raw: list[str]) -> list[str]:
+  """Fonts and spacing are dropped, commands get one spelling, letters become names, functions or words.
+
+  White space stays where two numbers would otherwise touch.
+  """
+  out: list[str] = []
+  pending = [raw]  # A stack of token lists and places: groups of fonts are read in place.
+  places = [0]
+  texts = [False]
+  while pending:
+    row, i, in_text = pending[-1], places[-1], texts[-1]
+    if i >= len(row):
+      pending.pop(), places.pop(), texts.pop()
+      if in_text:
+        out.append(' ')
+      continue
+    token = SPELLINGS.get(row[i], row[i])
+    places[-1] = i + 1
+    if token in DROPPED:
+      if token == r'\!' and out and out[-1] == ',':
+        out[-1] = '{,}'
+    elif token in DROPPED_GROUP:
+      places[-1] = _group(row, i + 1)[1]
+    elif token in TEXT or token in FONTS:
+      body, places[-1] = _group(row, i + 1)
+      if token == r'\textcolor':
+        body, places[-1] = _group(row, places[-1])
+      wordy = token in TEXT or (
+        token not in (r'\boxed', r'\fbox') and len(body) == 1 and (len(body[0]) > 1 or body[0] in LETTER_UNITS)
+      )
+      pending.append(body), places.append(0), texts.append(wordy)
+    elif token == r'\mathbb':
+      body, places[-1] = _group(row, i + 1)
+      out.extend(['(', '-', r'\infty', ',', r'\infty', ')'] if body == ['R'] else body)
+    elif token == '^' and (place := _after_circle(row, i + 1)):
+      out.append('deg')
+      places[-1] = place
+    elif token == '{' and row[i + 1 : i + 3] == [',', '}']:
+      out.append('{,}')
+      places[-1] = i + 3
+    elif token.startswith((r'\begin', r'\end')):
+      name = token[token.index('{') + 1 : -1].strip(' *')
+      if name in MATRICES:
+        out.append('matrix(' if token[1] == 'b' else 'matrix)')
+        if name == 'array' and token[1] == 'b':
+          places[-1] = _group(row, i + 1)[1]
+      elif name not in ('align', 'aligned', 'equation', 'gathered', 'split'):
+        out.append('system(' if token[1] == 'b' else 'system)')
+    elif token[0].isascii() and token[0].isalpha() and token != 'deg':
+      spaced = bool(out) and out[-1] == ' '
+      dotted = row[i + 1 : i + 4] in (['.', 'm', '.'], ['.', 'm'])
+      if dotted and token.lower() in ('a', 'p'):
+        token, places[-1] = token + 'm', i + 4
+      before = next((t for t in reversed(out) if t != ' '), '')
+      if token == 'U' and before in (')', ']', r'\}'):
+        out.append(r'\cup')
+      elif in_text and token in LETTER_UNITS and (before[-1:].isdigit() or before in ('}', ')')):
+        out.append(f'"{token}')
+      else:
+        out.extend(_letters(token, in_text, spaced))
+    elif token.isspace():
+      if out and out[-1] != ' ':
+        out.append(' ')
+    elif token == '.' and in_text:
+      continue
+    else:
+      out.append(token)
+  return out
+
+
+def _after_circle(row: list[str], i: int) -> int | None:
+  """The place after the rest of '^\\circ', '^{\\circ}' or '^o', or None where something else follows."""
+  body, end = _group(row, i)
+  return end if [t for t in body if not t.isspace()] == [r'\circ'] else None
+
+
+def _letters(run: str, in_text: bool, spaced: bool) -> list[str]:
+  """A run of letters: a separator, a function, a word or unit (marked by "), or a product of one-letter names."""
+  low = run.lower()
+  if low in ('and', 'or'):
+    return [',']
+  if low in POWERS_OF_TEN:
+    return ['*', POWERS_OF_TEN[low]]
+  if low in ('percent', 'percentage', 'pct'):
+    return ['%']
+  if low in ('degree', 'degrees'):
+    return ['deg']
+  if low in ('infinity', 'infty', 'inf', 'oo'):
+    return [r'\infty']
+  if not in_text:
+    if low in FUNCTIONS or low == 'pi':
+      return ['\\' + low]
+    if low == 'union':
+      return [r'\cup']
+  if low in NUMBER_WORDS:
+    return [f'"{low}']
+  known = len(run) > 1 and (unit(low) or low in PLAIN_UNITS)
+  if known and (in_text or spaced or len(run) > 2 or low in ('cm', 'km', 'mm', 'kg', 'ft')):
+    return [f'"{low}']
+  if (len(run) > 1 and in_text) or (len(run) > 3 and spaced):
+    return [f'"{low}']
+  # A word that is no unit and touches what stands before it may not be dropped: it may be a product of names.
+  if len(run) > 3 or (len(run) == 3 and run[0].isupper()):
+    return [f"'{low}"]
+  return list(run)
+
+
+def _numbers(found: list[str], thousands: bool) -> list[str]:
+  """White space goes, and so do separators between thousands and zeros that say nothing."""
+  out: list[str] = []
+  i = 0
+  while i < len(found):
+    token = found[i]
+    i += 1
+    if token == ' ':
+      continue
+    if token[0].isdigit() and token.isdigit() and len(token) <= 3:
+      while i + 1 < len(found):
+        j = i + 1
+        sure = found[i] == '{,}'
+        while sure and j < len(found) and found[j] == ' ':
+          j += 1
+        group = found[j] if j < len(found) else ''
+        if not (sure or (thousands and found[i] in (',', ' '))) or not re.fullmatch(r'[0-9]{3}(?:\.[0-9]+)?', group):
+          break
+        token += group
+        i = j + 1
+    out.append(',' if token == '{,}' else token)
+  return out
+
+
+def _unbraced(found: list[str]) -> list[str]:
+  """'{x}' is 'x' where the braces hold one token, except that '{12}' stays after a fraction: '\\frac{12}3'."""
+  out: list[str] = []
+  for token in found:
+    if token == '}' and len(out) > 1 and out[-2] == '{' and not (out[-1].isdigit() and len(out[-1]) > 1):
+      inner = out.pop()
+      out[-1] = inner
+    else:
+      out.append(token)
+  return out
