@@ -1,0 +1,136 @@
+"""Right or wrong: from the text of a completion and its gold answer to a verdict, with a second opinion.
+
+The own comparison decides. math-verify's opinion stands beside it; where the two differ, the grade says so.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from sweb_jax.answers.equal import same_number
+from sweb_jax.answers.extract import extract
+from sweb_jax.answers.math_equal import Policy, equal
+from sweb_jax.answers.pool import Opinion, Pool
+
+NUMBER_TASKS = ('gsm8k', 'svamp')
+"""Tasks whose gold answers are plain numbers, compared exactly."""
+
+MATH_TASKS = ('math', 'functional_math')
+"""Tasks whose gold answers are LaTeX."""
+
+TASKS = (*MATH_TASKS, *NUMBER_TASKS)
+
+POLICIES = {
+  'math': Policy(),
+  # Its gold answers were computed: decimals of up to 12 digits, some with pi = 3.14.
+  'functional_math': Policy(rounded_gold=True, rough_pi=True),
+}
+"""How the answers of each task of MATH_TASKS are compared."""
+
+T = TypeVar('T')
+
+
+@dataclasses.dataclass(frozen=True)
+class Grade:
+  """What is said of one completion."""
+
+  answer: str | None
+  """The final answer by strict extraction; None where there is none."""
+  correct: bool
+  """The answer equals the gold answer."""
+  reason: str
+  """'right', 'wrong answer' or 'no answer'."""
+  lenient_correct: bool
+  """The same for the answer by lenient extraction."""
+  second_opinion: bool | None = None
+  """Whether math-verify says that the answer equals the gold answer; None: it was not asked, or has no opinion."""
+  second_reason: str = ''
+  """'agrees', 'differs', or why there is no second opinion; '' where it was not asked."""
+
+
+def grade(task: str, gold: str, text: str) -> Grade:
+  """The grade of a completion, without second opinion.
+
+  Raises ValueError for an unknown task, and for a gold answer that is no number where the task's are numbers.
+  """
+  _check(task)
+  extracted = extract(task, text)
+  correct = extracted.strict is not None and same(task, gold, extracted.strict)
+  if extracted.lenient == extracted.strict:
+    lenient_correct = correct
+  else:
+    lenient_correct = extracted.lenient is not None and same(task, gold, extracted.lenient)
+  return Grade(extracted.strict, correct, _reason(extracted.strict, correct), lenient_correct)
+
+
+def compare(task: str, gold: str, answer: str) -> Grade:
+  """The grade of an answer that somebody else extracted. Raises ValueError as `grade` does."""
+  _check(task)
+  correct = same(task, gold, answer)
+  return Grade(answer, correct, _reason(answer, correct), correct)
+
+
+def same(task: str, gold: str, answer: str) -> bool:
+  """Whether `answer` equals `gold`, by the comparison of the task."""
+  return same_number(gold, answer) if task in NUMBER_TASKS else equal(gold, answer, POLICIES[task])
+
+
+def grade_all(rows: Iterable[tuple[str, str]], task: str, pool: Pool | None) -> Iterator[Grade]:
+  """The grade of each (gold answer, completion), in order, with second opinions where there is a pool.
+
+  Reads `rows` as it goes, at most `pool.WINDOW` rows ahead. Raises ValueError as `grade` does, naming the 0-based row.
+  """
+  for _, graded in add_opinions(_numbered(rows, task), pool):
+    yield graded
+
+
+def add_opinions(
+  graded: Iterable[tuple[T, str, Grade | None]], pool: Pool | None
+) -> Iterator[tuple[T, Grade | None]]:
+  """Passes on (anything, grade) of each (anything, gold answer, grade) in order, the grade with a second opinion.
+
+  Where the grade is None, or has no answer, math-verify is not asked. Without a pool grades pass as they are.
+  """
+  if pool is None:
+    for item, _, found in graded:
+      yield item, found
+    return
+  waiting: collections.deque[tuple[T, Grade | None]] = collections.deque()  # As long as the pool reads ahead.
+
+  def pairs() -> Iterator[tuple[str, str] | None]:
+    for item, gold, found in graded:
+      waiting.append((item, found))
+      yield None if found is None or found.answer is None else (gold, found.answer)
+
+  for opinion in pool.second_opinions(pairs()):
+    item, found = waiting.popleft()
+    yield item, None if found is None else _with(found, opinion)
+
+
+def _numbered(rows: Iterable[tuple[str, str]], task: str) -> Iterator[tuple[None, str, Grade]]:
+  for i, (gold, text) in enumerate(rows):
+    try:
+      yield None, gold, grade(task, gold, text)
+    except ValueError as e:
+      raise ValueError(f'row {i}: {e}') from e
+
+
+def _with(found: Grade, opinion: Opinion) -> Grade:
+  reason = opinion.reason
+  if opinion.equal is not None:
+    reason = 'agrees' if opinion.equal == found.correct else 'differs'
+  return dataclasses.replace(found, second_opinion=opinion.equal, second_reason=reason)
+
+
+def _check(task: str) -> None:
+  if task not in TASKS:
+    raise ValueError(f'task={task!r} is not one of {", ".join(TASKS)}')
+
+
+def _reason(answer: str | None, correct: bool) -> str:
+  if answer is None:
+    return 'no answer'
+  return 'right' if correct else 'wrong answer'
