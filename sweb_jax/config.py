@@ -27,7 +27,7 @@ def default() -> ConfigDict:
       'seed': 0,  # Of sampling and training; question set j adds j.
       'preset': '',  # One of `presets`.
       'presets': ConfigDict(),  # Sizes of the study: name -> ((field, value), ...).
-      'data_dir': '',  # Folder of the task's public files; generated tasks need none.
+      'data_dir': '',  # Folder of public files, or 'tfds:DIR' (docs/data.md); generated tasks need none.
       'question_sets': 1,  # Replicates of the whole study: other problems, other seeds.
       'task': {
         'name': '',
