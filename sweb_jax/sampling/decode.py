@@ -8,7 +8,8 @@ what it drew in earlier chunks, and what it draws in this one.
   place; a step reads a block's places once for its b rows, each of which sees its own.
 - All rows are at the same step of a chunk, so the current piece is written at one column for the whole batch, in
   place; a write at each row's own column would copy the cache. A row enters at the start of a chunk, so that which
-  token lies where depends on the row alone, and the sums come out the same to the bit whoever its neighbours are.
+  token lies where depends on the row alone, whoever its neighbours are. (Its prompt's place is theirs to choose; the
+  keys of other places weigh exactly 0, but where they stand between may change the rounding of a sum.)
 
 Letters in shapes: S slots, Z blocks, Tp columns of a place, P prefix length, C steps of a chunk; else as in
 `models.transformer`.

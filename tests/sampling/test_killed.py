@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import random
@@ -51,4 +52,9 @@ def test_a_run_killed_at_20_random_moments_ends_with_the_samples_of_an_undisturb
   finish(start(folder))
   samples = list(Store(folder).read())
   assert len(samples) == SAMPLES
-  assert {(s.problem_id, s.index): s for s in samples} == whole
+  for s in samples:
+    undisturbed = whole.pop((s.problem_id, s.index))
+    assert dataclasses.replace(s, logprob=0) == dataclasses.replace(undisturbed, logprob=0)
+    # Which of its block's places a prompt is in may change how a sum is rounded.
+    assert s.logprob == pytest.approx(undisturbed.logprob, abs=1e-3)
+  assert not whole

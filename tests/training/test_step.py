@@ -47,8 +47,8 @@ def packed() -> Batch:
 
 
 def one_a_row() -> Batch:
-  """The same examples, each in a row of its own, in arrays of the packed batch's shape."""
-  batch = Batch(*(np.zeros_like(a) for a in packed()))
+  """The same examples, each in a row of its own."""
+  batch = Batch(*(np.zeros((8, *a.shape[1:]), a.dtype) for a in packed()))
   for row, i in enumerate(examples_at(0, examples=8, batch=8, seed=SEED)):
     ids, begin = rendered()[i]
     n, losses = len(ids) - 1, len(ids) - begin
