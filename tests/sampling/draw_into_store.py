@@ -26,7 +26,7 @@ def main(folder: epath.Path) -> None:
   model, task = open_model('embedded:wc'), tasks.get('arithmetic')
   renderer = Renderer(model.tokenizer)
   problems = task.problems('train', 60, 0)
-  wanted = [Request(p.id, i, renderer.prompt(task.prompt(p))) for p in problems for i in range(6)]
+  wanted = [Request(p.id, i, renderer.prompt(task.prompt(p))) for p in problems for i in range(12)]
   mesh = sharding.make_mesh()
   engine = Engine(
     model.config, mesh, Rule(0.7, forbidden=(0, 2)), stop_ids=(1,), prompt_length=48, max_new_tokens=48, slots=16,
