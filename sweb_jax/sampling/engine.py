@@ -121,8 +121,8 @@ class Engine:
       **common,
     )
     common |= dict(start=len(self._prefix), places=places)
-    prefix = jnp.asarray(self._prefix, jnp.int32)
-    prefix = decode.prefix(params, prefix, self._config) if self._prefix else None
+    ids = jnp.asarray(self._prefix, jnp.int32)
+    prefix = decode.prefix(params, ids, self._config) if self._prefix else None
     finished: list[Completion] = []
     while True:
       # The last id of a prompt is not computed here but fed to the first decode step, which then draws.

@@ -37,9 +37,8 @@ class HumanEval:
 
   def __init__(self, data_dir: epath.PathLike):
     """Reads the file of `data_dir`. Raises TaskError, which names the file, the line and the field at fault."""
-    if not data_dir:
-      raise TaskError(f'humaneval needs its file: {SOURCE}')
-    self._problems = [_problem(row, where) for where, row in programs.rows(data_dir, 'HumanEval', _FIELDS, SOURCE)]
+    rows = programs.rows(data_dir, 'humaneval', 'HumanEval', ('test',), _FIELDS, SOURCE)
+    self._problems = [_problem(row, where) for where, row in rows]
 
   def problems(self, split: str, count: int, seed: int, levels: Sequence[str] = ()) -> list[Problem]:
     """The first `count` problems of 'test' in an order drawn by `seed`; a smaller count is a prefix of a larger.

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from absl import logging
 from etils import epath
 
-from sweb_jax.answers.math_equal import equal
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import TaskError, data_files, grading, splits
 
@@ -94,7 +93,7 @@ class Math:
 
   def verdict(self, problem: Problem, sample: Sample) -> Verdict:
     """Right where the boxed answer of the sample equals the gold answer; reasoning is not checked (paper)."""
-    return grading.verdict('math', problem, sample, equal)
+    return grading.verdict('math', problem, sample)
 
 
 def prompt(problem: Problem) -> str:

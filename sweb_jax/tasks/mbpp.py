@@ -28,6 +28,7 @@ SOURCE = (
 )
 
 _FIELDS = {'task_id': int, 'text': str, 'code': str, 'test_list': list}
+_PARTS = ('prompt', 'test', 'validation', 'train')
 _DEFINED = re.compile(r'^def (\w+)', re.MULTILINE)
 _BEGIN, _DONE = '[BEGIN]', '[DONE]'
 
@@ -47,10 +48,8 @@ class Mbpp:
 
   def __init__(self, data_dir: epath.PathLike):
     """Reads the file of `data_dir`. Raises TaskError, which names the file, the line and the field at fault."""
-    if not data_dir:
-      raise TaskError(f'mbpp needs its file: {SOURCE}')
     self._problems: dict[int, Problem] = {}
-    for where, row in programs.rows(data_dir, 'mbpp', _FIELDS, SOURCE):
+    for where, row in programs.rows(data_dir, 'mbpp', 'mbpp', _PARTS, _FIELDS, SOURCE):
       if row['task_id'] in self._problems:
         raise TaskError(f"{where}: the field 'task_id' repeats {row['task_id']}; {SOURCE}")
       self._problems[row['task_id']] = _problem(row, where)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,30 +11,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from etils import epath
 
 from sweb_jax.answers import sandbox
-from sweb_jax.records import Problem, RecordError, Sample, Verdict, read_json_lines
-from sweb_jax.tasks import TaskError
+from sweb_jax.records import Problem, Sample, Verdict
+from sweb_jax.tasks import TaskError, data_files, splits
 
 _FENCE = re.compile(r'^[ \t]*```([^\n`]*)(?:\n|\Z)', re.MULTILINE)
 
 
-def rows(data_dir: epath.PathLike, name: str, fields: dict[str, type], source: str) -> list[tuple[str, dict]]:
-  """(where, row) of `name`.jsonl or `name`.jsonl.gz of `data_dir`; every row has `fields` of these types.
+def rows(
+  data_dir: epath.PathLike, dataset: str, name: str, parts: Sequence[str], fields: dict[str, type], source: str
+) -> list[tuple[str, dict]]:
+  """(where, row) of the whole data set: of its one file `name`, or of all `parts` that TFDS splits it in.
 
-  Raises TaskError, which names the file, the line and the field at fault, and ends in `source`.
+  Every row has `fields` of these types. Raises TaskError, which names the file, the line and the field at fault, and
+  ends in `source`.
   """
-  path = next((p for end in ('', '.gz') if (p := epath.Path(data_dir) / f'{name}.jsonl{end}').exists()), None)
-  if path is None:
-    raise TaskError(f'{data_dir}: there is no {name}.jsonl or {name}.jsonl.gz; {source}')
-  found = []
-  try:
-    for line, row in read_json_lines(path):
-      where = f'{path}, line {line}'
-      for field, kind in fields.items():
-        if not isinstance(row.get(field), kind) or not row[field]:
-          raise TaskError(f"{where}: the field '{field}' is missing or not a {kind.__name__}; {source}")
-      found.append((where, row))
-  except RecordError as e:
-    raise TaskError(f'{e}; {source}') from e
+  parts = parts if str(data_dir).startswith(data_files.TFDS) else parts[:1]
+  files = [data_files.require(data_dir, dataset, part, (name, f'{dataset}/{name}'), source) for part in parts]
+  found = [row for file in files for row in file.rows]
+  for where, row in found:
+    for field, kind in fields.items():
+      if not isinstance(row.get(field), kind) or not row[field]:
+        raise TaskError(f"{where}: the field '{field}' is missing or not a {kind.__name__}; {source}")
   return found
 
 
@@ -45,7 +41,7 @@ def chosen(found: Sequence[Problem], what: str, count: int, seed: int, levels: S
     raise TaskError(f'config.task.levels names {sorted(levels)}; {what} have no levels: leave it empty')
   if not 1 <= count <= len(found):
     raise TaskError(f'{count} {what} were asked for; there are from 1 to {len(found)}')
-  return sorted(found, key=lambda p: hashlib.sha256(f'{seed} {p.id}'.encode()).digest())[:count]
+  return sorted(found, key=lambda p: splits.digest(f'{seed} {p.id}'))[:count]
 
 
 def unfenced(text: str) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from sweb_jax.answers.math_equal import equal
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import TaskError, data_files, grading, gsm8k, splits
 
@@ -55,7 +54,7 @@ class Svamp:
 
   def verdict(self, problem: Problem, sample: Sample) -> Verdict:
     """Right where the first `#### n` of the sample is the gold number."""
-    return grading.verdict('svamp', problem, sample, equal)
+    return grading.verdict('svamp', problem, sample)
 
 
 def _problem(row: dict, where: str) -> Problem:
