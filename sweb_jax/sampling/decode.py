@@ -117,7 +117,7 @@ def prefix(params: transformer.Params, tokens: Int[Array, P], config: ModelConfi
     seen = causal & _seen(config, layer, positions, positions)
     return transformer.attention(config, q, [Segment((k, v), seen, fresh=True)])
 
-  transformer.run_blocks(params, config, tokens[None], positions, attend)
+  transformer.run_blocks(params, config, tokens[None], positions, attend, inference=True)
   return tuple(kept)
 
 
@@ -166,7 +166,7 @@ def prefill(
     segments.append(Segment((k, v), causal & _seen(config, layer, positions[:1], positions[:1]), fresh=True))
     return transformer.attention(config, q, segments)
 
-  transformer.run_blocks(params, config, tokens, positions, attend)
+  transformer.run_blocks(params, config, tokens, positions, attend, inference=True)
   width = cache.prompts[0][0].shape[-1] // places
 
   def write(row, prompts):
@@ -239,7 +239,7 @@ def decode(
         Segment(chunk[layer], (chunk_at <= i) & sees(first[:, None] + chunk_at)),
       ])  # fmt: skip
 
-    x = transformer.run_blocks(params, config, last[:, None], positions, attend, few_rows=True)[:, 0]
+    x = transformer.run_blocks(params, config, last[:, None], positions, attend, inference=True)[:, 0]
     token, logprob = draw(transformer.logits(params, config, x), keys, first + i + 1, rule)
     ended = jnp.isin(token, stop_ids)
     if stop_table is not None:

@@ -164,13 +164,15 @@ class Engine:
 
   def _share(self, requests: Sequence[Request], slots: int) -> tuple[int, int, int]:
     """Slots a block, places a block, and how many prompts to compute in one call."""
-    samples = len(requests) // len({r.prompt for r in requests})
+    prompts = len({r.prompt for r in requests})
+    samples = len(requests) // prompts
     block = 1
     if samples >= _SHARED_SAMPLES and self._prompt_length >= _SHARED_PROMPT:
       while 2 * block <= samples and slots // self._ways % (2 * block) == 0:
         block *= 2
-    # About log(b) earlier problems of a block still have a row running when its next one begins.
-    places = block.bit_length()
+    # About log(b) earlier problems of a block still have a row running when its next one begins; a run that is over
+    # before then needs fewer places.
+    places = min(block.bit_length(), -(-prompts // (slots // block)))
     # Computing as many prompts as there are slots at once would leave slots idle until that many are free.
     at_once = slots // 8 // samples // self._ways * self._ways
     return block, places, max(self._ways, at_once)
