@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     'laptop': (
       # The easiest problems: MATH-500 has 43 of them.
       ('task.levels', ('Level 1',)),
-      ('task.train', 64),
+      ('task.train', 48),
       ('task.validation', 16),
       ('task.test', 40),
       ('budgets.all.gemma3_270m', 6),

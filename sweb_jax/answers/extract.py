@@ -18,7 +18,7 @@ _NUMBER = re.compile(NUMBER)
 # has yet to be done ('3/4', '5 + 3 = 8', '2 x 4', '10:30', '1 1/2'). Words may: '18 dollars', '18. Question: ...'.
 _UNFINISHED = re.compile(r'\w|[(\\]|[.,]\d|,[ \t]*+\d|[ \t]*+(?:[-+−–*/^=×÷]|[x:]?[ \t]*+\$?\d)')
 
-MAX_TEXT = 400_000
+MAX_TEXT = 200_000
 """Characters of a completion that are read; what stands after them is not."""
 
 _BOX = re.compile(r'\\(?:boxed|fbox)(?![a-zA-Z])[ \t\n]*+')
