@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 
 from sweb_jax.answers.vocabulary import (
+  ARROWS,
   DEGREE_UNITS,
   DROPPED,
   DROPPED_GROUP,
@@ -55,6 +56,8 @@ def tokens(text: str, thousands: bool = True) -> tuple[str, ...] | None:
     return None
   raw = _TOKEN.findall(text.translate(UNICODE))
   found = _prefixed(_numbers(_words(raw), thousands))
+  if arrows := [i for i, t in enumerate(found) if t in ARROWS]:  # 'x - 3 = 0 \\Rightarrow x = 3': what comes out.
+    found = found[arrows[-1] + 1 :]
   while found and found[-1] in ('.', ',', ':', '\\\\', "'"):
     found.pop()
   while found and (found[0] in (',', ':', '\\\\') or (found[0] == '.' and found[1:2] != [r'\overline'])):

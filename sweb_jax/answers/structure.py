@@ -19,7 +19,7 @@ _RELATIONS = ('=', r'\approx', r'\equiv', '<', '>', r'\le', r'\ge', r'\neq', r'\
 _FLIPPED = {'>': '<', r'\ge': r'\le'}
 _BASE = re.compile(r'\{?(-?[0-9A-Z]+(?:\.[0-9A-Z]+)?)\}?_\{?([0-9]{1,2}|"[a-z]+)\}?', re.ASCII)
 _LABEL = re.compile(
-  r"\\?[A-Za-z]+(?:_\{?\w+\}?)?'*(?:\^\{?-1\}?)?(?:\(\\?[A-Za-z](?:,[A-Za-z])*\))?|\([a-zA-Z](?:,[a-zA-Z])+\)"
+  r"\\?[A-Za-z]+(?:_\{?\w+\}?)?'*(?:\^\{?-1\}?)?(?:\((?:\\?[A-Za-z](?:,[A-Za-z])*|-?[0-9]+)\))?|\([a-zA-Z](?:,[a-zA-Z])+\)"
 )
 _PLAIN_FRACTION = re.compile(
   r'(-?)(?:\\frac(?:\{([0-9]+)\}|([0-9]))(?:\{([0-9]+)\}|([0-9]))|([0-9]+)/([0-9]+))', re.ASCII
@@ -215,7 +215,7 @@ def _relation(pieces: list[tuple[str, ...]], used: list[str], pi: float) -> Leaf
 
 
 def _is_label(found: tuple[str, ...]) -> bool:
-  """Whether this names a value: x, x_1, AB, f(x), f^{-1}(x), (x, y), a word."""
+  """Whether this names a value: x, x_1, AB, f(x), f(3), f^{-1}(x), (x, y), a word."""
   text = ''.join(found)
   if text in ('e', 'i', r'\pi'):
     return False

@@ -154,6 +154,7 @@ DROPPED = _set(
   r' \textdollar \angle \triangle \hline \allowbreak \nobreak \strut \mathstrut \-'
 ) | {'\\ ', '\\\n'}
 DROPPED_GROUP = frozenset((r'\phantom', r'\hspace', r'\vspace', r'\hphantom', r'\color', r'\label', r'\tag', r'\kern'))
+ARROWS = _set(r'\Rightarrow \Longrightarrow \implies \Leftrightarrow \iff')
 TEXT = frozenset(
   (r'\text', r'\mbox', r'\textbf', r'\textit', r'\textrm', r'\textnormal', r'\texttt', r'\hbox', r'\textsf', r'\emph')
 )

@@ -1,5 +1,7 @@
 """Gold answers computed in floating point have a tolerance, which the problem's text widens where it means pi."""
 
+import time
+
 import pytest
 
 from sweb_jax.answers import computed
@@ -29,3 +31,11 @@ def test_the_grader_of_files_has_the_same_tolerance(problem, right):
   assert computed.same('171.1404', '171.13', problem) is right
   assert compare('functional_math', '171.1404', '171.13', problem).correct is right
   assert not compare('math', '171.1404', '171.13', problem).correct
+
+
+@pytest.mark.parametrize('long', ['7' * 10**6, '7' * 499 + '.5', '1.' + '3' * 490, '0.' + '0' * 490 + '1'])
+def test_a_long_answer_on_either_side_takes_no_time(long):
+  start = time.process_time()
+  assert not computed.same(long, '4', '\\pi')
+  assert not computed.same('4.5', long, '\\pi')
+  assert time.process_time() - start < 0.05

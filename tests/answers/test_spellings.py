@@ -521,6 +521,10 @@ x'=2 | x' = 2
 \frac{\frac{1}{2}}{3} | \frac16
 1/2/3 | \frac{1}{6}
 6/2(1+2) | 9
+f(3) = 3(3)+1 = 9+1 = 10 | 10
+f(-2)=5 | 5
+x-3=0 \Leftrightarrow x=3 | 3
+2x=6 \Rightarrow x=3 | x = 3
 '''
 
 DIFFERENT = r'''
@@ -802,6 +806,9 @@ x^{10} | x^{1}0
 \frac{12}{5} | 12.5
 -3 | 3
 3 | |{-3}|+1
+f(3) = 10 | 3
+x-3=0 \Leftrightarrow x=3 | 0
+x=3 \Rightarrow | 4
 '''
 
 # A decision, where other graders decide otherwise: another unit, notation of one country, a name for a value that has
