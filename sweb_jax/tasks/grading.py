@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from sweb_jax.answers import grade
-from sweb_jax.answers.pool import Pool
+from sweb_jax.answers.pool import Pool, PoolError
 from sweb_jax.records import Problem, Sample, Verdict
 
 MAX_WORKERS = 4
@@ -43,8 +43,11 @@ def add_second_opinions(problems: Sequence[Problem], verdicts: Sequence[Verdict]
   asked = list(dict.fromkeys((golds[v.problem_id], v.lenient) for v in verdicts if v.lenient is not None))
   if not asked:
     return list(verdicts)
-  with Pool(min(MAX_WORKERS, os.cpu_count() or 1)) as pool:
-    opinions = dict(zip(asked, pool.second_opinions(asked), strict=True))
+  try:
+    with Pool(min(MAX_WORKERS, os.cpu_count() or 1)) as pool:
+      opinions = dict(zip(asked, pool.second_opinions(asked), strict=True))
+  except PoolError as e:
+    raise PoolError(f'{e}; --config.grading.second_opinion=False goes without second opinions') from e
 
   def told(v: Verdict) -> Verdict:
     if v.lenient is None:

@@ -56,7 +56,9 @@ def test_readings_and_graders_stand_side_by_side(make_workdir):
   # It is written with the others and read back.
   write(root)
   assert [t.name for t in read_tables(root)][-1] == graders.NAME
-  assert 'The same solutions under either grader' in (root / 'report/index.html').read_text()
+  page = (root / 'report/index.html').read_text()
+  assert 'The same solutions under either grader' in page
+  assert 'no answer, math-verify differs' in page
 
 
 def test_math_verify_may_find_right_what_the_own_grader_does_not(make_workdir):

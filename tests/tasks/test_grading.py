@@ -4,6 +4,7 @@ import pytest
 
 from sweb_jax import tasks
 from sweb_jax.answers.grade import same
+from sweb_jax.answers.pool import PoolError
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import grading
 from sweb_jax.tasks.arithmetic import Arithmetic
@@ -55,6 +56,15 @@ def test_second_opinions_are_on_the_lenient_answer_and_each_is_asked_for_once(mo
   # The verdict itself is as it was.
   plain = [(v.answer, v.correct, v.reason, v.lenient, v.lenient_correct) for v in verdicts]
   assert [(v.answer, v.correct, v.reason, v.lenient, v.lenient_correct) for v in found] == plain
+
+
+def test_a_math_verify_that_cannot_be_run_is_named_with_how_to_go_without(monkeypatch):
+  def refuse(*_):
+    raise PoolError('math-verify cannot be imported')
+
+  monkeypatch.setattr(grading.Pool, '__enter__', refuse)
+  with pytest.raises(PoolError, match=r'cannot be imported; --config\.grading\.second_opinion=False goes without'):
+    grading.add_second_opinions([HALF], draw(HALF, r'\boxed{0.5}'))
 
 
 def test_where_nothing_was_answered_no_worker_is_started(monkeypatch):
