@@ -52,6 +52,9 @@ def default() -> ConfigDict:
         'top_p': 1.0,
         'max_new_tokens': 0,
       },
+      'grading': {
+        'second_opinion': True,  # Verdicts also hold math-verify's opinion, where the task's answers are mathematical.
+      },
       'data': {
         'max_per_problem': 0,  # Keep the first so many correct samples a problem; 0: all.
         'dedupe': False,  # Drop a solution whose text the problem has already.

@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 
 from sweb_jax import records, tasks
 from sweb_jax.budget import Arm
+from sweb_jax.config import ConfigError
 from sweb_jax.models import checkpoint, sharding
 from sweb_jax.models.source import Model, open_model
 from sweb_jax.models.transformer import Params
@@ -28,6 +29,7 @@ from sweb_jax.records import Example, Problem, Sample, Verdict
 from sweb_jax.runtime import files
 from sweb_jax.runtime.progress import Meter
 from sweb_jax.sampling import Engine, Request, Rule, Store, stops
+from sweb_jax.tasks import grading
 from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training import DataError, Fit, Optimizer, Packer, Schedule, fit, marks, select
 
@@ -46,6 +48,9 @@ class Jobs:
     self.config = config
     self.workdir = epath.Path(workdir)
     self.task = tasks.get(config.task.name, data_dir=config.data_dir, world=config.task.world)
+    if config.evaluate.maj_k and self.task.same is None:
+      why = f'answers of {config.task.name} are programs, which are not counted as votes; leave it empty'
+      raise ConfigError(f'config.evaluate.maj_k={config.evaluate.maj_k!r}: {why}')
     self._variants = {name: _open_alike(name, source) for name, source in config.models.items()}
     self.models: dict[str, Model] = {name: variants[0] for name, variants in self._variants.items()}
     self.identities = {name: [v.identity for v in variants] for name, variants in self._variants.items()}
@@ -76,11 +81,18 @@ class Jobs:
     by_id = {p.id: p for p in problems}
     return tasks.verdicts(self.task, ((by_id[s.problem_id], s) for s in samples))
 
+  def _grade_for_report(self, problems: Sequence[Problem], samples: Iterable[Sample]) -> list[Verdict]:
+    """The same, with second opinions where the config and the task have them."""
+    verdicts = self.grade(problems, samples)
+    if self.config.grading.second_opinion and self.task.second_opinion:
+      verdicts = grading.add_second_opinions(problems, verdicts)
+    return verdicts
+
   def write_grades(self, folder: epath.Path, question_set: int, generator: str, arms: Sequence[Arm]) -> None:
     """Verdicts on a generator's samples, and the examples that each of its arms keeps."""
     problems = self.problems(question_set, 'train')
     samples = in_order(problems, Store(self.workdir / f'samples/set{question_set}/{generator}').read())
-    verdicts = self.grade(problems, samples)
+    verdicts = self._grade_for_report(problems, samples)
     files.write_text(folder.parent / f'{generator}.jsonl', records.dumps(verdicts))
     prompts = {p.id: self.task.prompt(p) for p in problems}
     for arm in arms:
@@ -124,7 +136,10 @@ class Jobs:
       store = self._draw(folder / name, learner, params, problems, count, rule, question_set, meter, few_shot)
       samples = in_order(problems, store.read())
       files.write_text(folder / f'{name}.jsonl', records.dumps(samples))
-      files.write_text(folder / f'{name}.verdicts.jsonl', records.dumps(self.grade(problems, samples)))
+      verdicts = self._grade_for_report(problems, samples)
+      if name == 'drawn':
+        verdicts = grading.add_votes(self.task.same, problems, verdicts)
+      files.write_text(folder / f'{name}.verdicts.jsonl', records.dumps(verdicts))
     for name in ('greedy', 'drawn'):  # The chunks, now that their samples stand in one file each.
       if (folder / name).exists():
         (folder / name).rmtree()
@@ -152,7 +167,9 @@ class Jobs:
       for i in range(count)
       if (p.id, i) not in have
     ]
-    stop_strings = self.task.stop_strings if few_shot else ()
+    stop_strings = ()  # A fine-tuned model ends by itself.
+    if params is None:
+      stop_strings = self.task.stop_strings if few_shot else self.task.zero_shot_stop_strings
     try:
       for sample in self._completions(model, params, renderer, requests, rule, question_set, stop_strings):
         store.add(sample)

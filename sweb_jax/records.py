@@ -67,6 +67,16 @@ class Verdict:
   """Why, in a few words: 'right', 'wrong answer', 'no answer', 'truncated', ..."""
   valid: bool | None = None
   """Whether every step of the reasoning is right; None where the task cannot tell."""
+  lenient: str | None = None
+  """The answer in any form that people use, `answer` where there is one; None where the task has one form only."""
+  lenient_correct: bool | None = None
+  """The lenient answer equals the gold answer; None where the task has one form only."""
+  second_opinion: bool | None = None
+  """Whether math-verify finds that the lenient answer equals the gold one; None: not asked, or no opinion."""
+  second_reason: str = ''
+  """'agrees', 'differs' (from `lenient_correct`), or why there is no opinion; '' where it was not asked."""
+  vote: int | None = None
+  """Index of the first sample of the problem with the same answer; None without an answer, or where none is cast."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,6 @@ P problems, M samples a problem, in the order they were drawn. Everything is per
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -57,22 +55,18 @@ def false_positives(correct: Bool[np.ndarray, 'P M'], valid: Float[np.ndarray, '
 
 
 def majority(
-  answers: Sequence[Sequence[str | None]], correct: Bool[np.ndarray, 'P M'], k: int
+  votes: Int[np.ndarray, 'P M'], correct: Bool[np.ndarray, 'P M'], k: int
 ) -> Bool[np.ndarray, ' P']:
-  """maj@k: whether the most frequent answer among the first k samples is right.
+  """maj@k: whether the answer with the most votes among the first k samples is right.
 
-  A sample without an answer does not vote; a tie goes to the answer that came first; without any vote the problem is
-  wrong. Equal answers are equal strings. Raises ValueError unless 1 <= k <= M.
+  `votes` holds, for each sample, the index of the first sample with the same answer (`records.Verdict.vote`), and -1
+  for a sample without an answer, which does not vote. A tie goes to the answer that came first; without any vote the
+  problem is wrong. Raises ValueError unless 1 <= k <= M.
   """
   _check(correct.shape[1], k)
-  right = np.zeros(len(correct), bool)
-  for p, row in enumerate(answers):
-    votes = Counter(answer for answer in row[:k] if answer is not None)
-    if votes:
-      # most_common keeps the order of first appearance among equal counts.
-      winner = votes.most_common(1)[0][0]
-      right[p] = any(ok and answer == winner for answer, ok in zip(row[:k], correct[p, :k], strict=True))
-  return right
+  counts = (votes[:, :k, None] == np.arange(k)).sum(axis=1)  # [P, k]: votes for the answer of each sample.
+  winner = counts.argmax(axis=1)  # Of equals the first.
+  return ((votes[:, :k] == winner[:, None]) & correct[:, :k]).any(axis=1)
 
 
 def _all_missed(samples: int, k: int) -> Float[np.ndarray, ' c']:

@@ -83,6 +83,7 @@ def _sample(generator: str, sample: Sample, verdict: Verdict) -> str:
   mark = 'right' if verdict.correct else 'wrong'
   reasoning = {True: ', reasoning valid', False: ', reasoning wrong', None: ''}[verdict.valid]
   reply = 'no answer' if verdict.answer is None else f'answer {verdict.answer}'
+  reply += ', math-verify differs' if verdict.second_reason == 'differs' else ''
   return (
     f'<p class="{mark}"><b>{_e(generator)}</b> sample {sample.index}: {_e(verdict.reason)} ({_e(reply)}{reasoning}, '
     f'{len(sample.tokens)} tokens)</p>\n<pre>{_e(sample.text)}</pre>\n'

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from etils import epath
 
-from sweb_jax.analysis import page, tables
+from sweb_jax.analysis import graders, page, tables
 from sweb_jax.analysis.intervals import UNDECIDED
 from sweb_jax.analysis.results import AnalysisError, read
 from sweb_jax.analysis.table import Table
@@ -35,7 +35,7 @@ def write(workdir: epath.PathLike, prompt: Callable[[Problem], str] | None = Non
   where the workdir is not complete.
   """
   results = read(workdir)
-  built = tables.build(results)
+  built = [*tables.build(results), *graders.build(results)]
   report = epath.Path(workdir) / 'report'
   html = page.render(results, built, answer(built), prompt or (lambda problem: problem.text))
   for table in built:
@@ -48,7 +48,7 @@ def write(workdir: epath.PathLike, prompt: Callable[[Problem], str] | None = Non
 def read_tables(workdir: epath.PathLike) -> list[Table]:
   """The tables of a report that was written. Raises AnalysisError where there is none."""
   folder = epath.Path(workdir) / 'report/tables'
-  paths = [folder / f'{name}.json' for name in tables.NAMES]
+  paths = [folder / f'{name}.json' for name in (*tables.NAMES, graders.NAME)]
   if found := [Table.from_json(path.read_text()) for path in paths if path.exists()]:
     return found
   raise AnalysisError(f'{folder} holds no table: run the stage report first')

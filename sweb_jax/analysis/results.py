@@ -68,7 +68,20 @@ class Draws:
   truncated: Bool[np.ndarray, 'P M']
   tokens: Int[np.ndarray, 'P M']
   """Tokens charged."""
-  answers: tuple[tuple[str | None, ...], ...]
+  votes: Int[np.ndarray, 'P M']
+  """Index of the first sample with the same answer; -1 where there is no vote."""
+  answered: Bool[np.ndarray, 'P M']
+  """The sample has an answer in the task's own form."""
+  lenient: Float[np.ndarray, 'P M']
+  """1 where the leniently read answer is right, 0 where it is not; NaN where the task has one reading only."""
+  second: Float[np.ndarray, 'P M']
+  """1 where math-verify finds the leniently read answer right, 0 where not; NaN where it has no opinion."""
+  asked: Bool[np.ndarray, 'P M']
+  """math-verify was asked."""
+
+  def first(self, k: int) -> Draws:
+    """The first k samples of every problem."""
+    return Draws(**{f.name: getattr(self, f.name)[:, :k] for f in dataclasses.fields(self)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +153,8 @@ def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
         for name, into, count in [('greedy', greedy, 1), ('drawn', sampled, max(plan.maj_k, default=0))]:
           if count:
             paths = folder / f'{name}.jsonl', folder / f'{name}.verdicts.jsonl'
-            into[key], _ = _draws(test, [paths[0]], paths[1], 'evaluate', 'evaluate', count)
+            voting = into is sampled
+            into[key], _ = _draws(test, [paths[0]], paths[1], 'evaluate', 'evaluate', count, voting=voting)
   return Results(plan, _json(root / 'config.json', 'plan'), drawn, selections, greedy, sampled, pages)
 
 
@@ -184,8 +198,12 @@ def _draws(
   verdict_stage: str,
   count: int,
   wanted: set[tuple[str, int]] = frozenset(),
+  voting: bool = False,
 ) -> tuple[Draws, dict[tuple[str, int], tuple[Sample, Verdict]]]:
-  """Samples and verdicts of `ids`, at least `count` a problem, and the rows `wanted` as they are."""
+  """Samples and verdicts of `ids`, at least `count` a problem, and the rows `wanted` as they are.
+
+  With `voting`, every answer must have a vote.
+  """
   row_of = {problem_id: p for p, problem_id in enumerate(ids)}
   rows: dict[tuple[int, int], tuple[int, bool, int]] = {}
   kept: dict[tuple[str, int], Sample] = {}
@@ -205,23 +223,30 @@ def _draws(
   keys, truncated, tokens = np.zeros(shape, np.int64), np.zeros(shape, bool), np.zeros(shape, np.int64)
   for place, row in rows.items():
     keys[place], truncated[place], tokens[place] = row
-  correct, valid = np.zeros(shape, bool), np.full(shape, np.nan)
-  answers: list[list[str | None]] = [[None] * m for _ in row_of]
+  correct, answered, asked = (np.zeros(shape, bool) for _ in range(3))
+  valid, lenient, second = (np.full(shape, np.nan) for _ in range(3))
+  votes = np.full(shape, -1)
   judged, pages = set(), {}
   for verdict in _rows(Verdict, verdict_path, verdict_stage):
-    place = p, i = _place(verdict, row_of, verdict_path, verdict_stage)
+    place = _place(verdict, row_of, verdict_path, verdict_stage)
     if place not in rows:
       raise AnalysisError(
-        f'{verdict_path}: problem {verdict.problem_id!r}, index {i} has a verdict and no sample; '
+        f'{verdict_path}: problem {verdict.problem_id!r}, index {verdict.index} has a verdict and no sample; '
         f'run the stage {verdict_stage} again'
       )
     judged.add(place)
-    correct[place], answers[p][i] = verdict.correct, verdict.answer
-    valid[place] = np.nan if verdict.valid is None else verdict.valid
-    if (verdict.problem_id, i) in kept:
-      pages[verdict.problem_id, i] = kept[verdict.problem_id, i], verdict
+    correct[place], answered[place] = verdict.correct, verdict.answer is not None
+    asked[place] = bool(verdict.second_reason)
+    votes[place] = -1 if verdict.vote is None else verdict.vote
+    for array, value in ((valid, verdict.valid), (lenient, verdict.lenient_correct), (second, verdict.second_opinion)):
+      array[place] = np.nan if value is None else value
+    if (seen := (verdict.problem_id, verdict.index)) in kept:
+      pages[seen] = kept[seen], verdict
   _complete(judged, row_of, m, verdict_path, verdict_stage)
-  return Draws(correct, keys, valid, truncated, tokens, tuple(map(tuple, answers))), pages
+  if voting and (answered & (votes < 0)).any():
+    raise AnalysisError(f'{verdict_path}: answers have no vote for maj@k to count; run the stage {verdict_stage} again')
+  draws = Draws(correct, keys, valid, truncated, tokens, votes, answered, lenient, second, asked)
+  return draws, pages
 
 
 def _place(row: Sample | Verdict, row_of: dict[str, int], path: epath.Path, stage: str) -> tuple[int, int]:

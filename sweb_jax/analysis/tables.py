@@ -12,7 +12,7 @@ import numpy as np
 
 from sweb_jax.analysis import intervals, metrics
 from sweb_jax.analysis.intervals import Difference, Estimate, Terms
-from sweb_jax.analysis.results import BASE, Draws, Plan, Results
+from sweb_jax.analysis.results import BASE, Plan, Results
 from sweb_jax.analysis.table import Cell, Table
 from sweb_jax.budget import Arm, flops_per_token
 
@@ -39,13 +39,13 @@ def data(results: Results) -> Table:
   rows = []
   for arm in results.plan.arms:
     if arm.generator:
-      sets = [_prefix(results, s, arm) for s in results.plan.question_sets]
+      sets = [results.drawn[s, arm.generator].first(arm.samples) for s in results.plan.question_sets]
       tokens = sum(int(d.tokens.sum()) for d in sets)
       terms = data_terms(results, arm)
       rows.append((
         *(arm.name, arm.generator, arm.budget, arm.matched, arm.samples, len(sets), sum(len(d.correct) for d in sets)),
         *(tokens, flops_per_token(results.plan.parameters[arm.generator]) * tokens),
-        *_cells([intervals.estimate(terms[f]) for f in figures]),
+        *cells([intervals.estimate(terms[f]) for f in figures]),
         *(sum(int(d.correct.sum()) for d in sets), round(sum(float(t[:, 1].sum()) for t in terms['FPR']))),
       ))
   return Table(
@@ -53,7 +53,7 @@ def data(results: Results) -> Table:
     'The data each arm drew',
     (
       *('arm', 'generator', 'budget', 'matched', 'k', 'sets', 'problems', 'tokens', 'FLOPs'),
-      *_with_bounds(figures),
+      *with_bounds(figures),
       *('kept', 'judged'),
     ),
     tuple(rows),
@@ -62,7 +62,7 @@ def data(results: Results) -> Table:
     'drawn; "solved" divides by the expected number of solved problems, "all" by all problems. kept: correct samples '
     'among the first k, over all sets. FPR: share of the judged ones among them whose reasoning is wrong. truncated: '
     'share of samples cut at the length limit, wrong and charged. FLOPs: 2 x parameters x tokens drawn. '
-    + _interval_note(results.plan),
+    + interval_note(results.plan),
   )
 
 
@@ -97,14 +97,14 @@ def accuracy(results: Results) -> Table:
       estimates = [intervals.estimate(greedy_terms(results, learner, source))]
       draws = [results.sampled[key] for key in keys] if plan.maj_k else []
       for k in plan.maj_k:
-        votes = [intervals.mean_terms(metrics.majority(d.answers, d.correct, k)) for d in draws]
+        votes = [intervals.mean_terms(metrics.majority(d.votes, d.correct, k)) for d in draws]
         estimates.append(intervals.estimate(votes))
       for k in plan.maj_k:
         estimates.append(intervals.estimate([intervals.mean_terms(metrics.pass_at_k(d.correct, k)) for d in draws]))
       estimates.append(intervals.estimate([intervals.mean_terms(results.greedy[key].truncated[:, 0]) for key in keys]))
       chosen = [results.selections[key] for key in keys if source != BASE]
       rows.append((
-        *(learner, source, setup(plan, learner, source), *_cells(estimates)),
+        *(learner, source, setup(plan, learner, source), *cells(estimates)),
         *(len(keys), sum(len(results.greedy[key].correct) for key in keys)),
         *((' '.join(f'{c.learning_rate:g}' for c in chosen), ' '.join(str(c.step) for c in chosen)) if chosen else ()),
         *((sum(c.examples for c in chosen),) if chosen else (None, None, None)),
@@ -113,14 +113,14 @@ def accuracy(results: Results) -> Table:
     'accuracy',
     'Accuracy on test problems',
     (
-      *('learner', 'source', 'setup', *_with_bounds(figures), 'sets', 'n'),
+      *('learner', 'source', 'setup', *with_bounds(figures), 'sets', 'n'),
       *('learning rate, by set', 'step, by set', 'examples'),
     ),
     tuple(rows),
     'n: test problems over all sets. maj@k: the most frequent answer of the first k samples at temperature; a sample '
     'without an answer does not vote, a tie goes to the answer that came first. truncated: greedy solutions cut at '
     'the length limit. Learning rate and step were chosen on validation problems. examples: rows to fine-tune on, '
-    'over all sets. ' + _interval_note(plan),
+    'over all sets. ' + interval_note(plan),
   )
 
 
@@ -221,7 +221,8 @@ def data_terms(results: Results, arm: Arm) -> dict[str, Terms]:
   """Each figure of an arm's data, by problem and set."""
   terms: dict[str, list] = {}
   for s in results.plan.question_sets:
-    every, first, k = results.drawn[s, arm.generator], _prefix(results, s, arm), arm.samples
+    every, k = results.drawn[s, arm.generator], arm.samples
+    first = every.first(k)
     covered, unique = metrics.coverage(every.correct, k), metrics.diversity(every.keys, every.correct, k)
     for figure, rows in [
       ('coverage@k', intervals.mean_terms(covered)),
@@ -256,27 +257,22 @@ def _difference_cells(difference: Difference | None, a: str, b: str) -> tuple[Ce
   return (*map(_round, (*figures, within.low, within.high)), intervals.verdict(bounds, a, b))
 
 
-def _cells(estimates: Sequence[Estimate | None]) -> list[Cell]:
-  cells: list[Cell] = []
+def cells(estimates: Sequence[Estimate | None]) -> list[Cell]:
+  """Value, low and high of each estimate; three empty cells for one that does not exist."""
+  found: list[Cell] = []
   for e in estimates:
-    cells += [None] * 3 if e is None else map(_round, (e.value, e.interval.low, e.interval.high))
-  return cells
+    found += [None] * 3 if e is None else map(_round, (e.value, e.interval.low, e.interval.high))
+  return found
 
 
-def _with_bounds(figures: Sequence[str]) -> list[str]:
+def with_bounds(figures: Sequence[str]) -> list[str]:
+  """The columns of figures with their intervals, as `cells` fills them."""
   return [f'{figure}{end}' for figure in figures for end in ('', ' low', ' high')]
 
 
 def _round(value: float | None) -> float | None:
   # + 0.0 turns -0.0 into 0.0.
   return None if value is None else round(float(value), DIGITS) + 0.0
-
-
-def _prefix(results: Results, question_set: int, arm: Arm) -> Draws:
-  """The first `arm.samples` samples of every problem."""
-  d, k = results.drawn[question_set, arm.generator], arm.samples
-  arrays = (d.correct, d.keys, d.valid, d.truncated, d.tokens)
-  return Draws(*(a[:, :k] for a in arrays), tuple(row[:k] for row in d.answers))
 
 
 def _scope(plan: Plan) -> str:
@@ -300,7 +296,8 @@ def _side(generator: str) -> str:
   return generator.upper() if generator in ('wc', 'se') else generator
 
 
-def _interval_note(plan: Plan) -> str:
+def interval_note(plan: Plan) -> str:
+  """What the intervals beside the figures of a table are."""
   sets = len(plan.question_sets)
   if sets == 1:
     return "One question set: intervals (95 %, Wilson's or bootstrap over problems) hold for that question set only."

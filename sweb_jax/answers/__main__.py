@@ -4,9 +4,10 @@
     python -m sweb_jax.answers agreement FILES
 
 The first reads rows {"gold": ..., "text": ...}, or with --equal_only {"gold": ..., "pred": ...}, and writes each with
-`answer`, `correct`, `reason`, `lenient_correct`, `second_opinion` and `second_reason` added; rows keep their order and
-their other fields. A row that cannot be graded comes out with a field `error`, and the exit code is 1. Rows stream:
-memory does not grow with their number. Blank lines are passed over.
+`answer`, `correct`, `reason`, `lenient`, `lenient_correct`, `second_opinion` and `second_reason` added; rows keep their
+order and their other fields. A field "problem" with the text of the problem is of use to functional_math, which reads
+there whether pi may be 3.14. A row that cannot be graded comes out with a field `error`, and the exit code is 1. Rows
+stream: memory does not grow with their number. Blank lines are passed over.
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ def _graded(source: BinaryIO) -> Iterator[tuple[dict, str, grading.Grade | None]
       for name in ('gold', field):
         if not isinstance(row.get(name), str):
           raise ValueError(f"the field '{name}' is missing or not a text")
-      found = judge(_TASK.value, row['gold'], row[field])
+      if not isinstance(row.get('problem', ''), str):
+        raise ValueError("the field 'problem' is not a text")
+      found = judge(_TASK.value, row['gold'], row[field], row.get('problem', ''))
     except Exception as e:  # One row stops nothing, whatever is wrong with it or with the grader.
       row = {**row, 'error': f'line {number}: {_message(e)}'}
     yield row, '' if found is None else row['gold'], found

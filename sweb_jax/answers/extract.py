@@ -18,7 +18,7 @@ _NUMBER = re.compile(NUMBER)
 # has yet to be done ('3/4', '5 + 3 = 8', '2 x 4', '10:30', '1 1/2'). Words may: '18 dollars', '18. Question: ...'.
 _UNFINISHED = re.compile(r'\w|[(\\]|[.,]\d|,[ \t]*+\d|[ \t]*+(?:[-+−–*/^=×÷]|[x:]?[ \t]*+\$?\d)')
 
-MAX_TEXT = 400_000
+MAX_TEXT = 200_000
 """Characters of a completion that are read; what stands after them is not."""
 
 _BOX = re.compile(r'\\(?:boxed|fbox)(?![a-zA-Z])[ \t\n]*+')
@@ -37,6 +37,7 @@ _SAID = re.compile(
   re.IGNORECASE,
 )
 _MATH = re.compile(r'\$\$?([^$]{1,999})\$\$?|\\\((.{1,999}?)\\\)|\\\[(.{1,999}?)\\\]', re.DOTALL)
+_REASON = re.compile(r',?\s(?:since|because|as|so|which|where)\s')
 _SENTENCE_END = re.compile(r'\n|\.(?=\s|$)|(?<=\s)I hope', re.MULTILINE)
 
 
@@ -129,7 +130,11 @@ def _said(text: str) -> str | None:
   if formula := _MATH.match(rest):
     return _formula(formula)
   end = _SENTENCE_END.search(rest)
-  value = (rest[: end.start()] if end else rest).rpartition(' is ')[2]  # 'The volume of $ABCD$ is 120'.
+  value = rest[: end.start()] if end else rest
+  if matches[-1][0].rstrip(' \t\n*').endswith(':'):
+    value = value.rpartition(' is ')[2]  # 'Answer: The volume of $ABCD$ is 120'.
+  elif reason := _REASON.search(value):  # 'The answer is 40 cards, since each card is worth the same'.
+    value = value[: reason.start()]
   if formulas := list(_MATH.finditer(value)):
     return _formula(formulas[-1])
   return value.strip(' \t\n*') or None

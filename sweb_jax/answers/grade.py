@@ -10,9 +10,10 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from sweb_jax.answers import computed
 from sweb_jax.answers.equal import same_number
 from sweb_jax.answers.extract import extract
-from sweb_jax.answers.math_equal import Policy, equal
+from sweb_jax.answers.math_equal import equal
 from sweb_jax.answers.pool import Opinion, Pool
 
 NUMBER_TASKS = ('gsm8k', 'svamp')
@@ -22,13 +23,6 @@ MATH_TASKS = ('math', 'functional_math')
 """Tasks whose gold answers are LaTeX."""
 
 TASKS = (*MATH_TASKS, *NUMBER_TASKS)
-
-POLICIES = {
-  'math': Policy(),
-  # Its gold answers were computed: decimals of up to 12 digits, some with pi = 3.14.
-  'functional_math': Policy(rounded_gold=True, rough_pi=True),
-}
-"""How the answers of each task of MATH_TASKS are compared."""
 
 T = TypeVar('T')
 
@@ -43,39 +37,46 @@ class Grade:
   """The answer equals the gold answer."""
   reason: str
   """'right', 'wrong answer' or 'no answer'."""
+  lenient: str | None
+  """The final answer by lenient extraction, which is `answer` where there is one; it decides nothing."""
   lenient_correct: bool
-  """The same for the answer by lenient extraction."""
+  """It equals the gold answer."""
   second_opinion: bool | None = None
-  """Whether math-verify says that the answer equals the gold answer; None: it was not asked, or has no opinion."""
+  """Whether math-verify says that `lenient` equals the gold answer; None: it was not asked, or has no opinion."""
   second_reason: str = ''
-  """'agrees', 'differs', or why there is no second opinion; '' where it was not asked."""
+  """'agrees', 'differs' (from `lenient_correct`), or why there is no second opinion; '' where it was not asked."""
 
 
-def grade(task: str, gold: str, text: str) -> Grade:
-  """The grade of a completion, without second opinion.
+def grade(task: str, gold: str, text: str, problem: str = '') -> Grade:
+  """The grade of a completion, without second opinion; `problem` as in `same`.
 
   Raises ValueError for an unknown task, and for a gold answer that is no number where the task's are numbers.
   """
   _check(task)
-  extracted = extract(task, text)
-  correct = extracted.strict is not None and same(task, gold, extracted.strict)
-  if extracted.lenient == extracted.strict:
+  found = extract(task, text)
+  correct = found.strict is not None and same(task, gold, found.strict, problem)
+  if found.lenient == found.strict:
     lenient_correct = correct
   else:
-    lenient_correct = extracted.lenient is not None and same(task, gold, extracted.lenient)
-  return Grade(extracted.strict, correct, _reason(extracted.strict, correct), lenient_correct)
+    lenient_correct = found.lenient is not None and same(task, gold, found.lenient, problem)
+  return Grade(found.strict, correct, _reason(found.strict, correct), found.lenient, lenient_correct)
 
 
-def compare(task: str, gold: str, answer: str) -> Grade:
+def compare(task: str, gold: str, answer: str, problem: str = '') -> Grade:
   """The grade of an answer that somebody else extracted. Raises ValueError as `grade` does."""
   _check(task)
-  correct = same(task, gold, answer)
-  return Grade(answer, correct, _reason(answer, correct), correct)
+  correct = same(task, gold, answer, problem)
+  return Grade(answer, correct, _reason(answer, correct), answer, correct)
 
 
-def same(task: str, gold: str, answer: str) -> bool:
-  """Whether `answer` equals `gold`, by the comparison of the task."""
-  return same_number(gold, answer) if task in NUMBER_TASKS else equal(gold, answer, POLICIES[task])
+def same(task: str, gold: str, answer: str, problem: str = '') -> bool:
+  """Whether `answer` equals `gold`, by the comparison of the task.
+
+  `problem` is the text of the problem, where it is known: in Functional MATH it decides whether pi may be 3.14.
+  """
+  if task in NUMBER_TASKS:
+    return same_number(gold, answer)
+  return computed.same(gold, answer, problem) if task == 'functional_math' else equal(gold, answer)
 
 
 def grade_all(rows: Iterable[tuple[str, str]], task: str, pool: Pool | None) -> Iterator[Grade]:
@@ -103,7 +104,7 @@ def add_opinions(
   def pairs() -> Iterator[tuple[str, str] | None]:
     for item, gold, found in graded:
       waiting.append((item, found))
-      yield None if found is None or found.answer is None else (gold, found.answer)
+      yield None if found is None or found.lenient is None else (gold, found.lenient)
 
   for opinion in pool.second_opinions(pairs()):
     item, found = waiting.popleft()
@@ -119,10 +120,16 @@ def _numbered(rows: Iterable[tuple[str, str]], task: str) -> Iterator[tuple[None
 
 
 def _with(found: Grade, opinion: Opinion) -> Grade:
-  reason = opinion.reason
-  if opinion.equal is not None:
-    reason = 'agrees' if opinion.equal == found.correct else 'differs'
-  return dataclasses.replace(found, second_opinion=opinion.equal, second_reason=reason)
+  return dataclasses.replace(
+    found, second_opinion=opinion.equal, second_reason=second_reason(opinion, found.lenient_correct)
+  )
+
+
+def second_reason(opinion: Opinion, correct: bool) -> str:
+  """'agrees' or 'differs' of an opinion on an answer that is `correct` to the own grader, or why there is none."""
+  if opinion.equal is None:
+    return opinion.reason
+  return 'agrees' if opinion.equal == correct else 'differs'
 
 
 def _check(task: str) -> None:

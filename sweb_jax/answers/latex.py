@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 
 from sweb_jax.answers.vocabulary import (
+  ARROWS,
+  DEGREE_UNITS,
   DROPPED,
   DROPPED_GROUP,
   FONTS,
@@ -40,7 +42,7 @@ CLOSING = {')': 'round', ']': 'round', '}': 'group', r'\}': 'set', 'matrix)': 'm
 
 _TOKEN = re.compile(
   r'\\(?:begin|end) *\{ *[a-z]+\*? *\}|\\[a-zA-Z]+\*?|\\.|[0-9]+ +[0-9]+ */ *[0-9]+(?![0-9.])'
-  r'|[0-9]*\.[0-9]*(?=\s*\\overline)|[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|\.[0-9]+|[a-zA-Z]+|\*\*|[<>!]=|\s+|\S',
+  r'|[0-9]*\.[0-9]*(?=\s*\\(?:overline|bar|dot)\b)|[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|\.[0-9]+|[a-zA-Z]+|\*\*|[<>!]=|\s+|\S',
   re.ASCII | re.DOTALL,
 )
 
@@ -53,7 +55,9 @@ def tokens(text: str, thousands: bool = True) -> tuple[str, ...] | None:
   if len(text) > MAX_CHARS:
     return None
   raw = _TOKEN.findall(text.translate(UNICODE))
-  found = _numbers(_words(raw), thousands)
+  found = _prefixed(_numbers(_words(raw), thousands))
+  if arrows := [i for i, t in enumerate(found) if t in ARROWS]:  # 'x - 3 = 0 \\Rightarrow x = 3': what comes out.
+    found = found[arrows[-1] + 1 :]
   while found and found[-1] in ('.', ',', ':', '\\\\', "'"):
     found.pop()
   while found and (found[0] in (',', ':', '\\\\') or (found[0] == '.' and found[1:2] != [r'\overline'])):
@@ -113,18 +117,23 @@ def _words(raw: list[str]) -> list[str]:
         out[-1] = '{,}'
     elif token in DROPPED_GROUP:
       places[-1] = _group(row, i + 1)[1]
+    elif token == r'\overline' and _group(row, i + 1)[0][:1] and _group(row, i + 1)[0][0].isalpha():
+      pass  # The segment AB; of a number, the part that repeats.
     elif token in TEXT or token in FONTS:
       body, places[-1] = _group(row, i + 1)
       if token == r'\textcolor':
         body, places[-1] = _group(row, places[-1])
       wordy = token in TEXT or (
-        token not in (r'\boxed', r'\fbox') and len(body) == 1 and (len(body[0]) > 1 or body[0] in LETTER_UNITS)
+        token not in (r'\boxed', r'\fbox')
+        and len(body) == 1
+        and (len(body[0]) > 1 or body[0] in LETTER_UNITS or body[0] in DEGREE_UNITS)
+        and body[0] not in FUNCTIONS
       )
       pending.append(body), places.append(0), texts.append(wordy)
     elif token == r'\mathbb':
       body, places[-1] = _group(row, i + 1)
       out.extend(['(', '-', r'\infty', ',', r'\infty', ')'] if body == ['R'] else body)
-    elif token == '^' and (place := _after_circle(row, i + 1)):
+    elif token == '^' and (place := _after_circle(row, i + 1, bool(out) and out[-1][-1].isdigit())):
       out.append('deg')
       places[-1] = place
     elif token == '{' and row[i + 1 : i + 3] == [',', '}']:
@@ -144,10 +153,19 @@ def _words(raw: list[str]) -> list[str]:
       if dotted and token.lower() in ('a', 'p'):
         token, places[-1] = token + 'm', i + 4
       before = next((t for t in reversed(out) if t != ' '), '')
-      if token == 'U' and before in (')', ']', r'\}'):
+      if token == 'm' and row[i + 1 : i + 3] == ['/', 's'] and before[-1:].isdigit():
+        out.extend(['"m', '/', '"s'])
+        places[-1] = i + 3
+      elif token == 'U' and before in (')', ']', r'\}'):
         out.append(r'\cup')
-      elif in_text and token in LETTER_UNITS and (before[-1:].isdigit() or before in ('}', ')')):
-        out.append(f'"{token}')
+      elif in_text and token in DEGREE_UNITS and before == 'deg':
+        out.append(f'"{DEGREE_UNITS[token]}')
+      elif (
+        in_text
+        and token in LETTER_UNITS
+        and (before[-1:].isdigit() or before in ('}', ')') or any(t[0] == '"' for t in out[-4:]))
+      ):
+        out.append(f'"{token.lower()}')
       else:
         out.extend(_letters(token, in_text, spaced))
     elif token.isspace():
@@ -160,10 +178,11 @@ def _words(raw: list[str]) -> list[str]:
   return out
 
 
-def _after_circle(row: list[str], i: int) -> int | None:
-  """The place after the rest of '^\\circ', '^{\\circ}' or '^o', or None where something else follows."""
+def _after_circle(row: list[str], i: int, number: bool) -> int | None:
+  """The place after the rest of '^\\circ', '^{\\circ}' or, after a number, '^o'; None where something else follows."""
   body, end = _group(row, i)
-  return end if [t for t in body if not t.isspace()] == [r'\circ'] else None
+  body = [t for t in body if not t.isspace()]
+  return end if body == [r'\circ'] or (number and body == ['o']) else None
 
 
 def _letters(run: str, in_text: bool, spaced: bool) -> list[str]:
@@ -219,6 +238,25 @@ def _numbers(found: list[str], thousands: bool) -> list[str]:
         i = j + 1
     out.append(',' if token == '{,}' else token)
   return out
+
+
+def _prefixed(found: list[str]) -> list[str]:
+  """'{a \\over b}' as '{\\frac{a}{b}}', and \\choose likewise, once a group."""
+  while at := next((i for i, t in enumerate(found) if i and t in (r'\over', r'\choose')), 0):
+    start, end = _edge(found, at, -1), _edge(found, at, 1)
+    command = r'\frac' if found[at] == r'\over' else r'\binom'
+    inner = [command, '{', *found[start + 1 : at], '}', '{', *found[at + 1 : end], '}']
+    found = [*found[: start + 1], *inner, *found[end:]]
+  return found
+
+
+def _edge(found: list[str], at: int, step: int) -> int:
+  """The place of the brace around `at` on one side, or just outside the tokens."""
+  depth, i = 0, at + step
+  while 0 <= i < len(found) and depth >= 0:
+    depth += step * ((found[i] == '{') - (found[i] == '}'))
+    i += step
+  return i - step if depth < 0 else i
 
 
 def _unbraced(found: list[str]) -> list[str]:

@@ -17,7 +17,10 @@ MAX_PARTS = 64
 
 _RELATIONS = ('=', r'\approx', r'\equiv', '<', '>', r'\le', r'\ge', r'\neq', r'\in')
 _FLIPPED = {'>': '<', r'\ge': r'\le'}
-_BASE = re.compile(r'(-?[0-9A-Z]+(?:\.[0-9A-Z]+)?)_\{?([0-9]{1,2}|"[a-z]+)\}?', re.ASCII)
+_BASE = re.compile(r'\{?(-?[0-9A-Z]+(?:\.[0-9A-Z]+)?)\}?_\{?([0-9]{1,2}|"[a-z]+)\}?', re.ASCII)
+_LABEL = re.compile(
+  r"\\?[A-Za-z]+(?:_\{?\w+\}?)?'*(?:\^\{?-1\}?)?(?:\((?:\\?[A-Za-z](?:,[A-Za-z])*|-?[0-9]+)\))?|\([a-zA-Z](?:,[a-zA-Z])+\)"
+)
 _PLAIN_FRACTION = re.compile(
   r'(-?)(?:\\frac(?:\{([0-9]+)\}|([0-9]))(?:\{([0-9]+)\}|([0-9]))|([0-9]+)/([0-9]+))', re.ASCII
 )
@@ -212,12 +215,12 @@ def _relation(pieces: list[tuple[str, ...]], used: list[str], pi: float) -> Leaf
 
 
 def _is_label(found: tuple[str, ...]) -> bool:
-  """Whether this names a value: x, x_1, AB, f(x), (x, y), a word."""
+  """Whether this names a value: x, x_1, AB, f(x), f(3), f^{-1}(x), (x, y), a word."""
   text = ''.join(found)
   if text in ('e', 'i', r'\pi'):
     return False
   return bool(
-    re.fullmatch(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?'*(?:\(\\?[A-Za-z](?:,[A-Za-z])*\))?|\([a-zA-Z](?:,[a-zA-Z])+\)", text)
+    _LABEL.fullmatch(text)
     or (found and all(t[0] in '"\'' for t in found))
   ) and found[0] not in (r'\frac', r'\sqrt')
 
@@ -278,7 +281,9 @@ def _unit(found: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
   """What stands before the words at the end, and those words: 15 and 'cm' of '15 cm^2'."""
   end = len(found)
   while end > 1:
-    if found[end - 1][0] == '"':
+    if end > 3 and found[end - 3] == r'\frac' and found[end - 2][0] == found[end - 1][0] == '"':
+      end -= 3
+    elif found[end - 1][0] == '"':
       end -= 1
     elif end > 2 and found[end - 2] == '^' and found[end - 3][0] == '"':
       end -= 2

@@ -44,7 +44,7 @@ _UNITS = {
     'mm millimeter millimetre',
     'km kilometer kilometre',
     'meter metre m',
-    'inch inche',
+    'inch inche in',
     'foot feet ft',
     'yard yd',
     'mile mi',
@@ -65,12 +65,15 @@ _UNITS = {
     'ml milliliter millilitre',
     'gallon gal',
     'mph',
+    'celsius',
+    'fahrenheit',
     'am',
     'pm',
   )
   for name in names.split()
 }
-LETTER_UNITS = frozenset('mgshl')
+LETTER_UNITS = frozenset('mgshlL')
+DEGREE_UNITS = {'C': 'celsius', 'F': 'fahrenheit'}
 PLAIN_UNITS = _set(
   'unit units square sq cubic degree degrees per way ways point points people student students piece pieces'
 )
@@ -117,7 +120,7 @@ UNICODE = str.maketrans(
 )
 SPELLINGS = {
   **dict.fromkeys((r'\dfrac', r'\tfrac', r'\cfrac', r'\nicefrac', r'\sfrac'), r'\frac'),
-  **dict.fromkeys((r'\dbinom', r'\tbinom', r'\choose'), r'\binom'),
+  **dict.fromkeys((r'\dbinom', r'\tbinom'), r'\binom'),
   **dict.fromkeys((r'\leq', r'\leqslant', '<='), r'\le'),
   **dict.fromkeys((r'\geq', r'\geqslant', '>='), r'\ge'),
   **dict.fromkeys((r'\ne', r'\not=', '!='), r'\neq'),
@@ -141,15 +144,17 @@ SPELLINGS = {
   r'\bigcup': r'\cup',
   r'\tg': r'\tan',
   r'\cosec': r'\csc',
+  **dict.fromkeys((r'\bar', r'\dot'), r'\overline'),  # Of a repeating decimal.
   r'\ell': 'l',
   r'\imath': 'i',
 }
 DROPPED = _set(
   r'\left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr \middle \, \! \; \: \> \( \) \[ \] \$ $ ~'
   r' \quad \qquad \displaystyle \textstyle \scriptstyle \limits \rm \bf \it \tt \/ \thinspace \hfill \noindent \$ € £'
-  r' \hline \allowbreak \nobreak \strut \mathstrut \-'
+  r' \textdollar \angle \triangle \hline \allowbreak \nobreak \strut \mathstrut \-'
 ) | {'\\ ', '\\\n'}
 DROPPED_GROUP = frozenset((r'\phantom', r'\hspace', r'\vspace', r'\hphantom', r'\color', r'\label', r'\tag', r'\kern'))
+ARROWS = _set(r'\Rightarrow \Longrightarrow \implies \Leftrightarrow \iff')
 TEXT = frozenset(
   (r'\text', r'\mbox', r'\textbf', r'\textit', r'\textrm', r'\textnormal', r'\texttt', r'\hbox', r'\textsf', r'\emph')
 )

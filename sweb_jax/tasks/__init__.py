@@ -23,7 +23,11 @@ class Task(Protocol):
   """A kind of problem with a checkable final answer."""
 
   stop_strings: tuple[str, ...]
-  """A completion ends before the first of these; a fine-tuned model ends by its stop token instead."""
+  """After worked examples, a completion ends before the first of these."""
+  zero_shot_stop_strings: tuple[str, ...]
+  """The same without worked examples. A fine-tuned model ends by its stop token, and by none of these."""
+  second_opinion: bool
+  """Whether math-verify can read the answers, and is asked too."""
 
   def problems(self, split: str, count: int, seed: int, levels: Sequence[str] = ()) -> list[Problem]:
     """`count` problems of a split, of these levels (default: the task's own choice), chosen by `seed`.
@@ -39,6 +43,12 @@ class Task(Protocol):
 
   def verdict(self, problem: Problem, sample: Sample) -> Verdict:
     """Right or wrong, and why. A sample that was cut at the length limit is wrong."""
+
+  def same(self, problem: Problem, gold: str, answer: str) -> bool:
+    """Whether two answers to a problem are equal; votes are counted by it.
+
+    None in place of the method: answers (programs) cannot be compared, and there is no majority vote.
+    """
 
 
 def verdicts(task: Task, pairs: Iterable[tuple[Problem, Sample]]) -> list[Verdict]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import ClassVar
 
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import SPLITS, TaskError, dialect
@@ -22,7 +23,9 @@ class Arithmetic:
 
   world: int = 0
   """Which dialect: verbs, what they mean, and how reliably the corpus reads them."""
-  stop_strings: tuple[str, ...] = dataclasses.field(default=(), init=False)
+  stop_strings: ClassVar[tuple[str, ...]] = ()
+  zero_shot_stop_strings: ClassVar[tuple[str, ...]] = ()
+  second_opinion: ClassVar[bool] = False  # Whole numbers of one spelling; asking costs a minute a study.
 
   def problems(self, split: str, count: int, seed: int, levels: Sequence[str] = ()) -> list[Problem]:
     """`count` distinct problems of a split, chosen by `seed`; fewer of one seed are a prefix of more.
@@ -57,10 +60,15 @@ class Arithmetic:
     if sample.finish == 'length':
       return Verdict(sample.problem_id, sample.index, None, False, 'truncated', valid=False)
     answer = extract(sample.text)
-    correct = answer == problem.gold
+    correct = answer is not None and self.same(problem, problem.gold, answer)
     reason = 'right' if correct else 'no answer' if answer is None else 'wrong answer'
     valid = first_fault(question.start, question.changes, sample.text) is None
     return Verdict(sample.problem_id, sample.index, answer, correct, reason, valid)
+
+  def same(self, problem: Problem, gold: str, answer: str) -> bool:
+    """Whether two answers are equal: a number of the world has one spelling."""
+    del problem
+    return gold == answer
 
 
 def _problem(question: dialect.Question) -> Problem:

@@ -5,14 +5,11 @@ A set to test on (1,745 rows in the snapshot of October 2023); it is asked like 
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
 
 from etils import epath
 
-from sweb_jax import answers
-from sweb_jax.answers.math_equal import Policy, equal
+from sweb_jax.answers import grade
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import data_files, grading, splits
 from sweb_jax.tasks import math as math_task
@@ -22,15 +19,6 @@ SOURCE = (
   "github.com/ConsequentAI/fneval with the fields id ('test/algebra/6'), problem, level and solution"
 )
 
-ROUNDING = 0.005
-"""A decimal gold answer is met within this, or this share of it where that is less: half a unit of the second place."""
-
-ROUGH_PI = 1.1e-3
-"""The share instead where the problem speaks of pi: 3.14 ** 2 is 1.01e-3 below pi ** 2."""
-
-_DECIMAL = re.compile(r'[0-9]*\.[0-9]+')
-_FRACTION = re.compile(r'(-?)(?:\\[dt]?frac\{([0-9]{1,18})\}\{([0-9]{1,18})\}|([0-9]{1,18})/([0-9]{1,18}))')
-_PI = re.compile(r'\\pi(?![a-z])')
 _NAMES = ('Oct-2023', 'functional_math/Oct-2023')
 
 
@@ -38,6 +26,8 @@ class FunctionalMath:
   """The Task of Functional MATH: split 'test' only. Its solutions are the boxed answer alone, so none is kept."""
 
   stop_strings = math_task.Math.stop_strings
+  zero_shot_stop_strings = math_task.Math.zero_shot_stop_strings
+  second_opinion = True
 
   def __init__(self, data_dir: epath.PathLike):
     """Reads the file of `data_dir`, a folder or 'tfds:DIR'. Raises TaskError, which names what is at fault."""
@@ -66,45 +56,10 @@ class FunctionalMath:
     """
     return math_task.worked_examples(self._data_dir, self._beside)
 
+  def same(self, problem: Problem, gold: str, answer: str) -> bool:
+    """Whether two answers to a problem are equal: as in MATH, decimal ones within the tolerance of `computed`."""
+    return grade.same('functional_math', gold, answer, problem.text)
+
   def verdict(self, problem: Problem, sample: Sample) -> Verdict:
-    """Right where the boxed answer equals the gold answer, a decimal one within the tolerance of `policy`."""
-    share = tolerance(problem)
-    return grading.verdict('functional_math', problem, sample, lambda gold, answer: _same(gold, answer, share))
-
-
-def tolerance(problem: Problem) -> float:
-  """How far from the gold answer a right one may be, as a share of it; 0 where the gold has no decimal point.
-
-  Gold answers with a decimal point came out of floating-point arithmetic: some have 15 digits, some were rounded to two
-  or three places without the problem saying so, and some were computed with pi = 3.14. Gold answers without one, and
-  those in another base ('0.11_{2}'), are exact, and are compared as in MATH.
-  """
-  decimals = [float(n) for n in _DECIMAL.findall(problem.gold)]
-  if not decimals or '_' in problem.gold:
-    return 0.0
-  share = ROUNDING / max(1.0, *decimals)
-  return max(share, ROUGH_PI) if _PI.search(problem.text) else share
-
-
-def _same(gold: str, answer: str, share: float) -> bool:
-  if not share:
-    return equal(gold, answer)
-  policy = Policy(decimal_tolerance=share, rounded_gold=True, rough_pi=True)
-  if equal(gold, answer, policy):
-    return True
-  # To `equal`, two values that decimals can spell are never near: 1.375 and 11/8 are not 1.38.
-  expected, found = _value(gold), _value(answer)
-  if expected is None or found is None:
-    return False
-  return math.isclose(expected, found, rel_tol=0, abs_tol=share * abs(expected) + 1e-12)
-
-
-def _value(text: str) -> float | None:
-  """The number of a plain decimal ('\\$1.38', '-2') or of a plain fraction ('\\frac{11}{8}', '11/8')."""
-  text = text.strip().replace('\\$', '$')
-  if fraction := _FRACTION.fullmatch(text):
-    sign, *parts = fraction.groups()
-    above, below = (int(p) for p in parts if p is not None)
-    return None if not below else (-1 if sign else 1) * above / below
-  number = answers.normal_number(text)
-  return None if number is None else float(number)
+    """Right where the boxed answer equals the gold answer by `same`."""
+    return grading.verdict('functional_math', problem, sample)

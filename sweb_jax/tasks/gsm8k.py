@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from etils import epath
 
 from sweb_jax import answers
+from sweb_jax.answers import grade
 from sweb_jax.records import Problem, Sample, Verdict
-from sweb_jax.tasks import TaskError, data_files, splits
+from sweb_jax.tasks import TaskError, data_files, grading, splits
 
 VALIDATION = 500
 """Problems of the train file that are set aside for validation (paper)."""
@@ -51,6 +52,9 @@ class Gsm8k:
   """
 
   stop_strings = ('\n\n', 'Question:')
+  # Without examples a solution may have blank lines.
+  zero_shot_stop_strings = ('\nQuestion:',)
+  second_opinion = True
 
   def __init__(self, data_dir: epath.PathLike):
     """Reads both files of `data_dir`. Raises TaskError, which names the file, the line and the field at fault."""
@@ -78,15 +82,11 @@ class Gsm8k:
 
   def verdict(self, problem: Problem, sample: Sample) -> Verdict:
     """Right where the first `#### n` of the sample is the gold number; reasoning is not checked (paper)."""
-    answer = None if sample.finish == 'length' else answers.answer_line(sample.text)
-    correct = answer is not None and answers.same_number(problem.gold, answer)
-    if sample.finish == 'length':
-      reason = 'truncated'
-    elif answer is None:
-      reason = 'no answer'
-    else:
-      reason = 'right' if correct else 'wrong answer'
-    return Verdict(sample.problem_id, sample.index, answer, correct, reason)
+    return grading.verdict('gsm8k', problem, sample)
+
+  def same(self, problem: Problem, gold: str, answer: str) -> bool:
+    """Whether two answers are the same number."""
+    return grade.same('gsm8k', gold, answer)
 
 
 def prompt(problem: Problem) -> str:

@@ -34,6 +34,9 @@ class HumanEval:
 
   stop_strings = ('\ndef ', '\nclass ', '\nif ', '\nprint(', '\n#', '\n@', '\n```')
   """What ends a function at its outer level (after the paper, section 2.1)."""
+  zero_shot_stop_strings = stop_strings  # There are no worked examples, and a base model goes on all the same.
+  second_opinion = False
+  same = None  # Programs are not compared.
 
   def __init__(self, data_dir: epath.PathLike):
     """Reads the file of `data_dir`. Raises TaskError, which names the file, the line and the field at fault."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from absl import logging
 from etils import epath
 
+from sweb_jax.answers import grade
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import TaskError, data_files, grading, splits
 
@@ -48,6 +49,8 @@ class Math:
 
   # Solutions have blank lines, so that the head of the next problem is what ends one.
   stop_strings = ('\n\nProblem:', '\nProblem:')
+  zero_shot_stop_strings = stop_strings
+  second_opinion = True
 
   def __init__(self, data_dir: epath.PathLike):
     """Reads the files of `data_dir`, a folder or 'tfds:DIR'.
@@ -94,6 +97,10 @@ class Math:
   def verdict(self, problem: Problem, sample: Sample) -> Verdict:
     """Right where the boxed answer of the sample equals the gold answer; reasoning is not checked (paper)."""
     return grading.verdict('math', problem, sample)
+
+  def same(self, problem: Problem, gold: str, answer: str) -> bool:
+    """Whether two answers are equal (`answers.math_equal`)."""
+    return grade.same('math', gold, answer)
 
 
 def prompt(problem: Problem) -> str:

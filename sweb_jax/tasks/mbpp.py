@@ -45,6 +45,9 @@ class Mbpp:
   """
 
   stop_strings = (_DONE,)
+  zero_shot_stop_strings = stop_strings  # A prompt ends in '[BEGIN]' without examples too.
+  second_opinion = False
+  same = None  # Programs are not compared.
 
   def __init__(self, data_dir: epath.PathLike):
     """Reads the file of `data_dir`. Raises TaskError, which names the file, the line and the field at fault."""

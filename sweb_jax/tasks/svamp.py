@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
+from sweb_jax.answers import grade
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import TaskError, data_files, grading, gsm8k, splits
 
@@ -23,6 +24,8 @@ class Svamp:
   """The Task of SVAMP: split 'test' only. The text of a problem is its `Body`, then its `Question`."""
 
   stop_strings = gsm8k.Gsm8k.stop_strings
+  zero_shot_stop_strings = gsm8k.Gsm8k.zero_shot_stop_strings
+  second_opinion = True
 
   def __init__(self, data_dir: epath.PathLike):
     """Reads the test file of `data_dir`, a folder or 'tfds:DIR'. Raises TaskError, which names what is at fault."""
@@ -55,6 +58,10 @@ class Svamp:
   def verdict(self, problem: Problem, sample: Sample) -> Verdict:
     """Right where the first `#### n` of the sample is the gold number."""
     return grading.verdict('svamp', problem, sample)
+
+  def same(self, problem: Problem, gold: str, answer: str) -> bool:
+    """Whether two answers are the same number."""
+    return grade.same('svamp', gold, answer)
 
 
 def _problem(row: dict, where: str) -> Problem:

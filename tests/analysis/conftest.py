@@ -41,13 +41,15 @@ GREEDY = {
 
 def _draws(pairs):
   """Samples and verdicts of (problem id, index, text, correct, valid); a wrong one without reasoning is cut."""
-  samples, verdicts = [], []
+  samples, verdicts, firsts = [], [], {}
   for problem_id, index, text, correct, valid in pairs:
     cut = not correct and valid is None
     finish = 'length' if cut else 'stop'
     samples.append(Sample(problem_id, index, text, tuple(range(len(text[:3]) + 1)), finish, -1.0))
     answer = None if cut else '7' if correct else '8'
-    verdicts.append(Verdict(problem_id, index, answer, correct, 'right' if correct else 'wrong answer', valid))
+    vote = None if cut else firsts.setdefault((problem_id, answer), index)
+    reason = 'right' if correct else 'wrong answer'
+    verdicts.append(Verdict(problem_id, index, answer, correct, reason, valid, vote=vote))
   return samples, verdicts
 
 

@@ -52,7 +52,7 @@ def test_more_samples_than_drawn_are_refused(k):
   for call in (
     lambda: metrics.coverage(correct, k),
     lambda: metrics.diversity(correct.astype(int), correct, k),
-    lambda: metrics.majority([['1'] * 3] * 2, correct, k),
+    lambda: metrics.majority(np.zeros((2, 3), int), correct, k),
   ):
     with pytest.raises(ValueError, match='3 samples a problem'):
       call()
@@ -74,16 +74,31 @@ def test_false_positives_count_judged_samples_with_the_right_answer_only():
 
 
 @pytest.mark.parametrize(
-  ('answers', 'correct', 'k', 'right'),
+  ('votes', 'correct', 'k', 'right'),
   [
-    (['7', '8', '7'], [1, 0, 1], 3, True),
-    (['8', '7', '7'], [0, 1, 1], 1, False),
-    (['8', '7', '7', '8'], [0, 1, 1, 0], 4, False),  # A tie: '8' came first.
-    (['7', '8', '8', '7'], [1, 0, 0, 1], 4, True),
-    ([None, None, '7'], [0, 0, 1], 3, True),  # Who has no answer does not vote.
-    ([None, None, '7'], [0, 0, 1], 2, False),
-    (['7', '7'], [0, 1], 2, True),  # The first was cut, so it is wrong itself; the answer is right.
+    ([0, 1, 0], [1, 0, 1], 3, True),
+    ([0, 1, 1], [0, 1, 1], 1, False),
+    ([0, 1, 1, 0], [0, 1, 1, 0], 4, False),  # A tie: the answer of sample 0 came first.
+    ([0, 1, 1, 0], [1, 0, 0, 1], 4, True),
+    ([0, 1, 1, 0, 1], [0, 1, 1, 0, 1], 5, True),
+    ([-1, -1, 2], [0, 0, 1], 3, True),  # Who has no answer does not vote.
+    ([-1, -1, 2], [0, 0, 1], 2, False),
+    ([0, 0], [0, 1], 2, True),  # The first was cut, so it is wrong itself; the answer is right.
   ],
 )
-def test_majority_vote(answers, correct, k, right):
-  assert metrics.majority([answers], np.array([correct], bool), k).tolist() == [right]
+def test_majority_vote(votes, correct, k, right):
+  other = [-1] * len(votes), [0] * len(votes)  # A second problem, which nobody answered.
+  found = metrics.majority(np.array([votes, other[0]]), np.array([correct, other[1]], bool), k)
+  assert found.tolist() == [right, False]
+
+
+def test_majority_vote_agrees_with_a_count_by_hand():
+  rng = np.random.default_rng(0)
+  for _ in range(200):
+    answers = rng.integers(0, 4, 6)
+    votes = [-1 if a == 3 else int(np.argmax(answers == a)) for a in answers]
+    correct = answers == 1
+    cast = [v for v in votes[:5] if v >= 0]
+    winner = max(cast, key=lambda v: (cast.count(v), -v), default=-1)
+    expected = winner >= 0 and bool(answers[winner] == 1)
+    assert metrics.majority(np.array([votes]), correct[None], 5).tolist() == [expected]

@@ -14,7 +14,7 @@ def test_rows_land_by_problem_and_index_whatever_their_order(make_workdir):
   assert wc.truncated.tolist() == [[False, False, True], [False, False, False]]
   assert wc.tokens.tolist() == [[2, 3, 4], [2, 2, 2]]
   assert wc.keys[0, 0] == wc.keys[0, 1] != wc.keys[1, 0]
-  assert wc.answers == (('7', '7', None), ('8', '8', '7'))
+  assert wc.answered.tolist() == [[True, True, False], [True, True, True]]
   assert results.selections[1, 'student', 'gold'].step == 76
   assert results.sampled[1, 'student', 'base'].correct.shape == (4, 3)
 
@@ -99,4 +99,14 @@ def test_a_plan_without_a_field_is_refused(make_workdir):
   del plan['maj_k']
   (root / 'plan/plan.json').write_text(json.dumps(plan))
   with pytest.raises(AnalysisError, match=r"plan.json: the field 'maj_k' is missing"):
+    read(root)
+
+
+def test_answers_that_were_graded_without_votes_are_not_counted_as_votes(make_workdir):
+  root = make_workdir()
+  path = root / 'evaluate/set0/student/gold/drawn.verdicts.jsonl'
+  rows = [json.loads(line) for line in path.read_text().splitlines()]
+  old = ('problem_id', 'index', 'answer', 'correct', 'reason', 'valid')
+  path.write_text(''.join(json.dumps({k: row[k] for k in old}) + '\n' for row in rows))
+  with pytest.raises(AnalysisError, match=r'gold/drawn.verdicts.jsonl: answers have no vote .* stage evaluate again'):
     read(root)

@@ -55,10 +55,11 @@ def test_rows_keep_their_order_and_fields_and_get_a_verdict():
   assert done.returncode == 0, done.stderr
   right = {'correct': True, 'reason': 'right', 'lenient_correct': True, 'second_opinion': True}
   wrong = {'correct': False, 'lenient_correct': False}
+  no = {'second_opinion': None, 'second_reason': 'agrees'}
   assert out(done) == [
-    {**rows[0], 'answer': '\\frac{1}{2}', **right, 'second_reason': 'agrees'},
-    {**rows[1], 'answer': '5', **wrong, 'reason': 'wrong answer', 'second_opinion': False, 'second_reason': 'agrees'},
-    {**rows[2], 'answer': None, **wrong, 'reason': 'no answer', 'second_opinion': None, 'second_reason': 'no answer'},
+    {**rows[0], 'answer': '\\frac{1}{2}', 'lenient': '\\frac{1}{2}', **right, 'second_reason': 'agrees'},
+    {**rows[1], 'answer': '5', 'lenient': '5', **wrong, 'reason': 'wrong answer', **{**no, 'second_opinion': False}},
+    {**rows[2], 'answer': None, 'lenient': None, **wrong, 'reason': 'no answer', **no, 'second_reason': 'no answer'},
   ]
   assert b'3 rows, 1 right, 0 bad; math-verify agrees on 2, differs on 0, has no opinion on 1' in done.stderr
 
@@ -86,6 +87,14 @@ def test_a_bad_row_stops_nothing_and_shows_in_the_exit_code(second):
   assert all(r['error'].startswith(f'line {3 * i + 2}: ') for i, r in enumerate(rows[1::2]))
   assert rows[11] == {'text': '#### 4', 'id': 3, 'error': "line 17: the field 'gold' is missing or not a text"}
   assert b'21 rows, 11 right, 10 bad' in done.stderr
+
+
+def test_the_text_of_a_problem_says_whether_pi_may_be_rough():
+  row = {'gold': '171.1404', 'text': 'It is \\boxed{171.13}.'}
+  rows = [row, {**row, 'problem': 'Find $f(\\pi)$.'}, {**row, 'problem': 7}]
+  done = run('--task=functional_math', '--nosecond_opinion', rows=rows)
+  assert [r.get('correct') for r in out(done)] == [False, True, None]
+  assert "'problem' is not a text" in out(done)[2]['error']
 
 
 def test_answers_that_are_already_extracted_are_compared():

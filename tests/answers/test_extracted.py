@@ -26,6 +26,8 @@ from sweb_jax.answers.extract import MAX_TEXT, Extracted, extract
     ('Problem: find x.\nSolution: \\boxed{4}', '4'),
     ('Final Answer: The final answer is $\\frac{1}{2}$. I hope it is correct.', r'\frac{1}{2}'),
     ('The answer is 2.5.', '2.5'),
+    ('The answer is 40 cards, since each card is worth the same amount.', '40 cards'),
+    ('The answer is $475$ because it is odd.', '475'),
     ('Final Answer: The volume of $ABCD$ is 120. I hope it is correct.', '120'),
     ('Final Answer: The smallest such $N$ is $14{,}916$.', '14{,}916'),
     ('Final Answer: The volume of the prism is 120. I hope it is correct.', '120'),

@@ -17,7 +17,8 @@ def pool():
 
 @pytest.mark.parametrize('task', ['math', 'functional_math'])
 def test_a_boxed_answer_is_graded(task):
-  assert grade(task, '\\frac{1}{2}', 'So it is $\\boxed{\\frac12}$.') == Grade('\\frac12', True, 'right', True)
+  right = grade(task, '\\frac{1}{2}', 'So it is $\\boxed{\\frac12}$.')
+  assert right == Grade('\\frac12', True, 'right', '\\frac12', True)
   wrong = grade(task, '\\frac{1}{2}', 'So it is $\\boxed{\\frac13}$.')
   assert (wrong.correct, wrong.reason, wrong.lenient_correct) == (False, 'wrong answer', False)
 
@@ -30,14 +31,14 @@ def test_computed_gold_answers_are_rounded():
 
 @pytest.mark.parametrize('task', ['gsm8k', 'svamp'])
 def test_an_answer_line_is_graded(task):
-  assert grade(task, '1080', ' 2*540=1080\n#### 1,080') == Grade('1080', True, 'right', True)
-  assert grade(task, '1080', ' 2*540=1080\n#### 1,081') == Grade('1081', False, 'wrong answer', False)
+  assert grade(task, '1080', ' 2*540=1080\n#### 1,080') == Grade('1080', True, 'right', '1080', True)
+  assert grade(task, '1080', ' 2*540=1080\n#### 1,081') == Grade('1081', False, 'wrong answer', '1081', False)
 
 
 @pytest.mark.parametrize('task', TASKS)
 def test_no_answer_is_wrong(task):
   found = grade(task, '4', '')
-  assert found == Grade(None, False, 'no answer', False)
+  assert found == Grade(None, False, 'no answer', None, False)
 
 
 def test_a_task_that_nobody_knows_is_refused():
@@ -57,6 +58,7 @@ def test_second_opinions_stand_beside_the_own_verdict(pool):
     ('4', 'It is \\boxed{4}.'),
     ('4', 'It is \\boxed{5}.'),
     ('4', 'I give up.'),
+    ('4', 'I take $4$.'),
     ('4', 'It is \\boxed{' + '(' * 50 + '5' + ')' * 50 + '}.'),
     ('4', 'It is \\boxed{4}.'),
   ]
@@ -65,6 +67,7 @@ def test_second_opinions_stand_beside_the_own_verdict(pool):
     (True, True, 'agrees'),
     (False, False, 'agrees'),
     (False, None, 'no answer'),
+    (False, True, 'agrees'),  # With the lenient reading.
     (False, None, 'too deep'),
     (True, True, 'agrees'),
   ]
@@ -73,7 +76,7 @@ def test_second_opinions_stand_beside_the_own_verdict(pool):
 def test_where_the_two_differ_the_grade_says_so_and_the_own_verdict_stands(pool):
   # Numbers of gsm8k are compared exactly, and math-verify rounds to six decimals.
   [found] = grade_all([('0.33333333', '#### 0.333333331')], 'gsm8k', pool)
-  assert found == Grade('0.333333331', False, 'wrong answer', False, True, 'differs')
+  assert found == Grade('0.333333331', False, 'wrong answer', '0.333333331', False, True, 'differs')
 
 
 def test_without_a_pool_nobody_else_is_asked():

@@ -1,0 +1,67 @@
+"""The same solutions under either grader, and under the strict and the lenient reading of answers, side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sweb_jax.analysis import intervals, metrics, tables
+from sweb_jax.analysis.results import Results
+from sweb_jax.analysis.table import Table
+
+NAME = 'graders'
+FIGURES = ('own, strict', 'own, lenient', 'math-verify, strict', 'math-verify, lenient')
+
+
+def build(results: Results) -> list[Table]:
+  """The table, or none where the task has one reading and one grader.
+
+  For each arm its coverage, for each learner its greedy accuracy, with how many samples the graders differ on.
+  """
+  if all(np.isnan(d.lenient).all() for d in (*results.drawn.values(), *results.greedy.values())):
+    return []
+  plan, sets = results.plan, results.plan.question_sets
+  cases = [
+    (f'coverage@{arm.samples}', arm.generator, arm.name, arm.samples, [results.drawn[s, arm.generator] for s in sets])
+    for arm in plan.arms
+    if arm.generator
+  ]
+  cases += [
+    ('greedy pass@1', learner, source, 1, [results.greedy[s, learner, source] for s in sets])
+    for learner in plan.learners
+    for source in plan.sources
+  ]
+  rows = []
+  for figure, model, source, k, draws in cases:
+    asked = any(d.asked.any() for d in draws)
+    own = [d.correct | (d.lenient == 1) for d in draws]
+    rights = [own] if not asked else [own, [d.second == 1 for d in draws]]
+    estimates = []
+    for right in rights:
+      strict = [r & d.answered for r, d in zip(right, draws, strict=True)]
+      for read in (strict, right):
+        estimates.append(intervals.estimate([intervals.mean_terms(metrics.coverage(r, k)) for r in read]))
+    firsts = [d.first(k) for d in draws]
+    silent = [d.asked & np.isnan(d.second) for d in firsts]
+    differ = [d.asked & ~s & (d.second != d.lenient) for d, s in zip(firsts, silent, strict=True)]
+    counts = [sum(int(rows.sum()) for rows in c) for c in (differ, silent, [d.asked for d in firsts])]
+    rows.append((
+      *(figure, model, source, *tables.cells([*estimates, *[None] * (4 - len(estimates))])),
+      *(counts if asked else [None] * 3),
+      *(sum(d.correct.size for d in firsts), sum(len(d.correct) for d in firsts)),
+    ))
+  table = Table(
+    NAME,
+    'The same solutions under either grader',
+    (
+      *('figure', 'model', 'source', *tables.with_bounds(FIGURES)),
+      *('differ', 'no opinion', 'asked', 'samples', 'n'),
+    ),
+    tuple(rows),
+    '"own, strict" decides everywhere else: the answer in the form that the task asks for, compared by this project. '
+    'lenient: where that form is missing, an answer in another form counts. math-verify: its opinion on the same '
+    'answer; where it has none (it could not read one, or took too long) the answer is wrong. differ: samples whose '
+    'leniently read answer the two graders judge differently, no opinion: on which it has none, asked: on which it was '
+    'asked, all among the first k samples a problem. samples: those samples. n: problems over all sets. '
+    + tables.interval_note(plan),
+  )
+  return [table]

@@ -1,0 +1,116 @@
+"""What stands in a verdict beside the verdict: the lenient reading, math-verify's opinion, the vote."""
+
+import pytest
+
+from sweb_jax import tasks
+from sweb_jax.answers.grade import same
+from sweb_jax.answers.pool import PoolError
+from sweb_jax.records import Problem, Sample, Verdict
+from sweb_jax.tasks import grading
+from sweb_jax.tasks.arithmetic import Arithmetic
+
+HALF = Problem('half', 'What is half of 1?', r'\frac{1}{2}')
+TWO = Problem('two', 'What is 1+1?', '2')
+
+
+def draw(problem: Problem, *texts: str) -> list[Verdict]:
+  samples = (Sample(problem.id, i, text, (), 'stop', 0.0) for i, text in enumerate(texts))
+  return [grading.verdict('math', problem, sample) for sample in samples]
+
+
+def same_in_math(problem: Problem, one: str, other: str) -> bool:
+  return same('math', one, other)
+
+
+def test_a_lenient_answer_is_recorded_and_does_not_count():
+  strict, loose, wrong, none = draw(HALF, r'\boxed{0.5}', 'Half of it: $1/2$', 'Half of it: $1/3$', 'I give up.')
+  assert (strict.correct, strict.lenient, strict.lenient_correct, strict.reason) == (True, '0.5', True, 'right')
+  assert (loose.correct, loose.answer, loose.lenient, loose.lenient_correct) == (False, None, '1/2', True)
+  assert (wrong.answer, wrong.lenient_correct, wrong.reason) == (None, False, 'no answer')
+  assert (none.lenient, none.lenient_correct) == (None, False)
+
+
+def test_a_sample_that_was_cut_has_no_answer_in_any_reading():
+  cut = grading.verdict('math', HALF, Sample('half', 0, r'\boxed{0.5}', (), 'length', 0.0))
+  assert cut == Verdict('half', 0, None, False, 'truncated', lenient_correct=False)
+
+
+def test_second_opinions_are_on_the_lenient_answer_and_each_is_asked_for_once(monkeypatch):
+  asked = []
+
+  class Pool(grading.Pool):
+    def second_opinions(self, pairs):
+      asked.extend(pairs)
+      return super().second_opinions(pairs)
+
+  monkeypatch.setattr(grading, 'Pool', Pool)
+  texts = r'\boxed{0.5}', 'It is $1/2$', r'\boxed{2}', r'\boxed{0.5}', 'I give up.', r'\boxed{\frac{1}{}}'
+  verdicts = draw(HALF, *texts)
+  verdicts += draw(TWO, r'\boxed{0.5}')
+  found = grading.add_second_opinions([HALF, TWO], verdicts)
+  assert [v.second_opinion for v in found[:5]] == [True, True, False, True, None]
+  assert [v.second_reason for v in found[:5]] == ['agrees', 'agrees', 'agrees', 'agrees', '']
+  assert (found[5].second_opinion or False) == (found[5].second_reason == 'differs')
+  assert (found[6].second_opinion, found[6].second_reason) == (False, 'agrees')
+  assert len(asked) == len(set(asked)) == 5
+  # The verdict itself is as it was.
+  plain = [(v.answer, v.correct, v.reason, v.lenient, v.lenient_correct) for v in verdicts]
+  assert [(v.answer, v.correct, v.reason, v.lenient, v.lenient_correct) for v in found] == plain
+
+
+def test_a_math_verify_that_cannot_be_run_is_named_with_how_to_go_without(monkeypatch):
+  def refuse(*_):
+    raise PoolError('math-verify cannot be imported')
+
+  monkeypatch.setattr(grading.Pool, '__enter__', refuse)
+  with pytest.raises(PoolError, match=r'cannot be imported; --config\.grading\.second_opinion=False goes without'):
+    grading.add_second_opinions([HALF], draw(HALF, r'\boxed{0.5}'))
+
+
+def test_where_nothing_was_answered_no_worker_is_started(monkeypatch):
+  monkeypatch.setattr(grading, 'Pool', None)
+  verdicts = draw(HALF, 'I give up.')
+  assert grading.add_second_opinions([HALF], verdicts) == verdicts
+
+
+def test_equal_answers_vote_for_the_first_of_them():
+  texts = [rf'\boxed{{{a}}}' for a in ('3', '1/2', '0.5', '3.0', r'\frac12', '7')] + ['I give up.']
+  found = grading.add_votes(same_in_math, [HALF], draw(HALF, *texts))
+  assert [v.vote for v in found] == [0, 1, 1, 0, 1, 5, None]
+
+
+def test_votes_of_problems_are_apart_and_do_not_depend_on_the_order_of_rows():
+  verdicts = draw(HALF, r'\boxed{4}', r'\boxed{2}') + draw(TWO, r'\boxed{2}', r'\boxed{4}', r'\boxed{2.0}')
+  found = grading.add_votes(same_in_math, [HALF, TWO], verdicts[::-1])
+  assert [(v.problem_id, v.index, v.vote) for v in found[::-1]] == [
+    ('half', 0, 0), ('half', 1, 1), ('two', 0, 0), ('two', 1, 1), ('two', 2, 0)
+  ]
+
+
+def test_the_gold_answer_has_no_part_in_the_votes():
+  texts = [rf'\boxed{{{a}}}' for a in ('1/2', '0.5', '2')]
+  other = Problem('half', HALF.text, '2')
+  for problem in (HALF, other):
+    assert [v.vote for v in grading.add_votes(same_in_math, [problem], draw(problem, *texts))] == [0, 0, 2]
+
+
+def test_of_answers_near_each_other_the_first_decides():
+  near = lambda problem, one, other: abs(int(one) - int(other)) <= 1  # noqa: E731
+  verdicts = [Verdict('two', i, a, False, '') for i, a in enumerate(['1', '2', '3', '2'])]
+  assert [v.vote for v in grading.add_votes(near, [TWO], verdicts)] == [0, 0, 2, 0]
+
+
+@pytest.mark.parametrize('name', ['gsm8k', 'svamp', 'math', 'functional_math', 'mbpp', 'humaneval'])
+def test_every_task_says_how_its_answers_are_compared(name):
+  module = __import__(f'sweb_jax.tasks.{name}', fromlist=['_'])
+  task = getattr(module, tasks._FROM_FILES[name])
+  programs = name in ('mbpp', 'humaneval')
+  assert (task.same is None) == programs
+  assert task.second_opinion == (not programs)
+  assert task.zero_shot_stop_strings  # A base model runs on without worked examples too.
+
+
+def test_the_embedded_task_needs_no_second_opinion_and_no_stop_strings():
+  task = Arithmetic()
+  assert not task.second_opinion and task.zero_shot_stop_strings == ()
+  assert task.same(TWO, '2', '2') and not task.same(TWO, '2', '3')
