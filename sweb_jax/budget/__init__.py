@@ -17,12 +17,13 @@ from sweb_jax.budget.cost import (
   ratio,
   training_flops_per_token,
 )
-from sweb_jax.budget.ledger import Charge, Entry, Ledger, append, charge, read, tokens_charged
+from sweb_jax.budget.ledger import KINDS, Charge, Entry, Ledger, append, charge, read, tokens_charged
 from sweb_jax.budget.matching import Arm, Comparison, Typical, comparisons, match_arms, matched_samples
 from sweb_jax.budget.plan import PlannedJob, plan
 from sweb_jax.budget.policies import Policy, Uniform, policies
 
 __all__ = [
+  'KINDS',
   'UNITS',
   'Allocation',
   'Arm',

@@ -24,6 +24,8 @@ from sweb_jax.runtime import files
 KINDS = ('prefix', 'prompt', 'completion', 'evaluation', 'validation', 'judge')
 """Worked examples and prompts that were read; tokens drawn for training data, on test and on validation problems, and
 by a judge."""
+_DEPTH = 5
+"""Folders below a workdir: 'evaluate/set0/student/wc_low/greedy'."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +130,9 @@ def read(workdir: epath.PathLike) -> list[Entry]:
   A file of samples without a line, as a killed run leaves it until it goes on, is charged its drawn tokens.
   """
   workdir = epath.Path(workdir)
-  folders = sorted({p.parent for kind in ('ledger', 'chunk') for p in workdir.glob(f'**/{kind}-*.jsonl')})
+  depths = ('*/' * d for d in range(_DEPTH + 1))  # Not '**': a request a folder of an object store.
+  found = (p for d in depths for kind in ('ledger', 'chunk') for p in workdir.glob(f'{d}{kind}-*.jsonl'))
+  folders = sorted({p.parent for p in found})
   entries = []
   for folder in folders:
     lines = _lines(folder)
