@@ -295,7 +295,10 @@ class Study:
       'question_sets': list(range(c.question_sets)),
       'generators': list(c.generators),
       'learners': list(c.learners),
-      'models': {name: {'parameters': n} for name, n in self._parameters.items()},
+      'models': {
+        name: {'parameters': n, 'shape': dataclasses.asdict(self._bodies.models[name].config)}
+        for name, n in self._parameters.items()
+      },
       'arms': [dataclasses.asdict(a) for a in self._arms],
       'comparisons': [dataclasses.asdict(p) for p in budget.comparisons(self._arms, uniform)],
       'maj_k': list(c.evaluate.maj_k),
