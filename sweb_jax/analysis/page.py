@@ -37,7 +37,8 @@ def render(results: Results, built: Sequence[Table], answer: str, prompt: Callab
   if results.held:
     figures.insert(0, (
       plots.arms(results),
-      'What each arm bought with what it was charged. Bars: 95 % bootstrap over the problems, the sets held fixed.',
+      'What each arm bought with what it was charged. Bars: 95 % bootstrap over the problems, the sets held fixed. '
+      'Arms of nearly one cost stand side by side.',
     ))
   if results.generators:
     band = 'Line: mean over question sets; thin: each set; band: 95 % for new problems, sets held fixed; dots: arms.'
