@@ -11,6 +11,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from sweb_jax.budget import UNITS
+
 FREE = ('mesh', 'engine')
 """Sections that change no result: a workdir may be continued with other values."""
 
@@ -42,7 +44,17 @@ def default() -> ConfigDict:
       'models': ConfigDict(),
       'generators': (),  # Names of the models that draw data.
       'learners': (),  # Names of the models that are fine-tuned.
-      'budgets': ConfigDict(),  # Name -> {generator: samples a problem}; the others get as much compute.
+      # Name -> {generator: samples a problem}; the others get as much compute. Or {unit: amount} a question set.
+      'budgets': ConfigDict(),
+      # Name -> {'kind': ..., ...}: further arms that spend each budget as a policy decides (docs/budgets.md).
+      'policies': ConfigDict(),
+      'cost': {  # What counts as equal cost, and what policies are charged (docs/budgets.md).
+        'name': 'paper',  # paper, flops, price, seconds or tokens.
+        'exact_ratio': False,  # A ratio of 2.95 is met by giving some problems one sample more; else it is 3.
+        'share_prefix': True,  # Worked examples are charged once a job; else once a problem.
+        'prices': ConfigDict(),  # Model -> (dollars a million input tokens, and output tokens).
+        'seconds': ConfigDict(),  # Model -> device seconds a drawn token.
+      },
       'number_matched': False,  # Also compare equal numbers of samples.
       'gold': True,  # Also train on solutions by people.
       'sampling': {
@@ -149,6 +161,10 @@ def validate(config: ConfigDict) -> None:
     need(sources and all(s and isinstance(s, str) for s in sources), f'models.{name}', source, wish)
   need(config.budgets, 'budgets', {}, 'name at least one budget, as {name: {generator: samples a problem}}')
 
+  need(config.cost.name in UNITS, 'cost.name', config.cost.name, f'costs are {", ".join(UNITS)}')
+  for name, policy in config.policies.items():
+    need(name.isidentifier(), 'policies', name, 'a name is letters, digits and _: it becomes a folder')
+    need(isinstance(policy, ConfigDict), f'policies.{name}', policy, "give {'kind': ..., ...}")
   for budget, anchor in config.budgets.items():
     need(isinstance(anchor, ConfigDict), f'budgets.{budget}', anchor, 'give {generator: samples a problem}')
   for budget in (*config.budgets, *(('gold',) if config.gold else ())):
@@ -178,7 +194,8 @@ def _get(config: ConfigDict, field: str) -> Any:
 
 def _known_fields(config: ConfigDict) -> None:
   """Refuses fields that nothing reads: most are typing errors."""
-  open_sections = ('presets', 'models', 'budgets', 'train.steps')  # Their keys are names that the config chooses.
+  # Their keys are names that the config chooses.
+  open_sections = ('presets', 'models', 'budgets', 'policies', 'cost.prices', 'cost.seconds', 'train.steps')
 
   def walk(found: ConfigDict, known: ConfigDict, prefix: str) -> None:
     for key in found:

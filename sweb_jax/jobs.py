@@ -1,6 +1,6 @@
 """What each job of a study does: it reads files of the workdir and writes files under its own folder.
 
-    problems -> samples -> grades -> train -> evaluate -> report
+    problems -> samples -> grades -> policies -> train -> evaluate -> report
 
 The functions here turn fields of the config into arguments of the libraries; which job runs when is `study`'s.
 """
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import threading
+import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,8 +21,8 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from sweb_jax import records, tasks
-from sweb_jax.budget import Arm
+from sweb_jax import budget, records, tasks
+from sweb_jax.budget import Arm, Ledger, Prompts
 from sweb_jax.config import ConfigError
 from sweb_jax.models import checkpoint, sharding
 from sweb_jax.models.source import Model, open_model
@@ -53,6 +55,12 @@ class Jobs:
       raise ConfigError(f'config.evaluate.maj_k={config.evaluate.maj_k!r}: {why}')
     self._variants = {name: _open_alike(name, source) for name, source in config.models.items()}
     self.models: dict[str, Model] = {name: variants[0] for name, variants in self._variants.items()}
+    self.costs = budget.costs(
+      config.cost.name,
+      {g: self.models[g].config for g in config.generators},
+      prices=dict(config.cost.prices),
+      seconds=dict(config.cost.seconds),
+    )
     self.identities = {name: [v.identity for v in variants] for name, variants in self._variants.items()}
     for split in tasks.SPLITS:  # Before any compute: raises TaskError where the task has not that many.
       self._choose(split, 0)
@@ -95,7 +103,11 @@ class Jobs:
     verdicts = self._grade_for_report(problems, samples)
     files.write_text(folder.parent / f'{generator}.jsonl', records.dumps(verdicts))
     prompts = {p.id: self.task.prompt(p) for p in problems}
+    read = self.prompts(generator, problems, self.config.sampling.few_shot)
     for arm in arms:
+      first = [s for s in samples if s.index < arm.samples]
+      charge = budget.charges(self.costs, {generator: first}, {generator: read})
+      files.write_json(folder / f'{arm.name}.charge.json', charge)
       examples, counts = select(
         problems,
         prompts,
@@ -117,7 +129,13 @@ class Jobs:
     problems = self.problems(question_set, 'train')
     few_shot = self.config.sampling.few_shot
     rule = self._rule(generator)
-    self._draw(folder, generator, None, problems, samples, rule, question_set, meter, few_shot)
+    ledger = self.ledger(folder, generator, problems, few_shot)
+    ledger.settle()
+    begun = time.monotonic()
+    try:
+      self._draw(folder, generator, None, problems, samples, rule, question_set, meter, few_shot)
+    finally:
+      ledger.settle(seconds=(time.monotonic() - begun) * self.mesh.size)
 
   def evaluate(
     self, folder: epath.Path, question_set: int, learner: str, source: str, meter: Meter
@@ -136,6 +154,7 @@ class Jobs:
       store = self._draw(folder / name, learner, params, problems, count, rule, question_set, meter, few_shot)
       samples = in_order(problems, store.read())
       files.write_text(folder / f'{name}.jsonl', records.dumps(samples))
+      self.ledger(folder, learner, problems, few_shot, kind='evaluation').settle(f'{name}.jsonl')
       verdicts = self._grade_for_report(problems, samples)
       if name == 'drawn':
         verdicts = grading.add_votes(self.task.same, problems, verdicts)
@@ -178,15 +197,72 @@ class Jobs:
       store.flush()  # Also what was finished before an error.
     return store
 
-  def _completions(self, model, params, renderer, requests, rule, question_set, stop_strings=()) -> Iterable[Sample]:
+  def _completions(
+    self, model, params, renderer, requests, rule, question_set, stop_strings=(), prompt_length=0
+  ) -> Iterable[Sample]:
     params = self.params(model, question_set) if params is None else params
     # The key of a run is that of the model and question set; the engine folds in problem, sample and position.
     key = jax.random.fold_in(jax.random.key(self.config.seed + question_set), zlib.crc32(model.encode()))
-    engine = self.engine(model, renderer, rule, max((len(r.prompt) for r in requests), default=1), stop_strings)
+    prompt_length = prompt_length or max((len(r.prompt) for r in requests), default=1)
+    engine = self.engine(model, renderer, rule, prompt_length, stop_strings)
     for c in engine.run(params, requests, key=key):
       self.check()
       text = renderer.text(c.tokens, stop_strings)
       yield Sample(c.problem_id, c.index, text, c.tokens, c.finish, round(c.logprob, 4))
+
+  def draw_round(
+    self,
+    generator: str,
+    question_set: int,
+    problems: Mapping[str, Problem],
+    wanted: Sequence[tuple[str, int]],
+    prompt_length: int,
+  ) -> Iterator[Sample]:
+    """Draws samples (problem id, index); with the same `prompt_length`, later rounds compile nothing."""
+    few_shot = self.config.sampling.few_shot
+    renderer = self.renderer(generator, few_shot)
+    requests = [Request(p, i, renderer.prompt(self.task.prompt(problems[p]))) for p, i in wanted]
+    stop_strings, rule = self.task.stop_strings if few_shot else (), self._rule(generator)
+    yield from self._completions(
+      generator, None, renderer, requests, rule, question_set, stop_strings, prompt_length
+    )
+
+  # What is charged ----------------------------------------------------------------------------------------------------
+
+  def prompts(self, model: str, problems: Sequence[Problem], few_shot: bool) -> dict[str, Prompts]:
+    """Tokens read before the samples of each problem."""
+    renderer = self.renderer(model, few_shot)
+    prefix, shared = len(renderer.prefix), self.config.cost.share_prefix
+    return {p.id: Prompts(prefix, len(renderer.prompt(self.task.prompt(p))), shared) for p in problems}
+
+  def ledger(
+    self,
+    folder: epath.Path,
+    model: str,
+    problems: Sequence[Problem],
+    few_shot: bool,
+    *,
+    kind: str = 'completion',
+    first: int = 0,
+  ) -> Ledger:
+    """The ledger of a job's folder; `first` is the lowest index that is drawn there."""
+    prompts = self.prompts(model, problems, few_shot)
+    return Ledger(folder, job=self._job(folder), model=model, prompts=prompts, kind=kind, first=first)
+
+  def _job(self, folder: epath.Path) -> str:
+    return str(folder.relative_to(self.workdir)) if folder.is_relative_to(self.workdir) else folder.name
+
+  def _charge_validation(self, folder: epath.Path, question_set: int, learner: str) -> None:
+    """Charges what was drawn on validation problems, once for a finished training."""
+    if any(e.file == 'selection.json' for e in budget.read(folder)):
+      return
+    scores = json.loads((folder / 'selection.json').read_text())['validation']
+    read = self.prompts(learner, self.problems(question_set, 'validation'), few_shot=False)
+    tokens = {
+      'prompt': len(scores) * sum(p.prompt for p in read.values()),
+      'validation': sum(s['tokens'] for s in scores),
+    }
+    budget.append(folder, [budget.Entry('selection.json', self._job(folder), learner, tokens)])
 
   # Training -----------------------------------------------------------------------------------------------------------
 
@@ -196,6 +272,7 @@ class Jobs:
     selected = folder / 'selection.json'
     if not selected.exists():
       files.write_json(selected, self._train(folder, question_set, learner, arm, meter))
+    self._charge_validation(folder, question_set, learner)
     for state in folder.glob('rate_*/state'):
       state.rmtree()
 
@@ -204,7 +281,10 @@ class Jobs:
   ) -> dict[str, Any]:
     """What was chosen, and from what; writes the parameters and leaves the saved states."""
     t = self.config.train
-    if arm.generator is None:
+    if arm.policy is not None:
+      source = self.workdir / f'policies/set{question_set}/{arm.name}/examples.jsonl'
+      examples = list(records.read(Example, source))
+    elif arm.generator is None:
       source = self.workdir / f'problems/set{question_set}/train.jsonl'
       examples = [Example(p.id, self.task.prompt(p), p.solutions[0]) for p in self.problems(question_set, 'train')]
     else:

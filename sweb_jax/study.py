@@ -1,7 +1,7 @@
 """The experiment as an ordered list of jobs; what is done is skipped.
 
-A stage is a set of jobs that need nothing of each other. Jobs talk through files of the workdir only, so a study may
-be stopped anywhere and started again.
+A stage is a set of jobs; those that need nothing of each other run side by side. Jobs talk through files of the workdir
+only, so a study may be stopped anywhere and started again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import logging
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 import sweb_jax
-from sweb_jax import analysis, budget
+from sweb_jax import allocation, analysis, budget
 from sweb_jax.config import FREE
 from sweb_jax.jobs import BASE, Interrupted, Jobs
 from sweb_jax.runtime import files, progress
@@ -54,12 +54,19 @@ class Study:
     self._workdir = Workdir(workdir)
     parameters = {name: model.config.parameters for name, model in self._bodies.models.items()}
     self._parameters = parameters
+    self._budgets = {name: dict(b) for name, b in config.budgets.items()}
+    self._policies = budget.policies({n: p.to_dict() for n, p in config.policies.items()}, config.generators)
     self._arms = budget.match_arms(
-      {name: dict(b) for name, b in config.budgets.items()},
+      self._budgets,
       {g: parameters[g] for g in config.generators},
       number_matched=config.number_matched,
       gold=config.gold,
+      typical=self._expected(config.cost.name),
+      unit=budget.UNITS[config.cost.name],
+      exact=config.cost.exact_ratio,
+      policies=self._policies,
     )
+    self._samples = {a.name: self._planned_samples(a) for a in self._arms if a.budget}
     self._planned = self._plan()
     self._jobs = self._list_jobs()
 
@@ -95,9 +102,52 @@ class Study:
         f'{sum(j.seconds for j in jobs) / 60:.1f}',
       )
     console.print(table)
-    console.print('Arms: ' + ', '.join(a.name + (f' ({a.samples} a problem)' if a.samples else '') for a in self._arms))
+    counted = (f' ({a.samples:.4g} a problem)' if a.samples else '' for a in self._arms)
+    console.print('Arms: ' + ', '.join(a.name + count for a, count in zip(self._arms, counted, strict=True)))
+    console.print(self._cost_table())
+
+  def _cost_table(self) -> Table:
+    """What each arm is expected to cost on a question set, under every definition."""
+    costs = self._bodies.costs
+    table = Table(title='An arm of a question set under every definition of cost')
+    for column in ('arm', 'samples', *(f'{name}, {cost.unit}' for name, cost in costs.items())):
+      table.add_column(column, justify='left' if column == 'arm' else 'right')
+    for arm, samples in self._samples.items():
+      table.add_row(
+        arm,
+        ' + '.join(f'{n:,} {g}' for g, n in samples.items()),
+        *(f'{self._planned_cost(name, samples):.3e}' for name in costs),
+      )
+    return table
 
   # --------------------------------------------------------------------------------------------------------------------
+
+  def _expected(self, cost: str) -> dict[str, budget.Typical]:
+    """Generator -> what a sample is expected to cost."""
+    c, e = self._config, self._config.estimate
+    few_shot = e.few_shot_tokens if c.sampling.few_shot else 0
+    prompts = budget.Prompts(few_shot, e.prompt_tokens, c.cost.share_prefix)
+    return budget.typical(self._bodies.costs[cost], c.generators, prompts, e.completion_tokens, c.task.train)
+
+  def _planned_samples(self, arm: budget.Arm) -> dict[str, int]:
+    """Generator -> samples an arm of a set is expected to hold. Raises BudgetError where a policy cannot use one."""
+    expected, problems = self._expected(self._config.cost.name), self._config.task.train
+    amount = budget.planned_amount(self._budgets[arm.budget], expected, problems)
+    samples = budget.planned_samples(arm, self._policies.get(arm.policy), amount, expected, problems)
+    if unused := [g for g, n in samples.items() if not n]:
+      raise budget.BudgetError(
+        f'arm {arm.name!r}: budget {arm.budget!r} leaves nothing for a sample of {unused[0]!r}; raise it, or lower '
+        'what the policy spends before'
+      )
+    return samples
+
+  def _planned_cost(self, cost: str, samples: Mapping[str, int]) -> float:
+    expected, problems = self._expected(cost), self._config.task.train
+    return sum(n * expected[g].draw + min(n, problems) * expected[g].read for g, n in samples.items())
+
+  def _whole(self, generator: str) -> int:
+    """Samples of every problem that a generator draws before any policy."""
+    return max((a.whole for a in self._arms if a.generator == generator), default=0)
 
   def _plan(self) -> list[budget.PlannedJob]:
     c, e = self._config, self._config.estimate
@@ -118,7 +168,12 @@ class Study:
       drawn=max(c.evaluate.maj_k, default=0),
       sampling_rate=e.sampling_flops,
       training_rate=e.training_flops,
+      allocated={a.name: self._beyond(a) for a in self._arms if a.policy},
     )
+
+  def _beyond(self, arm: budget.Arm) -> dict[str, int]:
+    """What a policy's arm has to draw itself, at most: all, or what is left of its number of samples."""
+    return {g: n - arm.whole * self._config.task.train for g, n in self._samples[arm.name].items()}
 
   def _list_jobs(self) -> list[Job]:
     """Every job, in an order in which each comes after those it needs."""
@@ -129,20 +184,22 @@ class Study:
       problems = f'problems/set{s}'
       jobs.append(Job(problems, 'plan', (), 1, lambda folder, _, s=s: do.write_problems(folder, s)))
       for g in c.generators:
-        count = max(a.samples for a in self._arms if a.generator == g)
+        if not (count := self._whole(g)):
+          continue
         samples, grades = f'samples/set{s}/{g}', f'grades/set{s}/{g}'
         draw = functools.partial(_call, do.draw, s, g, count)
         jobs.append(Job(samples, 'sample', (problems,), c.task.train * count, draw))
-        arms = [a for a in self._arms if a.generator == g]
+        arms = [a for a in self._arms if a.generator == g and not a.policy]
         grade = functools.partial(_call_plain, do.write_grades, s, g, arms)
         jobs.append(Job(grades, 'grade', (problems, samples), 1, grade))
+      jobs += [self._allocation(s, a, problems) for a in self._arms if a.policy]
       for learner in c.learners:
         for source in (BASE, *self._arms):
           name = source if source == BASE else source.name
           needs = (problems,)
           if source != BASE:
             train = f'train/set{s}/{learner}/{name}'
-            after = (problems,) if source.generator is None else (problems, f'grades/set{s}/{source.generator}')
+            after = (problems, *self._data(s, source))
             steps = c.train.steps[source.budget or source.name] * len(c.train.learning_rates)
             jobs.append(Job(train, 'train', after, steps, functools.partial(_call, do.train, s, learner, source)))
             needs = (problems, train)
@@ -154,12 +211,37 @@ class Study:
     jobs.append(Job('report', 'report', ('plan', *graded, *evaluated), 1, self._write_report))
     return jobs
 
+  def _allocation(self, question_set: int, arm: budget.Arm, problems: str) -> Job:
+    """The job of an arm with a policy: after the samples it may use, and the arm whose spending it equals."""
+    policy = self._policies.get(arm.policy) or budget.Uniform((arm.generator,))
+    ((anchor, amount),) = self._budgets[arm.budget].items()
+    whole = {g: n for g in policy.generators if (n := self._whole(g))}
+    needs = set(whole)
+    if arm.samples is not None:
+      amount = self._samples[arm.name][arm.generator]
+    elif anchor in self._config.generators:
+      amount = f'grades/set{question_set}/{anchor}/{anchor}_{arm.budget}.charge.json'
+      needs.add(anchor)
+    after = tuple(f'{kind}/set{question_set}/{g}' for g in sorted(needs) for kind in ('samples', 'grades'))
+
+    def run(folder: epath.Path, meter: Meter) -> None:
+      allocation.run(folder, self._bodies, question_set, arm, policy, amount, whole, meter)
+
+    return Job(f'policies/set{question_set}/{arm.name}', 'grade', (problems, *after), 1, run)
+
+  def _data(self, question_set: int, arm: budget.Arm) -> tuple[str, ...]:
+    """The job that writes an arm's examples."""
+    if arm.policy:
+      return (f'policies/set{question_set}/{arm.name}',)
+    return (f'grades/set{question_set}/{arm.generator}',) if arm.generator else ()
+
   def _run_stage(self, stage: str, jobs: Sequence[Job], console: Console) -> None:
     """Runs the jobs of a stage that are not done, some side by side."""
     prints = self._fingerprints()
     todo = [j for j in jobs if not self._workdir.done(j.name, prints[j.name])]
+    names = {j.name for j in todo}
     for job in todo:
-      if missing := [n for n in job.after if not self._workdir.done(n, prints[n])]:
+      if missing := [n for n in job.after if n not in names and not self._workdir.done(n, prints[n])]:
         needed = next(j.stage for j in self._jobs if j.name == missing[0])
         raise ValueError(f'job {job.name} needs {missing[0]}, which is not done; add {needed!r} to --stages')
     if not todo:
@@ -174,7 +256,11 @@ class Study:
         job.run(folder, meter)
         self._workdir.finish(job.name, prints[job.name], begun)
 
-      self._side_by_side(run, todo)
+      while todo:
+        left = {j.name for j in todo}
+        ready = [j for j in todo if not left & set(j.after)]
+        self._side_by_side(run, ready)
+        todo = [j for j in todo if j not in ready]
 
   def _side_by_side(self, run: Callable[[Job], None], jobs: Sequence[Job]) -> None:
     """Runs jobs in threads. The first error stops the others at their next step and is raised."""
@@ -202,16 +288,25 @@ class Study:
 
   def _plan_json(self) -> dict[str, Any]:
     c = self._config
+    uniform = [name for name, p in self._policies.items() if isinstance(p, budget.Uniform)]
     return {
       'name': c.name,
       'made_world': c.task.made_world,
       'question_sets': list(range(c.question_sets)),
       'generators': list(c.generators),
       'learners': list(c.learners),
-      'models': {name: {'parameters': n} for name, n in self._parameters.items()},
+      'models': {
+        name: {'parameters': n, 'shape': dataclasses.asdict(self._bodies.models[name].config)}
+        for name, n in self._parameters.items()
+      },
       'arms': [dataclasses.asdict(a) for a in self._arms],
-      'comparisons': [dataclasses.asdict(p) for p in budget.comparisons(self._arms)],
+      'comparisons': [dataclasses.asdict(p) for p in budget.comparisons(self._arms, uniform)],
       'maj_k': list(c.evaluate.maj_k),
+      'cost': {'name': c.cost.name, 'unit': budget.UNITS[c.cost.name]},
+      'costs': {
+        arm: {name: self._planned_cost(name, samples) for name in self._bodies.costs}
+        for arm, samples in self._samples.items()
+      },
       'jobs': [{k: v for k, v in dataclasses.asdict(j).items() if k != 'seconds'} for j in self._planned],
     }
 

@@ -132,3 +132,22 @@ def test_a_preset_gives_way_to_the_command_line_and_leaves_no_trace():
 
 def test_free_sections_exist():
   assert set(FREE) <= set(default())
+
+
+@pytest.mark.parametrize(
+  ('field', 'value', 'message'),
+  [
+    ('cost.name', 'euro', 'costs are paper, flops, price, seconds, tokens'),
+    ('policies', ConfigDict({'hard': 3}), r"give \{'kind'"),
+    ('policies', ConfigDict({'too-hard': {'kind': 'uniform'}}), 'letters, digits and _'),
+  ],
+)
+def test_a_cost_or_policy_that_makes_no_sense_is_named(field, value, message):
+  config = load('embedded_policies')
+  with config.ignore_type():
+    if field == 'policies':
+      config.policies = value
+    else:
+      config.update_from_flattened_dict({field: value})
+  with pytest.raises(ConfigError, match=rf'^config\.{field}.*{message}'):
+    validate(config)

@@ -23,7 +23,7 @@ def build(results: Results) -> list[Table]:
   cases = [
     (f'coverage@{arm.samples}', arm.generator, arm.name, arm.samples, [results.drawn[s, arm.generator] for s in sets])
     for arm in plan.arms
-    if arm.generator
+    if arm.generator and not arm.policy
   ]
   cases += [
     ('greedy pass@1', learner, source, 1, [results.greedy[s, learner, source] for s in sets])

@@ -34,7 +34,13 @@ def render(results: Results, built: Sequence[Table], answer: str, prompt: Callab
       f'{main.title}. Thick: the interval that decides (blue where it leaves 0 out); thin: bootstrap within the sets.',
     ),
   ]
-  if plan.generators:
+  if results.held:
+    figures.insert(0, (
+      plots.arms(results),
+      'What each arm bought with what it was charged. Bars: 95 % bootstrap over the problems, the sets held fixed. '
+      'Arms of nearly one cost stand side by side.',
+    ))
+  if results.generators:
     band = 'Line: mean over question sets; thin: each set; band: 95 % for new problems, sets held fixed; dots: arms.'
     figures[:0] = [(plots.curve(results, m), f'{m.capitalize()} at cost. {band}') for m in ('coverage', 'diversity')]
   return ''.join([

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
-from sweb_jax.analysis import metrics
-from sweb_jax.analysis.results import Draws, Results
+from sweb_jax.analysis import budgets, metrics
+from sweb_jax.analysis.draws import Draws
+from sweb_jax.analysis.intervals import paired_bootstrap
+from sweb_jax.analysis.results import Results
 from sweb_jax.analysis.table import Table
-from sweb_jax.budget import flops_per_token
+from sweb_jax.budget import UNITS, flops_per_token
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
@@ -31,14 +33,14 @@ def curve(results: Results, metric: str) -> str:
   Line: mean over question sets; thin lines: the sets; band: 95 % for problems drawn anew, the sets held fixed;
   circles: the plan's arms.
   """
-  from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
   plan = results.plan
   plot, axes = _figure(4.8, 3.5)
   for color, g in zip(_colors(len(plan.generators)), plan.generators, strict=True):
+    if g not in results.generators:
+      continue
     draws = [results.drawn[s, g] for s in plan.question_sets]
     most = min(d.correct.shape[1] for d in draws)
-    arms = {arm.samples for arm in plan.arms if arm.generator == g}
+    arms = {arm.samples for arm in plan.arms if arm.generator == g and not arm.policy}
     counts = sorted({*np.geomspace(1, most, CURVE_POINTS).round().astype(int).tolist(), *arms})
     values = [[_per_problem(d, metric, k) for k in counts] for d in draws]  # By set and count.
     means = np.array([[v.mean() for v in rows] for rows in values])
@@ -53,11 +55,7 @@ def curve(results: Results, metric: str) -> str:
       if k in arms:
         axes.plot([x], [y], 'o', color=color, markersize=5)
         axes.annotate(f'{k}', (x, y), textcoords='offset points', xytext=(-3, 6), ha='right', color=color)
-  axes.set_xscale('log')
-  # Powers of ten alone may leave a single label.
-  axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-  axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f'{x:.0e}'.replace('e+0', 'e').replace('e+', 'e')))
-  axes.xaxis.set_minor_locator(NullLocator())
+  _log_costs(axes)
   axes.set_ylim(bottom=0, top=1.02 if metric == 'coverage' else None)
   axes.set_xlabel('sampling cost, FLOPs a problem')
   axes.set_ylabel(
@@ -65,6 +63,42 @@ def curve(results: Results, metric: str) -> str:
   )
   axes.legend(frameon=False, loc='upper left')
   return _svg(plot, metric)
+
+
+def arms(results: Results) -> str:
+  """Every arm's coverage and diversity against what it was charged, a point an arm, with its 95 % bootstrap interval.
+
+  The interval is over the problems of the question sets, the sets held fixed. Arms of nearly one cost stand side by
+  side, to be told apart.
+  """
+  plan = results.plan
+  drawn = [a for a in plan.arms if (plan.question_sets[0], a.name) in results.held]
+  plot, both = _figure(7.2, 1.6 + 0.24 * len(drawn), columns=2)
+  costs = {
+    a.name: float(np.mean([results.held[s, a.name].spent[plan.cost] for s in plan.question_sets])) for a in drawn
+  }
+  for axes, (figure, label) in zip(
+    both, {'solved': 'share of problems solved', 'unique a problem': 'unique correct a problem'}.items(), strict=True
+  ):
+    for i, arm in enumerate(drawn):
+      held = [results.held[s, arm.name] for s in plan.question_sets]
+      level = [n for n, c in costs.items() if 0.8 < c / costs[arm.name] < 1.25]
+      x = costs[arm.name] / len(held[0].solved) * 1.08 ** (level.index(arm.name) - (len(level) - 1) / 2)
+      values = [t[:, 0] for t in budgets.terms(results, arm)[figure]]
+      y, interval = float(np.mean([v.mean() for v in values])), paired_bootstrap(values)
+      color, marker = COLORS[i % len(COLORS)], 'osD^vP*X'[i // len(COLORS) % 8]
+      axes.errorbar(
+        [x], [y], [[y - interval.low], [interval.high - y]], fmt=marker, color=color, markersize=5, capsize=2,
+        label=arm.name,
+      )  # fmt: skip
+    _log_costs(axes)
+    low, high = axes.get_xlim()
+    axes.set_xlim(low / 2, high * 2)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(f'spent, {UNITS[plan.cost]} a problem ({plan.cost})')
+    axes.set_ylabel(label)
+  plot.legend(*both[0].get_legend_handles_labels(), loc='outside lower center', ncols=4, frameon=False, fontsize=7)
+  return _svg(plot, 'arms')
 
 
 def accuracy(table: Table, results: Results) -> str:
@@ -110,15 +144,30 @@ def _per_problem(d: Draws, metric: str, k: int) -> Float[np.ndarray, ' P']:
   return metrics.coverage(d.correct, k) if metric == 'coverage' else metrics.diversity(d.keys, d.correct, k)
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-  """A figure of its own, in inches; pyplot's global state and its choice of a display are not touched."""
+def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
+  """A figure of its own, in inches; pyplot's global state and its choice of a display are not touched.
+
+  With several columns there is one `Axes` for each.
+  """
   from matplotlib.figure import Figure
 
   plot = Figure(figsize=(width, height), layout='constrained')
-  axes = plot.add_subplot()
-  axes.spines[['top', 'right']].set_visible(False)
-  axes.grid(alpha=0.25, linewidth=0.6)
-  return plot, axes
+  found = [plot.add_subplot(1, columns, i + 1) for i in range(columns)]
+  for axes in found:
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.grid(alpha=0.25, linewidth=0.6)
+  return plot, found if columns > 1 else found[0]
+
+
+def _log_costs(axes: Axes) -> None:
+  """A log scale for costs, with labels that fit."""
+  from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+  axes.set_xscale('log')
+  # Powers of ten alone may leave a single label.
+  axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+  axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f'{x:.0e}'.replace('e+0', 'e').replace('e+', 'e')))
+  axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _bar(axes: Axes, y: float, value: float, low: float, high: float, color: str) -> None:

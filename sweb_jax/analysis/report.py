@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SHORT = {
   'data': ('arm', 'k', 'problems', 'coverage@k', 'diversity@k (solved)', 'FPR'),
+  'arms': ('arm', 'samples', 'over', 'solved', 'unique a problem', 'correct'),
   'accuracy': ('learner', 'source', 'greedy pass@1', 'n'),
   'differences': ('comparison', 'learner', 'difference', 'relative', 'verdict'),
   'minus_base': ('learner', 'source', 'difference', 'relative', 'verdict'),

@@ -7,6 +7,7 @@ Rows are reduced to arrays while they are read, so that a study of millions of t
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 from collections.abc import Iterable
@@ -14,10 +15,11 @@ from typing import Any
 
 import numpy as np
 from etils import epath
-from jaxtyping import Bool, Float, Int
 
-from sweb_jax import records
+from sweb_jax import budget, records
 from sweb_jax.analysis import metrics
+from sweb_jax.analysis.draws import Draws
+from sweb_jax.analysis.held import Held, read_held
 from sweb_jax.budget import Arm, Comparison
 from sweb_jax.records import Problem, Sample, Verdict
 
@@ -46,6 +48,10 @@ class Plan:
   maj_k: tuple[int, ...]
   jobs: tuple[dict[str, Any], ...]
   """Rows of `budget.PlannedJob`."""
+  cost: str = 'paper'
+  """What counts as equal cost, of `budget.UNITS`."""
+  costs: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+  """Arm -> definition of cost -> what the arm is expected to cost on a set."""
 
   def arm(self, name: str) -> Arm:
     return next(arm for arm in self.arms if arm.name == name)
@@ -54,34 +60,6 @@ class Plan:
   def sources(self) -> tuple[str, ...]:
     """'base' and every arm."""
     return (BASE, *(arm.name for arm in self.arms))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Draws:
-  """M graded samples of each of P problems."""
-
-  correct: Bool[np.ndarray, 'P M']
-  keys: Int[np.ndarray, 'P M']
-  """`metrics.text_key` of each text."""
-  valid: Float[np.ndarray, 'P M']
-  """1 where the reasoning is right, 0 where it is wrong, NaN where the task cannot tell."""
-  truncated: Bool[np.ndarray, 'P M']
-  tokens: Int[np.ndarray, 'P M']
-  """Tokens charged."""
-  votes: Int[np.ndarray, 'P M']
-  """Index of the first sample with the same answer; -1 where there is no vote."""
-  answered: Bool[np.ndarray, 'P M']
-  """The sample has an answer in the task's own form."""
-  lenient: Float[np.ndarray, 'P M']
-  """1 where the leniently read answer is right, 0 where it is not; NaN where the task has one reading only."""
-  second: Float[np.ndarray, 'P M']
-  """1 where math-verify finds the leniently read answer right, 0 where not; NaN where it has no opinion."""
-  asked: Bool[np.ndarray, 'P M']
-  """math-verify was asked."""
-
-  def first(self, k: int) -> Draws:
-    """The first k samples of every problem."""
-    return Draws(**{f.name: getattr(self, f.name)[:, :k] for f in dataclasses.fields(self)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +94,15 @@ class Results:
   sampled: dict[tuple[int, str, str], Draws]
   """(s, l, a): samples at temperature for the test problems; empty where the plan has no `maj_k`."""
   excerpts: tuple[Excerpt, ...]
+  held: dict[tuple[int, str], Held]
+  """(s, a): what an arm holds and was charged; arms of drawn samples only."""
+  charged: dict[tuple[str, str, str], int]
+  """(stage's folder, model, kind): tokens in the ledgers."""
+
+  @property
+  def generators(self) -> tuple[str, ...]:
+    """Those of which every problem has samples."""
+    return tuple(g for g in self.plan.generators if (self.plan.question_sets[0], g) in self.drawn)
 
 
 def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
@@ -125,7 +112,7 @@ def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
   """
   root = epath.Path(workdir)
   plan = read_plan(root / 'plan/plan.json')
-  drawn, selections, greedy, sampled = {}, {}, {}, {}
+  drawn, selections, greedy, sampled, held = {}, {}, {}, {}, {}
   pages: tuple[Excerpt, ...] = ()
   for s in plan.question_sets:
     train = _problems(root / f'problems/set{s}/train.jsonl')
@@ -133,18 +120,22 @@ def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
     wanted = {(p.id, i) for p in train[:excerpts] for i in range(shown)} if not pages else set()
     seen = {}
     for g in plan.generators:
+      if not (count := max((arm.whole for arm in plan.arms if arm.generator == g), default=0)):
+        continue
       folder = root / f'samples/set{s}/{g}'
       chunks = sorted(folder.glob('chunk-*.jsonl')) if folder.exists() else []
       if not chunks:
         raise _missing(folder / 'chunk-*.jsonl', 'sample')
       grades = root / f'grades/set{s}/{g}.jsonl'
-      count = max((arm.samples or 0 for arm in plan.arms if arm.generator == g), default=0)
       drawn[s, g], seen[g] = _draws([p.id for p in train], chunks, grades, 'sample', 'grade', count, wanted)
     if wanted:
       pages = tuple(
         Excerpt(p, {g: tuple(seen[g][p.id, i] for i in range(shown) if (p.id, i) in seen[g]) for g in seen})
         for p in train[:excerpts]
       )
+    for arm in plan.arms:
+      if arm.budget and (found := read_held(root, s, arm, [p.id for p in train], drawn.get((s, arm.generator)))):
+        held[s, arm.name] = found
     for learner in plan.learners:
       for source in plan.sources:
         key, folder = (s, learner, source), root / f'evaluate/set{s}/{learner}/{source}'
@@ -155,7 +146,12 @@ def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
             paths = folder / f'{name}.jsonl', folder / f'{name}.verdicts.jsonl'
             voting = into is sampled
             into[key], _ = _draws(test, [paths[0]], paths[1], 'evaluate', 'evaluate', count, voting=voting)
-  return Results(plan, _json(root / 'config.json', 'plan'), drawn, selections, greedy, sampled, pages)
+  charged: collections.Counter[tuple[str, str, str]] = collections.Counter()
+  for entry in budget.read(root):
+    for kind, tokens in entry.tokens.items():
+      charged[entry.job.split('/')[0], entry.model, kind] += tokens
+  config = _json(root / 'config.json', 'plan')
+  return Results(plan, config, drawn, selections, greedy, sampled, pages, held, dict(charged))
 
 
 def read_plan(path: epath.PathLike) -> Plan:
@@ -170,10 +166,12 @@ def read_plan(path: epath.PathLike) -> Plan:
       generators=tuple(row['generators']),
       learners=tuple(row['learners']),
       parameters={name: model['parameters'] for name, model in row['models'].items()},
-      arms=tuple(Arm(*(arm[f.name] for f in dataclasses.fields(Arm))) for arm in row['arms']),
+      arms=tuple(Arm(**{'policy': None, **arm}) for arm in row['arms']),
       comparisons=tuple(Comparison(c['name'], c['a'], c['b']) for c in row['comparisons']),
       maj_k=tuple(row['maj_k']),
       jobs=tuple(row['jobs']),
+      cost=row.get('cost', {'name': 'paper'})['name'],
+      costs=row.get('costs', {}),
     )
   except (KeyError, TypeError, AttributeError) as e:
     raise AnalysisError(f'{path}: the field {e} is missing or of the wrong kind; run the stage plan again') from e

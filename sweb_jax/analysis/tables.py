@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sweb_jax.analysis import intervals, metrics
+from sweb_jax.analysis import budgets, intervals, metrics
 from sweb_jax.analysis.intervals import Difference, Estimate, Terms
 from sweb_jax.analysis.results import BASE, Plan, Results
 from sweb_jax.analysis.table import Cell, Table
 from sweb_jax.budget import Arm, flops_per_token
 
 DIGITS = 4
-NAMES = ('differences', 'data', 'data_differences', 'accuracy', 'minus_base', 'spent')
+NAMES = ('differences', 'data', 'data_differences', 'accuracy', 'minus_base', 'spent', 'arms', 'charged')
 
 
 def build(results: Results) -> list[Table]:
@@ -30,6 +30,7 @@ def build(results: Results) -> list[Table]:
     accuracy(results),
     minus_base(results),
     spent(results),
+    *budgets.build(results),
   ]
 
 
@@ -38,7 +39,7 @@ def data(results: Results) -> Table:
   figures = ('coverage@k', 'diversity@k (solved)', 'diversity@k (all)', 'kept a problem', 'FPR', 'truncated')
   rows = []
   for arm in results.plan.arms:
-    if arm.generator:
+    if arm.generator and not arm.policy:
       sets = [results.drawn[s, arm.generator].first(arm.samples) for s in results.plan.question_sets]
       tokens = sum(int(d.tokens.sum()) for d in sets)
       terms = data_terms(results, arm)
@@ -71,9 +72,14 @@ def data_differences(results: Results) -> Table:
   rows = []
   for pair in results.plan.comparisons:
     a, b = results.plan.arm(pair.a), results.plan.arm(pair.b)
-    if a.generator and b.generator:
+    if a.policy or b.policy:
+      terms_a, terms_b = budgets.terms(results, a), budgets.terms(results, b)
+    elif a.generator and b.generator:
       terms_a, terms_b = data_terms(results, a), data_terms(results, b)
-      for figure in ('coverage@k', 'diversity@k (solved)', 'diversity@k (all)', 'FPR', 'truncated'):
+    else:
+      continue
+    for figure in terms_a:
+      if figure != 'kept a problem':
         difference = intervals.compare(terms_a[figure], terms_b[figure])
         cells = _difference_cells(difference, *_sides(a, b))
         rows.append((pair.name, _matched(a, b), figure, a.name, b.name, *cells, _scope(results.plan)))
@@ -176,7 +182,7 @@ def spent(results: Results) -> Table:
   plan = results.plan
   evaluations = [*results.greedy.items(), *results.sampled.items()]
   counted = {
-    **{('sample', g): [results.drawn[s, g] for s in plan.question_sets] for g in plan.generators},
+    **{('sample', g): [results.drawn[s, g] for s in plan.question_sets] for g in results.generators},
     **{('evaluate', m): [d for (_, learner, _), d in evaluations if learner == m] for m in plan.learners},
   }
   rows = []
@@ -209,7 +215,7 @@ def setup(plan: Plan, learner: str, source: str) -> str:
     return 'no fine-tuning'
   generator = plan.arm(source).generator
   if generator is None:
-    return 'gold solutions'
+    return 'several generators' if plan.arm(source).policy else 'gold solutions'
   if learner == generator:
     return 'self-improvement'
   if learner in plan.generators and plan.parameters[learner] > plan.parameters[generator]:

@@ -1,26 +1,62 @@
-"""What a sample costs, how many samples a budget pays for, what a study will cost and what it did.
+"""What a sample costs, how many samples a budget pays for, who gets the next one, what a study will cost and what it
+did.
 
-All costs are the paper's: 2P FLOPs a token of a decoder with P parameters, 6P a token it is trained on.
+Costs have five definitions, see `cost`; the default is the paper's: 2P FLOPs a token of a decoder with P parameters, 6P
+a token it is trained on. Free of JAX.
 """
 
-from sweb_jax.budget.cost import BudgetError, flops_per_token, ratio, training_flops_per_token
-from sweb_jax.budget.ledger import Charge, charge, tokens_charged
-from sweb_jax.budget.matching import Arm, Comparison, comparisons, match_arms, matched_samples
+from sweb_jax.budget.allocate import Allocation, Ask, Outcome, allocate
+from sweb_jax.budget.arms import charged, charges, planned_amount, planned_samples, typical
+from sweb_jax.budget.cost import (
+  UNITS,
+  BudgetError,
+  Cost,
+  Prompts,
+  costs,
+  flops_per_token,
+  ratio,
+  training_flops_per_token,
+)
+from sweb_jax.budget.ledger import KINDS, Charge, Entry, Ledger, append, charge, read, tokens_charged
+from sweb_jax.budget.matching import Arm, Comparison, Typical, comparisons, match_arms, matched_samples
 from sweb_jax.budget.plan import PlannedJob, plan
+from sweb_jax.budget.policies import Policy, Uniform, policies
 
 __all__ = [
+  'KINDS',
+  'UNITS',
+  'Allocation',
   'Arm',
+  'Ask',
   'BudgetError',
   'Charge',
   'Comparison',
+  'Cost',
+  'Entry',
+  'Ledger',
+  'Outcome',
   'PlannedJob',
+  'Policy',
+  'Prompts',
+  'Typical',
+  'Uniform',
+  'allocate',
+  'append',
   'charge',
+  'charged',
+  'charges',
   'comparisons',
+  'costs',
   'flops_per_token',
   'match_arms',
   'matched_samples',
   'plan',
+  'planned_amount',
+  'planned_samples',
+  'policies',
   'ratio',
+  'read',
   'tokens_charged',
   'training_flops_per_token',
+  'typical',
 ]

@@ -1,13 +1,45 @@
-"""What was spent: every token drawn is charged, whether the sample was kept, wrong or cut."""
+"""What was spent: every token drawn is charged, whether the sample was kept, wrong or cut, and every prompt read.
+
+Samples are written in immutable files, and so is the ledger beside them: `ledger-000000.jsonl`, ... hold a line for
+each finished file of samples and are never changed; new lines come in a new file. A line names its file and is derived
+from what is in it, so a crash between the two costs nothing: `settle` writes lines that are missing, `read` counts a
+file once and only while it exists, and charges one without a line from its samples. Of a file that a crash took with
+it nothing is charged; its samples are drawn, and charged, again.
+"""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 
-from sweb_jax.budget.cost import BudgetError
+from etils import epath
+
+from sweb_jax import records
+from sweb_jax.budget.cost import BudgetError, Prompts
 from sweb_jax.records import Sample
+from sweb_jax.runtime import files
+
+KINDS = ('prefix', 'prompt', 'completion', 'evaluation', 'validation', 'judge')
+"""Worked examples and prompts that were read; tokens drawn for training data, on test and on validation problems, and
+by a judge."""
+_DEPTH = 5
+"""Folders below a workdir: 'evaluate/set0/student/wc_low/greedy'."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """What one file of samples cost."""
+
+  file: str
+  """Its name, in the folder of the ledger."""
+  job: str
+  model: str
+  tokens: Mapping[str, int]
+  """By kind, of `KINDS`."""
+  seconds: float = 0.0
+  """Device seconds since the entry before: wall time times devices; 0 where an earlier process drew the samples."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +49,102 @@ class Charge:
   samples: int
   tokens: int
   """Tokens drawn, stop tokens included; prompts are not."""
+
+
+class Ledger:
+  """The ledger of one job's folder.
+
+  Args:
+    folder: where the samples are.
+    job: name of the job.
+    model: who draws.
+    prompts: problem id -> what is read before its samples.
+    kind: of the drawn tokens, of `KINDS`.
+    first: the lowest index that is drawn in this folder: with it a problem's prompt is charged.
+  """
+
+  def __init__(
+    self,
+    folder: epath.PathLike,
+    *,
+    job: str,
+    model: str,
+    prompts: Mapping[str, Prompts],
+    kind: str = 'completion',
+    first: int = 0,
+  ):
+    self._folder = epath.Path(folder)
+    self._job, self._model, self._prompts, self._kind = job, model, prompts, kind
+    self._first = first
+
+  def settle(self, pattern: str = 'chunk-*.jsonl', seconds: float = 0.0) -> None:
+    """Writes a line for every file that matches and has none; the last of them takes the `seconds`."""
+    found = sorted(p.name for p in self._folder.glob(pattern))
+    charged = {e.file for e in _lines(self._folder)}
+    new = [name for name in found if name not in charged]
+    if not new:
+      return
+    entries = [
+      Entry(name, self._job, self._model, self._count(name, name == found[0]), seconds if name == new[-1] else 0.0)
+      for name in new
+    ]
+    append(self._folder, entries)
+
+  def _count(self, name: str, first_file: bool) -> dict[str, int]:
+    counts: collections.Counter[str] = collections.Counter()
+    for s in records.read(Sample, self._folder / name):
+      counts[self._kind] += len(s.tokens)
+      if s.index == self._first:
+        prompts = self._prompts[s.problem_id]
+        counts['prompt'] += prompts.prompt
+        counts['prefix'] += 0 if prompts.shared else prompts.prefix
+    if first_file:
+      counts['prefix'] += next((p.prefix for p in self._prompts.values() if p.shared), 0)
+    return {kind: counts[kind] for kind in KINDS if counts[kind]}
+
+
+def append(folder: epath.PathLike, entries: Iterable[Entry]) -> None:
+  """Adds entries to a folder's ledger, as a file of their own."""
+  folder = epath.Path(folder)
+  last = max((int(p.stem.split('-')[1]) for p in folder.glob('ledger-*.jsonl')), default=-1)
+  text = ''.join(json.dumps(dataclasses.asdict(e)) + '\n' for e in entries)
+  files.write_text(folder / f'ledger-{last + 1:06d}.jsonl', text)
+
+
+def _lines(folder: epath.Path) -> list[Entry]:
+  """The lines of a folder's ledger whose file exists, each file once. Raises BudgetError for a damaged line."""
+  entries: dict[str, Entry] = {}
+  for path in sorted(folder.glob('ledger-*.jsonl')):
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+      try:
+        entry = Entry(**json.loads(line))
+        entries.setdefault(entry.file, entry)
+      except (ValueError, TypeError) as e:
+        raise BudgetError(f'{path}, line {number}: not a line of a ledger ({e}); remove the file') from e
+  return [e for e in entries.values() if (folder / e.file).exists()]
+
+
+def read(workdir: epath.PathLike) -> list[Entry]:
+  """What is charged below a folder, in the order of the folders' names.
+
+  A file of samples without a line, as a killed run leaves it until it goes on, is charged its drawn tokens.
+  """
+  workdir = epath.Path(workdir)
+  depths = ('*/' * d for d in range(_DEPTH + 1))  # Not '**': a request a folder of an object store.
+  found = (p for d in depths for kind in ('ledger', 'chunk') for p in workdir.glob(f'{d}{kind}-*.jsonl'))
+  folders = sorted({p.parent for p in found})
+  entries = []
+  for folder in folders:
+    lines = _lines(folder)
+    entries += lines
+    charged = {e.file for e in lines}
+    job = '/'.join(folder.parts[len(workdir.parts) :])
+    for path in sorted(folder.glob('chunk-*.jsonl')):
+      if path.name not in charged:
+        kind = 'evaluation' if job.startswith('evaluate/') else 'completion'
+        model = folder.parts[-3] if kind == 'evaluation' else folder.name
+        entries.append(Entry(path.name, job, model, {kind: tokens_charged(records.read(Sample, path))}))
+  return entries
 
 
 def tokens_charged(samples: Iterable[Sample]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sweb_jax.budget.cost import BudgetError, flops_per_token, training_flops_per_token
 from sweb_jax.budget.matching import GOLD, Arm
@@ -20,7 +20,7 @@ class PlannedJob:
   """Its place in the workdir: 'samples/set0/wc', 'train/set0/student/wc_low', 'evaluate/set0/student/wc_low'; rows of
   kind 'validate' end in '/validation'."""
   kind: str
-  """'sample', 'train', 'validate' or 'evaluate'."""
+  """'sample', 'allocate', 'train', 'validate' or 'evaluate'."""
   model: str
   """Generator or learner."""
   samples: int
@@ -33,6 +33,26 @@ class PlannedJob:
   """Of the FLOPs all sampling jobs spend on drawn tokens, prompts left out (the paper's budget); else None."""
   seconds: float
   """`flops` over the rate that was given."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Lengths:
+  """What is assumed of one completion and what is read before it."""
+
+  completion: int
+  prompt: int
+  few_shot: int
+  rate: float
+  """FLOP/s of sampling."""
+
+  def job(
+    self, name: str, kind: str, model: str, parameters: int, problems: int, samples: int, few_shot: bool, runs: int = 1
+  ) -> PlannedJob:
+    """A job that draws `samples` completions, for `problems` problems in each of `runs` runs."""
+    tokens = samples * self.completion
+    read = runs * (problems * self.prompt + few_shot * self.few_shot)
+    flops = flops_per_token(parameters) * (tokens + read)
+    return PlannedJob(name, kind, model, samples, tokens, flops, None, flops / self.rate)
 
 
 def plan(
@@ -53,6 +73,7 @@ def plan(
   drawn: int,
   sampling_rate: float,
   training_rate: float,
+  allocated: Mapping[str, Mapping[str, int]] | None = None,
 ) -> list[PlannedJob]:
   """The jobs of a study in the order they run, each with its cost.
 
@@ -73,12 +94,13 @@ def plan(
     drawn: completions a test problem at temperature, besides the greedy one.
     sampling_rate: FLOP/s of sampling and evaluation, measured or assumed.
     training_rate: FLOP/s of training.
+    allocated: arm with a policy -> generator -> samples of a set it may have to draw.
 
   Raises:
     BudgetError: a count, size or rate that is not positive, an arm of an unknown generator, or a budget without
       `examples`.
   """
-  counts = {
+  _check_counts({
     'sets': sets,
     'train_problems': train_problems,
     'validation_problems': validation_problems,
@@ -89,52 +111,64 @@ def plan(
     'checkpoints': checkpoints,
     'sampling_rate': sampling_rate,
     'training_rate': training_rate,
-  }
-  for name, value in counts.items():
+  }, {'few_shot_tokens': few_shot_tokens, 'drawn': drawn})
+  _check_arms(arms, generators, examples)
+  lengths = _Lengths(completion_tokens, prompt_tokens, few_shot_tokens, sampling_rate)
+  drawing = list(_drawing(lengths, arms, generators, train_problems, allocated or {}))
+  spent = sets * sum(flops_per_token(generators[j.model]) * j.tokens for j in drawing if j.kind == 'sample')
+  runs = learning_rates * checkpoints
+  jobs = []
+  for s in range(sets):
+    for job in drawing:
+      share = flops_per_token(generators[job.model]) * job.tokens / spent if job.kind == 'sample' else None
+      jobs.append(dataclasses.replace(job, name=job.name.format(s), share=share))
+    for learner, parameters in learners.items():
+      for arm in arms:
+        name = f'train/set{s}/{learner}/{arm.name}'
+        seen = learning_rates * examples[arm.budget or GOLD]
+        tokens = seen * (prompt_tokens + completion_tokens)
+        flops = training_flops_per_token(parameters) * tokens
+        jobs.append(PlannedJob(name, 'train', learner, seen, tokens, flops, None, flops / training_rate))
+        validated = runs * validation_problems
+        name = f'{name}/validation'
+        jobs.append(
+          lengths.job(name, 'validate', learner, parameters, validation_problems, validated, False, runs=runs)
+        )
+    for learner, parameters in learners.items():
+      for source in (BASE, *(a.name for a in arms)):
+        name, samples = f'evaluate/set{s}/{learner}/{source}', test_problems * (1 + drawn)
+        jobs.append(lengths.job(name, 'evaluate', learner, parameters, test_problems, samples, source == BASE))
+  return jobs
+
+
+def _drawing(
+  lengths: _Lengths,
+  arms: Sequence[Arm],
+  generators: Mapping[str, int],
+  problems: int,
+  allocated: Mapping[str, Mapping[str, int]],
+) -> Iterator[PlannedJob]:
+  """The jobs of a set that draw training data; '{}' in a name stands for the set."""
+  for g, parameters in generators.items():
+    if most := max((a.whole for a in arms if a.generator == g), default=0):
+      yield lengths.job(f'samples/set{{}}/{g}', 'sample', g, parameters, problems, problems * most, True)
+  for arm, counts in allocated.items():
+    for g, samples in counts.items():
+      yield lengths.job(f'policies/set{{}}/{arm}/{g}', 'allocate', g, generators[g], problems, samples, True)
+
+
+def _check_counts(positive: Mapping[str, float], not_negative: Mapping[str, float]) -> None:
+  for name, value in positive.items():
     if value <= 0:
       raise BudgetError(f'{name}={value} must be positive')
-  for name, value in {'few_shot_tokens': few_shot_tokens, 'drawn': drawn}.items():
+  for name, value in not_negative.items():
     if value < 0:
       raise BudgetError(f'{name}={value} must not be negative')
+
+
+def _check_arms(arms: Sequence[Arm], generators: Mapping[str, int], examples: Mapping[str, int]) -> None:
   for arm in arms:
     if arm.generator is not None and arm.generator not in generators:
       raise BudgetError(f'arm {arm.name!r}: no number of parameters is given for its generator {arm.generator!r}')
     if (key := arm.budget or GOLD) not in examples:
       raise BudgetError(f'arm {arm.name!r}: examples has no entry {key!r}')
-
-  def sampling_job(
-    name: str, kind: str, model: str, parameters: int, problems: int, each: int, few_shot: bool = False, runs: int = 1
-  ) -> PlannedJob:
-    """`runs` times `each` completions for every problem."""
-    samples = runs * problems * each
-    tokens = samples * completion_tokens
-    read = runs * (problems * prompt_tokens + few_shot * few_shot_tokens)
-    flops = flops_per_token(parameters) * (tokens + read)
-    return PlannedJob(name, kind, model, samples, tokens, flops, None, flops / sampling_rate)
-
-  most = {g: max((a.samples for a in arms if a.generator == g), default=0) for g in generators}
-  drawing = {
-    g: sampling_job('', 'sample', g, generators[g], train_problems, n, few_shot=True) for g, n in most.items() if n
-  }
-  spent = sets * sum(flops_per_token(generators[g]) * job.tokens for g, job in drawing.items())
-  jobs = []
-  for j in range(sets):
-    for g, job in drawing.items():
-      share = flops_per_token(generators[g]) * job.tokens / spent
-      jobs.append(dataclasses.replace(job, name=f'samples/set{j}/{g}', share=share))
-    for learner, parameters in learners.items():
-      for arm in arms:
-        name = f'train/set{j}/{learner}/{arm.name}'
-        seen = learning_rates * examples[arm.budget or GOLD]
-        tokens = seen * (prompt_tokens + completion_tokens)
-        flops = training_flops_per_token(parameters) * tokens
-        jobs.append(PlannedJob(name, 'train', learner, seen, tokens, flops, None, flops / training_rate))
-        runs = learning_rates * checkpoints
-        name = f'{name}/validation'
-        jobs.append(sampling_job(name, 'validate', learner, parameters, validation_problems, 1, runs=runs))
-    for learner, parameters in learners.items():
-      for source in (BASE, *(a.name for a in arms)):
-        name = f'evaluate/set{j}/{learner}/{source}'
-        base = source == BASE
-        jobs.append(sampling_job(name, 'evaluate', learner, parameters, test_problems, 1 + drawn, few_shot=base))
-  return jobs

@@ -3,7 +3,21 @@
 import pytest
 
 from sweb_jax import budget
-from sweb_jax.budget import Arm, BudgetError, Comparison, comparisons, match_arms, matched_samples
+from sweb_jax.budget import (
+  Arm,
+  BudgetError,
+  Comparison,
+  Cost,
+  Prompts,
+  Typical,
+  comparisons,
+  match_arms,
+  matched_samples,
+  planned_samples,
+  policies,
+  typical,
+)
+from sweb_jax.models.config import SIZES
 
 B27, B9, B2 = 27_227_718_144, 9_242_164_736, 2_614_636_800
 PAPER = {'low': {'se': 1}, 'high': {'se': 10}}
@@ -134,3 +148,101 @@ def test_every_arm_of_a_budget_costs_the_same_up_to_the_rounding_of_the_ratio(sa
 def test_a_bad_budget_is_named(budgets, parameters, message):
   with pytest.raises(BudgetError, match=message):
     match_arms(budgets, parameters, number_matched=True, gold=False)
+
+
+# Exact ratios, amounts, other costs, policies -------------------------------------------------------------------------
+
+SHAPES = {'se': SIZES['gemma2_27b'], 'wc': SIZES['gemma2_9b']}
+
+
+def arms(budgets, cost='paper', prompts=Prompts(0, 100), problems=1000, prices=None, **kwargs):  # noqa: B008
+  chosen = Cost(cost, SHAPES, prices or {})
+  expected = typical(chosen, ('se', 'wc'), prompts, 200, problems)
+  return match_arms(budgets, GEMMA2, **{
+    'number_matched': False, 'gold': False, 'typical': expected, 'unit': chosen.unit, **kwargs
+  })  # fmt: skip
+
+
+def test_the_papers_cost_gives_the_papers_arms():
+  assert arms(PAPER) == match_arms(PAPER, GEMMA2, number_matched=False, gold=False)
+
+
+def test_an_exact_ratio_is_a_fraction_of_a_sample():
+  (wc_low, se_low, *_) = arms(PAPER, exact=True)
+  assert (wc_low.samples, wc_low.whole, wc_low.policy) == (pytest.approx(2.946, abs=5e-4), 2, 'uniform')
+  assert (se_low.samples, se_low.policy) == (1, None)
+  expected = typical(Cost('paper', SHAPES), ('se', 'wc'), Prompts(0, 100), 200, 1000)
+  # 946 of a thousand problems get a third sample: what is left of the budget is less than a sample.
+  assert planned_samples(wc_low, None, 0, expected, 1000) == {'wc': 2946}
+  left = 1000 * expected['se'].draw - 2946 * expected['wc'].draw
+  assert 0 <= left < expected['wc'].draw
+
+
+def test_a_price_gives_35_of_flash_for_1_of_pro():
+  prices = {'se': (0.0, 10.5), 'wc': (0.0, 0.3)}
+  assert [(a.name, a.samples) for a in arms({'low': {'se': 1}}, 'price', prices=prices)] == [
+    ('wc_low', 35), ('se_low', 1)
+  ]  # fmt: skip
+
+
+def test_an_exact_price_counts_the_prompt():
+  # (1 * 200 * 10.5 + 100 * 3.5 - 100 * 0.075) / (200 * 0.3) = 40.70833
+  prices = {'se': (3.5, 10.5), 'wc': (0.075, 0.3)}
+  found = arms({'low': {'se': 1}}, 'price', prices=prices, exact=True)
+  assert found[0].samples == pytest.approx(40.7083333)
+
+
+def test_an_amount_is_spent_by_every_generator_until_it_ends():
+  found = arms({'low': {'flops': 1e18}})
+  assert found == [
+    Arm('wc_low', 'wc', None, 'low', 'compute', 'uniform'), Arm('se_low', 'se', None, 'low', 'compute', 'uniform')
+  ]  # fmt: skip
+  assert [c.name for c in comparisons(found)] == ['low budget']
+
+
+def test_a_grid_of_overlapping_budgets_shares_its_samples():
+  found = arms({'a': {'se': 1}, 'b': {'se': 3}, 'c': {'se': 9}})
+  counts = {g: [a.whole for a in found if a.generator == g] for g in GEMMA2}
+  assert counts == {'se': [1, 3, 9], 'wc': [3, 9, 27]}  # Prefixes of the last: 9 and 27 are drawn, in all.
+
+
+def test_a_policy_has_an_arm_a_budget_beside_the_uniform_one():
+  chosen = policies({
+    'u': {'kind': 'uniform', 'generators': ['wc']},
+    'hard': {'kind': 'until_solved', 'generators': ['wc']},
+    'mixed': {'kind': 'mixture', 'shares': {'wc': 0.5, 'se': 0.5}},
+  }, ('se', 'wc'))
+  found = arms(PAPER, policies=chosen)
+  assert [a.name for a in found if a.matched == 'spending'] == [
+    'u_low', 'u_high', 'hard_low', 'hard_high', 'mixed_low', 'mixed_high'
+  ]  # fmt: skip
+  pairs = [(c.a, c.b) for c in comparisons(found, ['u'])][2:]
+  assert pairs == [('hard_low', 'u_low'), ('hard_high', 'u_high'), ('mixed_low', 'u_low'), ('mixed_high', 'u_high')]
+  without = [(c.a, c.b) for c in comparisons([a for a in found if a.policy != 'u'])][2:]
+  assert without[0] == ('hard_low', 'wc_low') and ('mixed_high', 'se_high') in without
+
+
+def test_what_policies_are_expected_to_hold():
+  expected = {'wc': Typical(1.0, 0.5), 'se': Typical(3.0, 1.0)}
+  cascade = policies({'c': {'kind': 'cascade', 'generators': ['wc', 'se'], 'first': 2}}, ('wc', 'se'))['c']
+  mixture = policies({'m': {'kind': 'mixture', 'shares': {'wc': 0.5, 'se': 0.5}}}, ('wc', 'se'))['m']
+  arm = Arm('x', None, None, 'low', 'spending', 'x')
+  # 10 problems; 20 samples of wc and reading cost 25, reading with se 10: (100 - 25 - 10) / 3.
+  assert planned_samples(arm, cascade, 100, expected, 10) == {'wc': 20, 'se': 21}
+  assert planned_samples(arm, mixture, 100, expected, 10) == {'wc': 45, 'se': 13}
+
+
+@pytest.mark.parametrize(
+  ('amount', 'message'),
+  [
+    ({'flops': 0}, "budget 'low': 0 flops is not a positive, finite amount"),
+    ({'flops': -1.0}, "budget 'low': -1.0 flops"),
+    ({'flops': float('inf')}, 'not a positive, finite amount'),
+    ({'flops': 1e9}, "1e.09 flops are too small for a single sample of '.*', about 1.09e"),
+    ({'dollars': 5}, "budget 'low' is in dollars, and costs are in FLOPs"),
+    ({'euros': 5}, "'euros' is not a generator; generators are se, wc"),
+  ],
+)
+def test_an_amount_that_makes_no_sense_is_named(amount, message):
+  with pytest.raises(BudgetError, match=message):
+    arms({'low': amount})

@@ -1,0 +1,160 @@
+"""Spends a budget as a policy wants: the same loop for a run, which draws, and for a simulation, which looks up."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from sweb_jax.budget.cost import BudgetError, Cost, Prompts
+from sweb_jax.budget.policies import Known, Policy, Want, shuffled
+
+
+class Ask(NamedTuple):
+  """A sample to draw."""
+
+  generator: str
+  problem: str
+  index: int
+  """The next of this generator for this problem, from 0: every policy draws a prefix."""
+
+
+class Outcome(NamedTuple):
+  """What came of it."""
+
+  tokens: int
+  correct: bool
+
+
+Draw = Callable[[Sequence[Ask]], Sequence[Outcome | None]]
+"""Draws a round; None for a sample that a record does not have."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Allocation:
+  """How a budget was spent."""
+
+  samples: tuple[Ask, ...]
+  """In the order in which they were asked."""
+  spent: Mapping[str, float]
+  """By generator: prompts and samples, under the definition of the budget."""
+  budget: float
+  rounds: int
+  ended: str
+  """'budget': no further sample was expected to fit. 'record': a replayed record had no more to give."""
+
+  @property
+  def total(self) -> float:
+    return math.fsum(self.spent.values())
+
+  @property
+  def overshoot(self) -> float:
+    """Spent beyond the budget: the last round's samples were longer than expected. 0 where there was enough."""
+    return max(0.0, self.total - self.budget)
+
+
+def allocate(
+  policy: Policy,
+  problems: Sequence[str],
+  *,
+  budget: float,
+  cost: Cost | None,
+  prompts: Mapping[str, Mapping[str, Prompts]],
+  tokens: Mapping[str, float],
+  seed: int,
+  draw: Draw,
+) -> Allocation:
+  """Asks a policy round after round until the budget is spent.
+
+  A round holds what is expected to fit into what is left, by the mean length of the generator's samples so far; so the
+  budget is exceeded by no more than what the samples of the last round are longer than expected.
+
+  Args:
+    policy: who gets the next sample.
+    problems: ids of the training problems.
+    budget: in the unit of `cost`; without `cost`, in samples.
+    cost: the definition under which samples are charged.
+    prompts: generator -> problem id -> what is read first.
+    tokens: generator -> expected length of a completion, until there is one.
+    seed: of the order in which problems go ahead.
+    draw: draws a round; called with what is asked, in order.
+
+  Raises:
+    BudgetError: a budget that is not positive and finite, or too small for a single sample.
+  """
+  if not (isinstance(budget, int | float) and budget > 0):
+    raise BudgetError(f'a budget of {budget!r} pays for nothing; give a positive number')
+  if not math.isfinite(budget):
+    raise BudgetError(f'a budget of {budget!r} never ends; give a finite number')
+  known = Known(shuffled(problems, seed))
+  bill = _Bill(cost, prompts, tokens)
+  samples: list[Ask] = []
+  rounds, ended = 0, 'budget'
+  while True:
+    wants = policy.ask(known)
+    round_ = bill.fitting(wants, known, budget - math.fsum(known.spent.values()))
+    if not round_:
+      if wants and not samples and not known.exhausted:
+        unit = f'{budget:g} {cost.unit if cost else "samples"}'
+        raise BudgetError(f'a budget of {unit} is too small for a single sample of {wants[0][0]!r}')
+      ended = 'budget' if wants else 'record'
+      break
+    rounds += 1
+    for ask, outcome in zip(round_, draw(round_), strict=True):
+      want = ask.generator, ask.problem
+      if outcome is None:
+        known.exhausted.add(want)
+        continue
+      known.spent[ask.generator] = known.spent.get(ask.generator, 0) + bill.add(ask, outcome.tokens)
+      known.drawn[want] = known.drawn.get(want, 0) + 1
+      known.correct[want] = known.correct.get(want, 0) + outcome.correct
+      samples.append(ask)
+  return Allocation(tuple(samples), known.spent, budget, rounds, ended)
+
+
+class _Bill:
+  """Prices samples, and guesses those to come."""
+
+  def __init__(
+    self, cost: Cost | None, prompts: Mapping[str, Mapping[str, Prompts]], tokens: Mapping[str, float]
+  ):
+    self._cost, self._prompts, self._typical = cost, prompts, tokens
+    self._seen: set[str | Want] = set()
+    self._count: collections.Counter[str] = collections.Counter()
+    self._tokens: collections.Counter[str] = collections.Counter()
+
+  def fitting(self, wants: Sequence[Want], known: Known, left: float) -> list[Ask]:
+    """The wanted samples that are expected to fit into what is left."""
+    asked: collections.Counter[Want] = collections.Counter()
+    seen = set(self._seen)
+    out = []
+    for want in wants:
+      g, problem = want
+      length = round(self._tokens[g] / self._count[g] if self._count[g] else self._typical[g])
+      price = self._price(g, problem, max(1, length), seen)
+      if price > left:
+        continue
+      left -= price
+      seen |= {g, want}
+      out.append(Ask(g, problem, known.drawn.get(want, 0) + asked[want]))
+      asked[want] += 1
+    return out
+
+  def add(self, ask: Ask, tokens: int) -> float:
+    """What a sample costs, with what had to be read for it."""
+    price = self._price(ask.generator, ask.problem, tokens, self._seen)
+    self._seen |= {ask.generator, (ask.generator, ask.problem)}
+    self._count[ask.generator] += 1
+    self._tokens[ask.generator] += tokens
+    return price
+
+  def _price(self, g: str, problem: str, tokens: int, seen: set[str | Want]) -> float:
+    if self._cost is None:
+      return 1
+    prompts = self._prompts[g][problem]
+    price = self._cost.completion(g, prompts, tokens)
+    if (g, problem) not in seen:
+      price += self._cost.prompt(g, prompts)
+    return price if g in seen else price + self._cost.prefix(g, prompts)

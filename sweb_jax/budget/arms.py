@@ -1,0 +1,109 @@
+"""What an arm is expected to cost, and what it was charged, under every definition side by side."""
+
+from __future__ import annotations
+
+import collections
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweb_jax.budget.cost import Cost, Prompts
+from sweb_jax.budget.ledger import tokens_charged
+from sweb_jax.budget.matching import Arm, Typical
+from sweb_jax.budget.policies import Cascade, Mixture, Policy
+from sweb_jax.records import Sample
+
+
+def typical(cost: Cost, generators: Sequence[str], prompts: Prompts, tokens: int, problems: int) -> dict[str, Typical]:
+  """What a sample of `tokens` tokens costs, and what is read for each of so many problems."""
+  return {
+    g: Typical(cost.completion(g, prompts, tokens), cost.prompt(g, prompts) + cost.prefix(g, prompts) / problems)
+    for g in generators
+  }
+
+
+def planned_samples(
+  arm: Arm, policy: Policy | None, amount: float, expected: Mapping[str, Typical], problems: int
+) -> dict[str, int]:
+  """Samples an arm is expected to hold, by generator.
+
+  Args:
+    arm: one that is drawn.
+    policy: the arm's, if it has one.
+    amount: its budget, where no count is given, in the unit of `expected`.
+    expected: generator -> what it costs.
+    problems: training problems.
+  """
+  if arm.samples is not None:
+    return {arm.generator: math.floor(arm.samples * problems + 1e-6)}
+
+  def bought(g: str, share: float) -> int:
+    return max(0, math.floor((share - expected[g].read * problems) / expected[g].draw))
+
+  match policy:
+    case Mixture():
+      return {g: bought(g, share * amount) for g, share in policy.shares}
+    case Cascade():
+      cheap, strong = policy.generators
+      count = min(problems * policy.first, bought(cheap, amount))
+      return {
+        cheap: count, strong: bought(strong, amount - count * expected[cheap].draw - expected[cheap].read * problems)
+      }
+    case _:
+      g = policy.generators[0] if policy else arm.generator
+      return {g: bought(g, amount)}
+
+
+def planned_amount(budget: Mapping[str, float], expected: Mapping[str, Typical], problems: int) -> float:
+  """What a budget of the config is expected to be worth: the amount given, or what the anchor's samples cost."""
+  ((anchor, samples),) = budget.items()
+  if anchor not in expected:
+    return samples
+  return problems * (samples * expected[anchor].draw + expected[anchor].read)
+
+
+def charged(
+  cost: Cost, generator: str, prompts: Mapping[str, Prompts], lengths: Mapping[str, Sequence[int]]
+) -> float:
+  """What samples cost: the worked examples once, a problem's prompt once, every sample.
+
+  Args:
+    cost: the definition.
+    generator: who drew.
+    prompts: problem id -> what was read first.
+    lengths: problem id -> tokens of each of its samples; problems without a sample cost nothing.
+  """
+  drawn = {p: tokens for p, tokens in lengths.items() if tokens}
+  if not drawn:
+    return 0
+  # Whole numbers of FLOPs and tokens stay whole.
+  total = cost.prefix(generator, next(iter(prompts.values())))
+  for p, tokens in drawn.items():
+    total += cost.prompt(generator, prompts[p])
+    total += sum(cost.completion(generator, prompts[p], n) for n in tokens)
+  return total
+
+
+def charges(
+  costs: Mapping[str, Cost],
+  samples: Mapping[str, Sequence[Sample]],
+  prompts: Mapping[str, Mapping[str, Prompts]],
+) -> dict[str, Any]:
+  """What an arm's samples cost under every definition, and how many samples and tokens of which generator.
+
+  Args:
+    costs: by name.
+    samples: generator -> what the arm holds of it.
+    prompts: generator -> problem id -> what was read first.
+  """
+  lengths: dict[str, dict[str, list[int]]] = {g: collections.defaultdict(list) for g in samples}
+  for g, rows in samples.items():
+    for s in rows:
+      lengths[g][s.problem_id].append(len(s.tokens))
+  return {
+    'samples': {g: len(rows) for g, rows in samples.items()},
+    'tokens': {g: tokens_charged(rows) for g, rows in samples.items()},
+    'spent': {
+      name: sum(charged(cost, g, prompts[g], lengths[g]) for g in samples) for name, cost in costs.items()
+    },
+  }

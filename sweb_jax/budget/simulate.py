@@ -1,0 +1,179 @@
+"""What a policy would have bought: a recorded sample store, replayed under any policy and budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from etils import epath
+
+from sweb_jax import records
+from sweb_jax.budget.allocate import Ask, Outcome, allocate
+from sweb_jax.budget.cost import BudgetError, Cost, Prompts
+from sweb_jax.budget.policies import KINDS, Policy, policies
+from sweb_jax.models.config import ModelConfig
+from sweb_jax.records import Problem, Sample, Verdict
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorded:
+  """One graded sample."""
+
+  outcome: Outcome
+  text: bytes
+  """Names the text, white space aside."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """The graded samples of one question set of a workdir."""
+
+  name: str
+  seed: int
+  """Of the set, as the study has it: a replay goes the way of the run."""
+  problems: tuple[str, ...]
+  samples: Mapping[Ask, Recorded]
+  shapes: Mapping[str, ModelConfig]
+  """Generator -> architecture, the cheaper generator first."""
+  prompts: Prompts
+  """As the config assumes them: lengths of single prompts are not recorded."""
+  tokens: int
+  """Assumed length of a completion."""
+  policies: Mapping[str, Mapping]
+  """Of the config."""
+
+  def depth(self, generator: str) -> int:
+    """Samples that every problem has."""
+    depth = 0
+    while all((generator, p, depth) in self.samples for p in self.problems):
+      depth += 1
+    return depth
+
+
+@dataclasses.dataclass(frozen=True)
+class Bought:
+  """What one budget bought on one question set; lists are by problem."""
+
+  spent: float
+  samples: int
+  ended: str
+  solved: list[bool]
+  unique: list[int]
+  correct: list[int]
+
+
+def read_records(workdir: epath.PathLike) -> list[Record]:
+  """The question sets of a workdir whose stage `grade` is done. Raises BudgetError where something is missing."""
+  root = epath.Path(workdir)
+  try:
+    plan = json.loads((root / 'plan/plan.json').read_text())
+    config = json.loads((root / 'config.json').read_text())
+    shapes = {g: _shape(plan['models'][g]['shape']) for g in plan['generators']}
+    estimate, few_shot = config['estimate'], config['sampling']['few_shot']
+  except FileNotFoundError as e:
+    raise BudgetError(f'{root} is not a workdir with a plan ({e.filename} is missing); run the stage plan first') from e
+  except (KeyError, ValueError) as e:
+    raise BudgetError(f'{root}/plan/plan.json: {e} is missing or damaged; make the workdir anew') from e
+  prompts = Prompts(estimate['few_shot_tokens'] * few_shot, estimate['prompt_tokens'], config['cost']['share_prefix'])
+  found = []
+  for s in plan['question_sets']:
+    samples: dict[Ask, Recorded] = {}
+    for g in shapes:
+      folders = [root / f'policies/set{s}/{a["name"]}' for a in plan['arms'] if a['policy']]
+      pairs = [(f / f'{g}.jsonl', f / f'{g}.verdicts.jsonl') for f in folders]
+      grades, drawn = root / f'grades/set{s}/{g}.jsonl', root / f'samples/set{s}/{g}'
+      chunks = [(chunk, grades) for chunk in sorted(drawn.glob('chunk-*.jsonl'))]
+      verdicts = {}
+      for path in {v for _, v in chunks + pairs if v.exists()}:
+        verdicts |= {(v.problem_id, v.index): v for v in records.read(Verdict, path)}
+      for path, graded in chunks + pairs:
+        for sample in records.read(Sample, path) if path.exists() and graded.exists() else ():
+          v = verdicts[sample.problem_id, sample.index]
+          samples[Ask(g, sample.problem_id, sample.index)] = _recorded(sample, v)
+    if not samples:
+      raise BudgetError(f'{root}: question set {s} has no graded samples; run the stages sample and grade first')
+    problems = tuple(p.id for p in records.read(Problem, root / f'problems/set{s}/train.jsonl'))
+    cheap_first = dict(sorted(shapes.items(), key=lambda item: item[1].parameters))
+    found.append(
+      Record(
+        f'{root.name}, set {s}', config['seed'] + s, problems, samples, cheap_first, prompts,
+        estimate['completion_tokens'], config['policies'],
+      )
+    )  # fmt: skip
+  return found
+
+
+def _shape(fields: Mapping) -> ModelConfig:
+  return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+
+def _recorded(sample: Sample, verdict: Verdict) -> Recorded:
+  text = hashlib.blake2b(' '.join(sample.text.split()).encode(), digest_size=8).digest()
+  return Recorded(Outcome(len(sample.tokens), verdict.correct), text)
+
+
+def named(names: Sequence[str], record: Record) -> dict[str, Policy]:
+  """Policies by name: of the record's config, or a kind with its number.
+
+    'until_solved:2' (right solutions), 'by_difficulty:4' and 'cascade:10' (first samples of every problem),
+    'mixture:0.5' (share of the dearest generator); without a number the kind's default, of a mixture one half.
+
+  Raises BudgetError for any other name, and for numbers that make no sense.
+  """
+  generators = tuple(record.shapes)
+  wanted = {}
+  for name in names:
+    kind, _, number = name.partition(':')
+    if name in record.policies:
+      wanted[name] = record.policies[name]
+      continue
+    if kind not in KINDS:
+      of_config = f' and, of the config, {", ".join(record.policies)}' if record.policies else ''
+      raise BudgetError(f'{name!r} is not a policy; kinds are {", ".join(KINDS)}{of_config}')
+    field = {'until_solved': 'correct', 'by_difficulty': 'first', 'cascade': 'first'}.get(kind)
+    try:
+      value = (float(number) if kind == 'mixture' else int(number)) if number else None
+    except ValueError:
+      raise BudgetError(f'policy {name!r}: {number!r} is not a number') from None
+    fields: dict = {'kind': kind}
+    if kind in ('cascade', 'mixture') and len(generators) < 2:
+      raise BudgetError(f'policy {name!r} needs two generators, found {", ".join(generators)}')
+    if kind == 'cascade':
+      fields['generators'] = (generators[0], generators[-1])
+    if kind == 'mixture':
+      share = 0.5 if value is None else value
+      fields['shares'] = {generators[-1]: share, generators[0]: 1 - share}
+    elif number and field is None:
+      raise BudgetError(f'policy {name!r}: {kind} takes no number')
+    elif number:
+      fields[field] = value
+    wanted[name] = fields
+  return policies(wanted, generators)
+
+
+def simulate(record: Record, policy: Policy, budget: float, cost: Cost) -> Bought:
+  """Spends `budget` on the record as `policy` wants. Raises BudgetError as `allocate` does."""
+  spent = allocate(
+    policy,
+    record.problems,
+    budget=budget,
+    cost=cost,
+    prompts={g: dict.fromkeys(record.problems, record.prompts) for g in policy.generators},
+    tokens=dict.fromkeys(policy.generators, record.tokens),
+    seed=record.seed,
+    draw=lambda asks: [record.samples[a].outcome if a in record.samples else None for a in asks],
+  )
+  correct: dict[str, list[bytes]] = {p: [] for p in record.problems}
+  for a in spent.samples:
+    if record.samples[a].outcome.correct:
+      correct[a.problem].append(record.samples[a].text)
+  return Bought(
+    spent.total,
+    len(spent.samples),
+    spent.ended,
+    [bool(t) for t in correct.values()],
+    [len(set(t)) for t in correct.values()],
+    [len(t) for t in correct.values()],
+  )
