@@ -10,15 +10,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from sweb_jax.models import sharding, transformer
 from sweb_jax.models.config import ModelConfig
 from sweb_jax.training.data import Batch
-
-# Logits that exist at one time, in elements; beyond it the loss goes over the targets in chunks.
-_LOGITS_AT_ONCE = 1 << 25
-
+from sweb_jax.training.loss import summed_loss
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
@@ -28,8 +25,8 @@ class Optimizer:
   b2: float = 0.95
   weight_decay: float = 0.0
   clip_norm: float = 1.0
-  remat: bool = False
-  """Recompute each block in the backward pass."""
+  remat: str = 'none'
+  """What the backward pass recomputes: a name in `transformer.REMAT`."""
 
   @functools.cached_property
   def transform(self) -> optax.GradientTransformation:
@@ -80,36 +77,13 @@ def train_step(
 
 
 def mean_loss(
-  params: transformer.Params, batch: Batch, config: ModelConfig, *, remat: bool = False
+  params: transformer.Params, batch: Batch, config: ModelConfig, *, remat: str = 'none'
 ) -> Float[Array, '']:
   """Mean negative log-likelihood over the batch's target tokens.
 
-  Logits are computed at the targets only, in chunks, so that neither prompts nor padding pay for the output layer and
-  [B, L, V] never exists.
+  Logits are computed at the targets only, so that neither prompts nor padding pay for the output layer.
   """
   x = transformer.hidden(params, config, batch.tokens, batch.segment_ids, batch.positions, remat=remat)
   x = jnp.take_along_axis(x, batch.target_at[:, :, None], axis=1)
-  rows, columns = batch.targets.shape
-  chunk = min(columns, max(1, _LOGITS_AT_ONCE // (rows * config.vocab_size)))
-  if chunk == columns:
-    return _summed_loss(params, config, x, batch.targets, batch.weights) / batch.weights.sum()
-
-  pieces = -(-columns // chunk)
-
-  def split(a):
-    a = jnp.pad(a, [(0, 0), (0, pieces * chunk - columns)] + [(0, 0)] * (a.ndim - 2))
-    return jnp.moveaxis(a.reshape(rows, pieces, chunk, *a.shape[2:]), 1, 0)
-
-  @jax.checkpoint
-  def piece(total, args):
-    return total + _summed_loss(params, config, *args), None
-
-  total, _ = jax.lax.scan(piece, jnp.zeros(()), jax.tree.map(split, (x, batch.targets, batch.weights)))
-  return total / batch.weights.sum()
-
-
-def _summed_loss(
-  params, config, x: Float[Array, 'R M D'], targets: Int[Array, 'R M'], weights: Float[Array, 'R M']
-) -> Float[Array, '']:
-  losses = optax.softmax_cross_entropy_with_integer_labels(transformer.logits(params, config, x), targets)
-  return (losses * weights).sum()
+  table = params['embedder']['input_embedding']
+  return summed_loss(x, table, batch.targets, batch.weights, config.final_softcap) / batch.weights.sum()

@@ -10,7 +10,9 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from sweb_jax.models import sharding
@@ -19,7 +21,7 @@ from sweb_jax.records import Example
 from sweb_jax.tasks import get
 from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training import Packer
-from sweb_jax.training import step as step_lib
+from sweb_jax.training import loss as loss_lib
 from sweb_jax.training.data import Batch, examples_at
 from sweb_jax.training.step import mean_loss
 
@@ -59,7 +61,7 @@ def one_a_row() -> Batch:
 
 
 @functools.cache
-def compiled(remat: bool = False):
+def compiled(remat: str = 'none'):
   """Loss and gradients of the model."""
   return jax.jit(jax.value_and_grad(functools.partial(mean_loss, config=wc()[0], remat=remat)))
 
@@ -119,19 +121,33 @@ def test_invariant_4_no_gradient_comes_from_predicting_the_prompt():
   assert float(reference()[0]) == pytest.approx(np.mean(losses), abs=TOLERANCE)
 
 
-def test_recomputing_blocks_gives_the_same_gradients():
-  assert_same(compiled(remat=True)(wc()[1], packed()), reference())
+@pytest.mark.parametrize('remat', ['dots', 'full'])
+def test_recomputing_blocks_gives_the_same_gradients(remat):
+  assert_same(compiled(remat=remat)(wc()[1], packed()), reference())
 
 
-def test_the_loss_in_chunks_equals_the_loss_at_once(monkeypatch):
-  config, params, _ = wc()
-  rows, columns = packed().targets.shape
-  size = 5 * rows * config.vocab_size  # Five targets a row at a time; the last chunk is not full.
-  assert columns % 5
-  monkeypatch.setattr(step_lib, '_LOGITS_AT_ONCE', size)
-  chunked = jax.jit(jax.value_and_grad(functools.partial(mean_loss, config=config)))
-  assert f'{rows},5,{config.vocab_size}' in str(jax.make_jaxpr(chunked)(params, packed()))
-  assert_same(chunked(params, packed()), reference())
+@pytest.mark.parametrize('softcap', [None, 30.0, 80.0])
+def test_the_loss_in_chunks_and_its_gradients_are_those_of_all_logits(monkeypatch, softcap):
+  """The last chunk is not full, targets of weight 0 count nothing, and logits are large."""
+  rng = np.random.default_rng(0)
+  x, table = rng.standard_normal((3, 13, 16), np.float32), 8 * rng.standard_normal((50, 16), np.float32)
+  targets, weights = rng.integers(0, 50, (3, 13)), rng.integers(0, 2, (3, 13)).astype(np.float32)
+
+  def plain(x, table):
+    logits = jnp.einsum('rmd,vd->rmv', x, table)
+    logits = logits if softcap is None else softcap * jnp.tanh(logits / softcap)
+    return 3 * (optax.softmax_cross_entropy_with_integer_labels(logits, targets) * weights).sum()
+
+  def chunked(x, table):
+    return 3 * loss_lib.summed_loss(x, table, targets, weights, softcap)
+
+  monkeypatch.setattr(loss_lib, '_LOGITS_AT_ONCE', 3 * 5 * 50)
+  monkeypatch.setattr(loss_lib, '_TARGETS_AT_ONCE', 1)
+  made = str(jax.make_jaxpr(jax.value_and_grad(chunked))(x, table))
+  assert 'f32[15,50]' in made and 'f32[39,50]' not in made
+  assert chunked(x, table) == pytest.approx(float(plain(x, table)), rel=TOLERANCE)
+  found, wanted = (jax.value_and_grad(f, (0, 1))(x, table) for f in (chunked, plain))
+  assert_same((found[0] / wanted[0], found[1]), (1.0, wanted[1]))
 
 
 @functools.cache
