@@ -114,11 +114,8 @@ def packed_step(rendered, *, batch: int, row_length: int = LENGTH, pack: bool = 
   from sweb_jax.training import Optimizer, Packer
   from sweb_jax.training.step import start, train_step
 
-  if os.environ.get('KEEP'):
-    import ctypes
-    libc = ctypes.CDLL(None)
-    print('mallopt', libc.mallopt(-4, 0), libc.mallopt(-1, 2**31 - 1), libc.mallopt(-8, 1), libc.mallopt(-2, 1<<30))
-  del devices
+  if not os.environ.get('NOKEEP'):
+    devices.keep_memory()
   config, mesh = model_config(), sharding.make_mesh()
   optimizer = Optimizer(b1=B1, b2=B2, weight_decay=DECAY, remat=REMAT.value)
   packer = Packer(rendered, batch=batch, steps=1, seed=0, row_length=row_length)
@@ -238,8 +235,7 @@ def packing(folder: Path) -> dict[str, Any]:
   path = next((p for n in ('train.jsonl', 'train.jsonl.gz') if (p := folder / n).exists()), None)
   if path is None:
     sys.exit(f'Error: --lengths={folder}: there is no train.jsonl or train.jsonl.gz')
-  opened = gzip.open(path, 'rt') if path.suffix == '.gz' else path.open()
-  with opened as f:
+  with (gzip.open if path.suffix == '.gz' else open)(path, 'rt') as f:
     rows = [json.loads(line) for line in f]
   rng = np.random.default_rng(0)
   lengths = [(len(r['question']) // 4 + 1, len(r['answer']) // 4 + 2) for r in rows]

@@ -102,7 +102,7 @@ def _blocks(length: int) -> list[tuple[int, int]]:
   return [(start, min(start + size, length)) for start in range(0, length, size)]
 
 
-def _product(how: str, a, b) -> Float[Array, '...']:
+def _product(how: str, a, b) -> Float[Array, ...]:
   return jnp.einsum(how, a, b, preferred_element_type=jnp.float32)
 
 

@@ -50,7 +50,7 @@ REMAT = {
   ),
   'full': jax.checkpoint_policies.nothing_saveable,
 }
-"""What the backward pass recomputes in each block: nothing; all but the products with weights and what attention gives; or everything."""
+"""What the backward pass recomputes of a block: nothing; all but products with weights and attention's output; all."""
 
 _MASKED = -2.3819763e38  # What the gemma library writes for a key that is not seen.
 

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import platform
 
 import jax
 from etils import epath
+
+
+def keep_memory() -> None:
+  """Keeps memory that was freed with the process, where the C library is glibc.
+
+  XLA on CPU frees a program's temporary memory, gigabytes in training, and asks for it again at the next call; coming
+  from the kernel each time, every page of it is cleared again.
+  """
+  if platform.libc_ver()[0] == 'glibc':
+    libc = ctypes.CDLL(None)
+    libc.mallopt(-4, 0)  # M_MMAP_MAX: large blocks come from the heap as well ...
+    libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: ... which does not shrink.
 
 
 def prepare(workdir: epath.PathLike) -> None:
