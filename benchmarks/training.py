@@ -114,8 +114,7 @@ def packed_step(rendered, *, batch: int, row_length: int = LENGTH, pack: bool = 
   from sweb_jax.training import Optimizer, Packer
   from sweb_jax.training.step import start, train_step
 
-  if not os.environ.get('NOKEEP'):
-    devices.keep_memory()
+  devices.keep_memory()
   config, mesh = model_config(), sharding.make_mesh()
   optimizer = Optimizer(b1=B1, b2=B2, weight_decay=DECAY, remat=REMAT.value)
   packer = Packer(rendered, batch=batch, steps=1, seed=0, row_length=row_length)

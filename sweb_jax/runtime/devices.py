@@ -28,6 +28,7 @@ def prepare(workdir: epath.PathLike) -> None:
 
   JAX_COMPILATION_CACHE_DIR, where set, goes first.
   """
+  keep_memory()
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     jax.config.update('jax_compilation_cache_dir', str(epath.Path(workdir) / 'compiled'))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
