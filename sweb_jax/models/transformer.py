@@ -10,6 +10,7 @@ G = N / K, H head width.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -138,13 +139,28 @@ def run_blocks(
     True: _rope_angles(positions, config.head_width, config.local_rope_base, 1.0),
     False: _rope_angles(positions, config.head_width, config.rope_base, config.rope_scale),
   }
-  for layer in range(config.layers):
 
-    def block(p, x, rope, layer=layer):
-      return _block(p, config, x, rope, lambda q, k, v: attend(layer, q, k, v), few_rows)
+  def block(p, x, layer):
+    rope = ropes[config.is_local(layer)]
+    return _block(p, config, x, rope, lambda q, k, v: attend(layer, q, k, v), few_rows)
 
-    run = block if remat == 'none' else jax.checkpoint(block, policy=REMAT[remat])
-    x = run(params[f'layer_{layer}'], x, ropes[config.is_local(layer)])
+  period = len(config.pattern)
+  repeats = config.layers // period if remat != 'none' else 0
+  if repeats > 1:
+    # In a loop the order is fixed. Unrolled, XLA on CPU makes everything again at once, and nothing is saved.
+    def repeat(x, ps):
+      for i, p in enumerate(ps):
+        x = block(p, x, i)
+      return x, None
+
+    groups = [[params[f'layer_{i}'] for i in range(kind, repeats * period, period)] for kind in range(period)]
+    stacked = [jax.tree.map(lambda *ws: jnp.stack(ws), *group) for group in groups]
+    x, _ = jax.lax.scan(jax.checkpoint(repeat, policy=REMAT[remat], prevent_cse=False), x, stacked)
+  else:
+    repeats = 0
+  for layer in range(repeats * period, config.layers):
+    run = functools.partial(block, layer=layer)
+    x = (run if remat == 'none' else jax.checkpoint(run, policy=REMAT[remat]))(params[f'layer_{layer}'], x)
   return _rms_norm(x, params['final_norm']['scale'], config.norm_eps)
 
 

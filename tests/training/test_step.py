@@ -17,6 +17,7 @@ import optax
 import pytest
 
 from sweb_jax.models import sharding, transformer
+from sweb_jax.models.config import ModelConfig
 from sweb_jax.models.source import open_model
 from sweb_jax.records import Example
 from sweb_jax.tasks import get
@@ -124,6 +125,18 @@ def test_invariant_4_no_gradient_comes_from_predicting_the_prompt():
 @pytest.mark.parametrize('remat', ['dots', 'full'])
 def test_recomputing_blocks_gives_the_same_gradients(remat):
   assert_same(compiled(remat=remat)(wc()[1], packed()), reference())
+
+
+@pytest.mark.parametrize('remat', ['dots', 'full'])
+def test_recomputed_blocks_in_a_loop_give_the_same_gradients(remat):
+  """Two rounds of a pattern of two, and a layer over."""
+  config = ModelConfig(193, 16, 32, 5, 2, 1, 8, pattern=('local', 'global'), window=6, attn_softcap=5.0)
+  params = transformer.init(config, jax.random.key(0))
+  found, wanted = (
+    jax.jit(jax.value_and_grad(functools.partial(mean_loss, config=config, remat=how)))(params, packed())
+    for how in (remat, 'none')
+  )
+  assert_same(found, wanted)
 
 
 @pytest.mark.parametrize('softcap', [None, 30.0, 80.0])
