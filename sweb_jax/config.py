@@ -6,6 +6,7 @@ is decided here: see `FREE`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -70,10 +71,14 @@ def default() -> ConfigDict:
       'data': {
         'max_per_problem': 0,  # Keep the first so many correct samples a problem; 0: all.
         'dedupe': False,  # Drop a solution whose text the problem has already.
+        'balance': False,  # Keep of each problem as many as the median solved problem has.
+        'mix_gold': False,  # Add the solutions by people to every arm's own examples.
       },
       'train': {
         'batch': 0,  # Examples a step.
-        'steps': ConfigDict(),  # Budget name, or 'gold' -> steps.
+        'steps': ConfigDict(),  # Budget name, or 'gold' -> steps; the paper's: as many for both arms of a comparison.
+        'epochs': 0,  # Train so many times over each arm's examples, at most `steps`; 0: `steps` of them.
+        'unique_examples': 0,  # Take so many of each arm's examples, drawn by the seed; 0: all.
         'learning_rates': (),  # The best on validation problems is taken.
         'checkpoints': 10,  # Scored on validation problems, evenly spaced; the best is kept.
         'row_length': 0,  # Tokens a packed row.
@@ -82,8 +87,17 @@ def default() -> ConfigDict:
         'b2': 0.95,
         'weight_decay': 0.0,
         'clip_norm': 1.0,
-        'remat': False,
-        'save_seconds': 300.0,  # At a checkpoint, save the state if the last save is older.
+        'optimizer': 'adamw',  # Or 'adafactor': less memory.
+        'micro_batches': 1,  # Parts of a batch, one after another; the update is that of the whole.
+        'remat': 'none',  # What the backward pass recomputes to save memory: 'none', 'dots' or 'full'.
+        'dtype': 'float32',  # Of the computation; the weights that are trained are float32. 'bfloat16' on accelerators.
+        'lora': {
+          'rank': 0,  # 0: all weights are trained; else adapters of this rank.
+          'alpha': 16.0,  # They are added times alpha / rank.
+          'targets': 'attn|mlp',  # Regular expression for names as 'layer_0/attn/q_einsum/w'.
+        },
+        'peak_flops': 0.0,  # FLOP/s that one device could do, for MFU; 0: unknown, not given.
+        'save_seconds': 300.0,  # Save the state when the last save is older.
       },
       'evaluate': {
         'maj_k': (),  # Majority vote over the first k samples a test problem at sampling.temperature; (): greedy only.
@@ -177,6 +191,22 @@ def validate(config: ConfigDict) -> None:
   need(positive_rates, 'train.learning_rates', rates, 'give at least one, all positive')
   need(0 <= config.train.final <= 1, 'train.final', config.train.final, 'must lie in [0, 1]')
   need(0 <= config.train.b2 < 1, 'train.b2', config.train.b2, 'must lie in [0, 1)')
+
+  t = config.train
+  for field, known in (
+    ('optimizer', ('adamw', 'adafactor')),
+    ('remat', ('none', 'dots', 'full')),
+    ('dtype', ('float32', 'bfloat16')),
+  ):
+    need(t[field] in known, f'train.{field}', t[field], f'must be one of {", ".join(known)}')
+  positive('train.micro_batches')
+  for field in ('epochs', 'unique_examples', 'lora.rank', 'peak_flops'):
+    value = _get(config, f'train.{field}')
+    need(value >= 0, f'train.{field}', value, 'must not be negative')
+  try:
+    re.compile(t.lora.targets)
+  except re.error as e:
+    need(False, 'train.lora.targets', t.lora.targets, f'is no regular expression: {e}')
 
   s, maj_k = config.sampling, config.evaluate.maj_k
   need(s.temperature > 0, 'sampling.temperature', s.temperature, 'samples of a problem must differ: give more than 0')

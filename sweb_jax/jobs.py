@@ -22,7 +22,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from sweb_jax import budget, records, tasks
-from sweb_jax.budget import Arm, Ledger, Prompts
+from sweb_jax.budget import Arm, Ledger, Prompts, training_flops_per_token
 from sweb_jax.config import ConfigError
 from sweb_jax.models import checkpoint, sharding
 from sweb_jax.models.source import Model, open_model
@@ -33,7 +33,7 @@ from sweb_jax.runtime.progress import Meter
 from sweb_jax.sampling import Engine, Request, Rule, Store, stops
 from sweb_jax.tasks import grading
 from sweb_jax.tasks.rendering import Renderer
-from sweb_jax.training import DataError, Fit, Optimizer, Packer, Schedule, fit, marks, select
+from sweb_jax.training import DataError, Fit, Lora, Optimizer, Packer, Schedule, fit, marks, select
 
 BASE = 'base'
 """Source of a learner before fine-tuning."""
@@ -116,6 +116,7 @@ class Jobs:
         first=arm.samples,
         max_per_problem=self.config.data.max_per_problem,
         dedupe=self.config.data.dedupe,
+        balance=self.config.data.balance,
       )
       files.write_text(folder / f'{arm.name}.jsonl', records.dumps(examples))
       files.write_json(folder / f'{arm.name}.rules.json', counts)
@@ -186,9 +187,7 @@ class Jobs:
       for i in range(count)
       if (p.id, i) not in have
     ]
-    stop_strings = ()  # A fine-tuned model ends by itself.
-    if params is None:
-      stop_strings = self.task.stop_strings if few_shot else self.task.zero_shot_stop_strings
+    stop_strings = self._stop_strings(few_shot) if params is None else ()  # A fine-tuned model ends by itself.
     try:
       for sample in self._completions(model, params, renderer, requests, rule, question_set, stop_strings):
         store.add(sample)
@@ -222,10 +221,14 @@ class Jobs:
     few_shot = self.config.sampling.few_shot
     renderer = self.renderer(generator, few_shot)
     requests = [Request(p, i, renderer.prompt(self.task.prompt(problems[p]))) for p, i in wanted]
-    stop_strings, rule = self.task.stop_strings if few_shot else (), self._rule(generator)
+    stop_strings, rule = self._stop_strings(few_shot), self._rule(generator)
     yield from self._completions(
       generator, None, renderer, requests, rule, question_set, stop_strings, prompt_length
     )
+
+  def _stop_strings(self, few_shot: bool) -> tuple[str, ...]:
+    """What ends a completion of a model that was not fine-tuned."""
+    return self.task.stop_strings if few_shot else self.task.zero_shot_stop_strings
 
   # What is charged ----------------------------------------------------------------------------------------------------
 
@@ -286,23 +289,45 @@ class Jobs:
       examples = list(records.read(Example, source))
     elif arm.generator is None:
       source = self.workdir / f'problems/set{question_set}/train.jsonl'
-      examples = [Example(p.id, self.task.prompt(p), p.solutions[0]) for p in self.problems(question_set, 'train')]
+      examples = self._gold(question_set)
     else:
       source = self.workdir / f'grades/set{question_set}/{arm.generator}/{arm.name}.jsonl'
       examples = list(records.read(Example, source))
+    seed = self.config.seed + question_set
+    if self.config.data.mix_gold and arm.generator is not None:
+      examples += self._gold(question_set)
+    if t.unique_examples:
+      order = np.random.default_rng(seed).permutation(len(examples))[: t.unique_examples]
+      examples = [examples[i] for i in sorted(order)]
     renderer = self.renderer(learner, few_shot=False)
     rendered = [renderer.example(e) for e in examples]
     steps = t.steps[arm.budget or arm.name]
-    rows = self.mesh.shape['data'] * self.mesh.shape['fsdp']
-    seed = self.config.seed + question_set
+    if t.epochs:
+      steps = min(steps, max(1, t.epochs * len(examples) // t.batch))
+    rows = self.mesh.shape['data'] * self.mesh.shape['fsdp'] * t.micro_batches
     try:
       packer = Packer(
-        rendered, batch=t.batch, steps=steps, seed=seed, row_length=t.row_length, multiple_of=rows
+        rendered,
+        batch=t.batch,
+        steps=steps,
+        seed=seed,
+        row_length=t.row_length,
+        multiple_of=rows,
+        ids=[e.problem_id for e in examples],
       )
     except DataError as e:
       where = f'{learner} on {arm.name}, question set {question_set} ({source}, counted from 0)'
       raise DataError(f'{where}: {e}') from e
-    optimizer = Optimizer(b2=t.b2, weight_decay=t.weight_decay, clip_norm=t.clip_norm, remat=t.remat)
+    optimizer = Optimizer(
+      t.optimizer,
+      b2=t.b2,
+      weight_decay=t.weight_decay,
+      clip_norm=t.clip_norm,
+      remat=t.remat,
+      micro_batches=t.micro_batches,
+      dtype=t.dtype,
+      lora=Lora(t.lora.rank, t.lora.alpha, t.lora.targets) if t.lora.rank else None,
+    )
     validation = self.problems(question_set, 'validation')
 
     def on_step():
@@ -324,6 +349,10 @@ class Jobs:
         folder=folder / f'rate_{rate:g}',
         save_seconds=t.save_seconds,
         on_step=on_step,
+        save_on=Interrupted,
+        seed=seed,
+        flops_per_token=training_flops_per_token(self.models[learner].config.parameters),
+        peak_flops=t.peak_flops,
       )
       scores += [{'learning_rate': rate} | dataclasses.asdict(s) | {'n': len(validation)} for s in found.scores]
       if best is None or found.accuracy > best[1].accuracy:  # Of equals the lower learning rate.
@@ -340,14 +369,19 @@ class Jobs:
       'tokens': sum(len(ids) for ids, _ in rendered),
     }
 
+  def _gold(self, question_set: int) -> list[Example]:
+    """Solutions by people, one a training problem."""
+    return [Example(p.id, self.task.prompt(p), p.solutions[0]) for p in self.problems(question_set, 'train')]
+
   def accuracy(
     self, learner: str, renderer: Renderer, problems: Sequence[Problem], question_set: int, params: Params
-  ) -> tuple[float, int]:
-    """Share of problems that the greedy, zero-shot completion gets right, and the tokens drawn."""
+  ) -> tuple[float, int, float]:
+    """Of greedy, zero-shot completions: share that is right, tokens drawn, share that ends in the stop token."""
     requests = [Request(p.id, 0, renderer.prompt(self.task.prompt(p))) for p in problems]
     samples = list(self._completions(learner, params, renderer, requests, self._rule(learner, 0.0), question_set))
     right = sum(v.correct for v in self.grade(problems, samples))
-    return right / len(problems), sum(len(s.tokens) for s in samples)
+    stopped = sum(s.finish == 'stop' for s in samples)
+    return right / len(problems), sum(len(s.tokens) for s in samples), stopped / len(problems)
 
   # What jobs share ----------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,16 @@ AXES = ('data', 'fsdp', 'tensor')
 
 # Name in the gemma library's tree: mesh axis of each dimension. The first match counts.
 RULES = (
+  # Factors of adapters, as the weights that they give.
+  (r'attn/q_einsum/w/a', ('fsdp', None)),
+  (r'attn/q_einsum/w/b', (None, 'tensor', None)),
+  (r'attn/q?kv_einsum/w/a', (None, 'fsdp', None)),
+  (r'attn/q?kv_einsum/w/b', (None, None, 'tensor', None)),
+  (r'attn/attn_vec_einsum/w/a', ('tensor', None, None)),
+  (r'mlp/gating_einsum/a', (None, 'tensor', None)),
+  (r'mlp/gating_einsum/b', (None, None, 'fsdp')),
+  (r'mlp/linear/a', ('tensor', None)),
+  (r'(attn_vec_einsum/w|linear)/b', (None, 'fsdp')),
   (r'embedder/input_embedding', ('tensor', 'fsdp')),
   (r'attn/q_einsum/w', ('tensor', 'fsdp', None)),
   (r'attn/kv_einsum/w', (None, 'tensor', 'fsdp', None)),

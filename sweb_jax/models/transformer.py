@@ -10,6 +10,7 @@ G = N / K, H head width.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from sweb_jax.models import self_attention
 from sweb_jax.models.config import ModelConfig
 
 Params = Mapping[str, Any]
@@ -41,6 +43,16 @@ Attend = Callable[
 ]
 """(layer, queries, its new keys and values) to what the layer's attention gives."""
 
+REMAT = {
+  'none': None,
+  'dots': jax.checkpoint_policies.save_from_both_policies(
+    jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    jax.checkpoint_policies.save_only_these_names(self_attention.NAME),
+  ),
+  'full': jax.checkpoint_policies.nothing_saveable,
+}
+"""What the backward pass recomputes of a block: nothing; all but products with weights and attention's output; all."""
+
 _MASKED = -2.3819763e38  # What the gemma library writes for a key that is not seen.
 
 
@@ -62,7 +74,7 @@ def hidden(
   segment_ids: Int[Array, 'B L'] | None = None,
   positions: Int[Array, 'B L'] | None = None,
   *,
-  remat: bool = False,
+  remat: str = 'none',
 ) -> Float[Array, 'B L D']:
   """The last layer's normed output, causal within each segment of a packed row.
 
@@ -72,17 +84,16 @@ def hidden(
     tokens: ids.
     segment_ids: which example of a packed row a token belongs to; None: one example a row.
     positions: position within the example; None: 0, 1, 2, ...
-    remat: recompute each block in the backward pass instead of keeping its activations.
+    remat: what the backward pass recomputes instead of keeping it: a name in `REMAT`.
   """
   if positions is None:
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-  seen = causal_mask(tokens.shape[1])[None]
-  if segment_ids is not None:
-    seen = seen & (segment_ids[:, :, None] == segment_ids[:, None, :])
-  local = seen & in_window(config, positions, positions)
+  if segment_ids is None:
+    segment_ids = jnp.zeros(tokens.shape, jnp.int32)
 
   def attend(layer, q, k, v):
-    return attention(config, q, [Segment((k, v), local if config.is_local(layer) else seen, fresh=True)])
+    window = config.window if config.is_local(layer) else None
+    return self_attention.self_attention(q, k, v, segment_ids, positions, window, config.attn_softcap)
 
   return run_blocks(params, config, tokens, positions, attend, remat=remat)
 
@@ -114,7 +125,7 @@ def run_blocks(
   positions: Int[Array, 'B L'],
   attend: Attend,
   *,
-  remat: bool = False,
+  remat: str = 'none',
   inference: bool = False,
 ) -> Float[Array, 'B L D']:
   """Embedding, all blocks, final norm. `attend` may keep the keys and values it is given.
@@ -129,13 +140,28 @@ def run_blocks(
     True: _rope_angles(positions, config.head_width, config.local_rope_base, 1.0),
     False: _rope_angles(positions, config.head_width, config.rope_base, config.rope_scale),
   }
-  for layer in range(config.layers):
 
-    def block(p, x, rope, layer=layer):
-      return _block(p, config, x, rope, lambda q, k, v: attend(layer, q, k, v), inference)
+  def block(p, x, layer):
+    rope = ropes[config.is_local(layer)]
+    return _block(p, config, x, rope, lambda q, k, v: attend(layer, q, k, v), inference)
 
-    run = jax.checkpoint(block) if remat else block
-    x = run(params[f'layer_{layer}'], x, ropes[config.is_local(layer)])
+  period = len(config.pattern)
+  repeats = config.layers // period if remat != 'none' else 0
+  if repeats > 1:
+    # In a loop the order is fixed. Unrolled, XLA on CPU makes everything again at once, and nothing is saved.
+    def repeat(x, ps):
+      for i, p in enumerate(ps):
+        x = block(p, x, i)
+      return x, None
+
+    groups = [[params[f'layer_{i}'] for i in range(kind, repeats * period, period)] for kind in range(period)]
+    stacked = [jax.tree.map(lambda *ws: jnp.stack(ws), *group) for group in groups]
+    x, _ = jax.lax.scan(jax.checkpoint(repeat, policy=REMAT[remat], prevent_cse=False), x, stacked)
+  else:
+    repeats = 0
+  for layer in range(repeats * period, config.layers):
+    run = functools.partial(block, layer=layer)
+    x = (run if remat == 'none' else jax.checkpoint(run, policy=REMAT[remat]))(params[f'layer_{layer}'], x)
   return _rms_norm(x, params['final_norm']['scale'], config.norm_eps)
 
 
@@ -209,6 +235,14 @@ def _gate_and_up(h: Float[Array, 'B L D'], w: Float[Array, '2 ...'], transposed:
   return jnp.split(jnp.einsum('bld,fd->blf', h, w.reshape(-1, w.shape[-1])), 2, axis=-1)
 
 
+def _dense(x: Float[Array, '*B D'], w: Float[Array, 'D F'], transposed: bool = False) -> Float[Array, '*B F']:
+  """x times a matrix; transposed: it is [F, D]."""
+  # Over one dimension of rows the gradient is a plain product too, and needs no transposed copy of the activations.
+  rows = x.reshape(-1, x.shape[-1])
+  out = jax.lax.dot_general(rows, w, (((1,), (1 if transposed else 0,)), ((), ())))
+  return out.reshape(*x.shape[:-1], out.shape[-1])
+
+
 def _block(p, config, x, rope, attend, inference):
   """One decoder layer: attention, then the gated feed-forward, each inside its norms."""
   eps = config.norm_eps
@@ -219,13 +253,17 @@ def _block(p, config, x, rope, attend, inference):
     q, k, v = (x.transpose(1, 2, 0, 3) for w in stacks for x in _project(h, w))
   else:
     # Stacked weights are taken apart, not what comes out of them: the backward pass then pads weights, not activations.
-    q, k, v = (jnp.einsum('bld,ndh->blnh', h, x) for w in stacks for x in w)
+    q, k, v = (
+      _dense(h, w.swapaxes(0, 1).reshape(h.shape[-1], -1)).reshape(*h.shape[:-1], -1, config.head_width)
+      for stack in stacks
+      for w in stack
+    )
   if config.qk_norm:
     q = _rms_norm(q, attn['_query_norm']['scale'], eps)
     k = _rms_norm(k, attn['_key_norm']['scale'], eps)
   scale = config.head_width**-0.5 if config.query_scale is None else config.query_scale
   out = attend(_rotate(q, rope) * jnp.asarray(scale, q.dtype), _rotate(k, rope), v)
-  out = jnp.tensordot(out, attn['attn_vec_einsum']['w'], 2)
+  out = _dense(out.reshape(*x.shape[:-1], -1), attn['attn_vec_einsum']['w'].reshape(-1, x.shape[-1]))
   if config.post_norms:
     out = _rms_norm(out, p['post_attention_norm']['scale'], eps)
   x = x + out
@@ -235,8 +273,8 @@ def _block(p, config, x, rope, attend, inference):
   if inference:
     gate, up = _gate_and_up(h, gating, transposed)
   else:
-    gate, up = (jnp.tensordot(h, w, (-1, 1 if transposed else 0)) for w in gating)
-  out = jnp.tensordot(jax.nn.gelu(gate, approximate=True) * up, p['mlp']['linear'], 1)
+    gate, up = (_dense(h, w, transposed) for w in gating)
+  out = _dense(jax.nn.gelu(gate, approximate=True) * up, p['mlp']['linear'])
   if config.post_norms:
     out = _rms_norm(out, p['post_ffw_norm']['scale'], eps)
   return x + out

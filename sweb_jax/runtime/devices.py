@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import platform
 
 import jax
 from etils import epath
+
+
+def keep_memory() -> None:
+  """Keeps memory that was freed with the process, where the C library is glibc.
+
+  XLA on CPU frees a program's temporary memory, gigabytes in training, and asks for it again at the next call; coming
+  from the kernel each time, every page of it is cleared again.
+  """
+  if platform.libc_ver()[0] == 'glibc':
+    libc = ctypes.CDLL(None)
+    libc.mallopt(-4, 0)  # M_MMAP_MAX: large blocks come from the heap as well ...
+    libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: ... which does not shrink.
 
 
 def prepare(workdir: epath.PathLike) -> None:
@@ -14,6 +28,7 @@ def prepare(workdir: epath.PathLike) -> None:
 
   JAX_COMPILATION_CACHE_DIR, where set, goes first.
   """
+  keep_memory()
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     jax.config.update('jax_compilation_cache_dir', str(epath.Path(workdir) / 'compiled'))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)

@@ -2,6 +2,19 @@
 
 from sweb_jax.training.data import DataError, Packer, select
 from sweb_jax.training.loop import Fit, Schedule, TrainingError, fit, marks
+from sweb_jax.training.lora import Lora, LoraError
 from sweb_jax.training.step import Optimizer
 
-__all__ = ['DataError', 'Fit', 'Optimizer', 'Packer', 'Schedule', 'TrainingError', 'fit', 'marks', 'select']
+__all__ = [
+  'DataError',
+  'Fit',
+  'Lora',
+  'LoraError',
+  'Optimizer',
+  'Packer',
+  'Schedule',
+  'TrainingError',
+  'fit',
+  'marks',
+  'select',
+]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -50,6 +51,7 @@ def select(
   first: int,
   max_per_problem: int,
   dedupe: bool,
+  balance: bool = False,
 ) -> tuple[list[Example], dict[str, int]]:
   """The examples of one data source: correct samples among the `first` drawn of each problem.
 
@@ -61,6 +63,7 @@ def select(
     first: samples a problem the source's budget pays for.
     max_per_problem: keep at most so many a problem, lowest index first; 0 keeps all.
     dedupe: drop a solution whose text, white space aside, the problem has already.
+    balance: keep of each problem as many as the median solved problem has, lowest index first.
 
   Returns:
     The examples, and how many samples each rule removed.
@@ -88,6 +91,17 @@ def select(
         examples.append(Example(problem.id, prompts[problem.id], s.text))
         texts.add(text)
         kept += 1
+  if balance and examples:
+    by_id = collections.Counter(e.problem_id for e in examples)
+    most = statistics.median_high(by_id.values())
+    seen: collections.Counter[str] = collections.Counter()
+    kept_all, examples = examples, []
+    for e in kept_all:
+      seen[e.problem_id] += 1
+      if seen[e.problem_id] <= most:
+        examples.append(e)
+    if over := len(kept_all) - len(examples):
+      counts['over the balance'] = over
   counts['kept'] = len(examples)
   return examples, dict(counts)
 
@@ -122,21 +136,31 @@ class Packer:
     steps: steps of the run.
     seed: of the order of examples.
     row_length: L; an example takes one column less than it has ids, as its last id is only a target.
-    multiple_of: the number of rows is rounded up to it (devices that share the batch).
+    multiple_of: the number of rows is rounded up to it (devices that share the batch, times parts of it).
+    ids: names of the examples, for messages; by default their numbers.
 
   Raises:
     DataError: no examples, or one that is longer than a row.
   """
 
   def __init__(
-    self, rendered: Sequence[Rendered], *, batch: int, steps: int, seed: int, row_length: int, multiple_of: int = 1
+    self,
+    rendered: Sequence[Rendered],
+    *,
+    batch: int,
+    steps: int,
+    seed: int,
+    row_length: int,
+    multiple_of: int = 1,
+    ids: Sequence[str] = (),
   ):
     if not rendered:
       raise DataError('there is no example to train on: no sample was kept')
+    self._ids = ids or [str(i) for i in range(len(rendered))]
     longest = max(range(len(rendered)), key=lambda i: len(rendered[i][0]))
-    if len(rendered[longest][0]) - 1 > row_length:
+    if (tokens := len(rendered[longest][0])) - 1 > row_length:
       raise DataError(
-        f'example {longest} has {len(rendered[longest][0])} tokens, config.train.row_length={row_length} holds '
+        f'example {self._ids[longest]} has {tokens} tokens, config.train.row_length={row_length} holds '
         f'{row_length + 1}; raise it or lower config.sampling.max_new_tokens'
       )
     self._rendered, self._batch, self._seed, self._row_length = rendered, batch, seed, row_length
@@ -155,6 +179,11 @@ class Packer:
       for i in examples_at(step, examples=len(self._rendered), batch=self._batch, seed=self._seed)
     ]
     return [[items[i] for i in row] for row in first_fit([len(ids) - 1 for ids, _ in items], self._row_length)]
+
+  def names(self, step: int) -> list[str]:
+    """The examples of a step."""
+    at = examples_at(step, examples=len(self._rendered), batch=self._batch, seed=self._seed)
+    return [self._ids[i] for i in at]
 
   def batch(self, step: int) -> Batch:
     """The packed batch of a step."""

@@ -1,4 +1,4 @@
-"""One optimiser step: loss on solution tokens, gradients, AdamW."""
+"""One optimiser step: loss on solution tokens, gradients, update."""
 
 from __future__ import annotations
 
@@ -10,38 +10,52 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from sweb_jax.models import sharding, transformer
 from sweb_jax.models.config import ModelConfig
+from sweb_jax.training import lora as lora_lib
 from sweb_jax.training.data import Batch
-
-# Logits that exist at one time, in elements; beyond it the loss goes over the targets in chunks.
-_LOGITS_AT_ONCE = 1 << 25
+from sweb_jax.training.lora import Lora
+from sweb_jax.training.loss import summed_loss
 
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-  """AdamW (arXiv 1711.05101) with clipping; the learning rate is given at each step, so a grid compiles once."""
+  """AdamW (arXiv 1711.05101) or Adafactor (arXiv 1804.04235) with clipping, and how a step is computed.
 
+  The learning rate is given at each step, so a grid compiles once.
+  """
+
+  name: str = 'adamw'
+  """Or 'adafactor', whose state is a fraction of the parameters' size; it has no use for b1 and b2."""
   b1: float = 0.9
   b2: float = 0.95
   weight_decay: float = 0.0
   clip_norm: float = 1.0
-  remat: bool = False
-  """Recompute each block in the backward pass."""
+  remat: str = 'none'
+  """What the backward pass recomputes: a name in `transformer.REMAT`."""
+  micro_batches: int = 1
+  """The rows are taken in so many parts, one after another, and one update is made of all."""
+  dtype: str = 'float32'
+  """Of the computation; the parameters and the optimiser's state stay in float32."""
+  lora: Lora | None = None
+  """Train adapters only."""
 
   @functools.cached_property
   def transform(self) -> optax.GradientTransformation:
+    if self.name == 'adafactor':
+      scale = optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0))
+    else:
+      scale = optax.scale_by_adam(b1=self.b1, b2=self.b2)
     return optax.chain(
-      optax.clip_by_global_norm(self.clip_norm),
-      optax.scale_by_adam(b1=self.b1, b2=self.b2),
-      optax.add_decayed_weights(self.weight_decay),
+      optax.clip_by_global_norm(self.clip_norm), scale, optax.add_decayed_weights(self.weight_decay)
     )
 
 
 class TrainState(NamedTuple):
-  params: transformer.Params
+  params: Any
+  """What is trained: the parameters, or the adapters."""
   opt_state: Any
 
 
@@ -52,12 +66,18 @@ class StepMetrics(NamedTuple):
   """Before clipping."""
 
 
-def start(params: transformer.Params, optimizer: Optimizer, mesh: Mesh) -> TrainState:
-  """A fresh state. The parameters are copied: the steps donate them."""
-  params = sharding.place(params, mesh)
-  opt_state = jax.jit(optimizer.transform.init)(params)
+def start(params: transformer.Params, optimizer: Optimizer, mesh: Mesh, seed: int = 0) -> TrainState:
+  """A fresh state; `seed` is of the adapters. The parameters are copied: the steps donate them."""
+  trained = params if optimizer.lora is None else lora_lib.init(params, optimizer.lora, jax.random.key(seed))
+  trained = sharding.place(trained, mesh)
+  opt_state = jax.jit(optimizer.transform.init)(trained)
   # What has a parameter's name lives where the parameter does; the step counter on every device.
-  return TrainState(params, jax.device_put(opt_state, sharding.for_params(opt_state, mesh)))
+  return TrainState(trained, jax.device_put(opt_state, sharding.for_params(opt_state, mesh)))
+
+
+def plain(trained: Any, base: transformer.Params | None, optimizer: Optimizer) -> transformer.Params:
+  """The parameters to sample with: what is trained itself, or the base with the trained adapters merged in."""
+  return trained if optimizer.lora is None else lora_lib.merge(base, trained, optimizer.lora)
 
 
 @functools.partial(jax.jit, static_argnames=('config', 'optimizer', 'mesh'), donate_argnames=('state',))
@@ -65,51 +85,53 @@ def train_step(
   state: TrainState,
   batch: Batch,
   learning_rate: Float[Array, ''],
+  base: transformer.Params | None = None,
   *,
   config: ModelConfig,
   optimizer: Optimizer,
   mesh: Mesh,
 ) -> tuple[TrainState, StepMetrics]:
-  """One step. Rows are split over the mesh's `data` and `fsdp` axes."""
+  """One step. Rows are split over the mesh's `data` and `fsdp` axes; `base` is what adapters are on top of."""
   batch = jax.lax.with_sharding_constraint(batch, sharding.rows(mesh))
-  loss, grads = jax.value_and_grad(mean_loss)(state.params, batch, config, remat=optimizer.remat)
+  targets = batch.weights.sum()
+
+  def loss_of(trained, batch):
+    params = jax.tree.map(lambda x: x.astype(optimizer.dtype), plain(trained, base, optimizer))
+    return _summed(params, batch, config, optimizer.remat) / targets
+
+  loss, grads = _in_parts(jax.value_and_grad(loss_of), state.params, batch, optimizer.micro_batches)
   updates, opt_state = optimizer.transform.update(grads, state.opt_state, state.params)
   params = jax.tree.map(lambda p, u: p - (learning_rate * u).astype(p.dtype), state.params, updates)
   params, opt_state = (jax.lax.with_sharding_constraint(t, sharding.for_params(t, mesh)) for t in (params, opt_state))
   return TrainState(params, opt_state), StepMetrics(loss, optax.global_norm(grads))
 
 
-def mean_loss(
-  params: transformer.Params, batch: Batch, config: ModelConfig, *, remat: bool = False
-) -> Float[Array, '']:
-  """Mean negative log-likelihood over the batch's target tokens.
+def _in_parts(loss_and_grads, params, batch: Batch, parts: int):
+  """Summed loss and gradients of the parts of a batch, one part after another."""
+  if parts == 1:
+    return loss_and_grads(params, batch)
+  # Part i is each device's i-th, (i + parts)-th, ... row, so that no row changes its device.
+  split = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(-1, parts, *a.shape[1:]), 1, 0), batch)
 
-  Logits are computed at the targets only, in chunks, so that neither prompts nor padding pay for the output layer and
-  [B, L, V] never exists.
+  def add(total, part):
+    return jax.tree.map(jnp.add, total, loss_and_grads(params, part)), None
+
+  zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
+  return jax.lax.scan(add, zero, split)[0]
+
+
+def mean_loss(
+  params: transformer.Params, batch: Batch, config: ModelConfig, *, remat: str = 'none'
+) -> Float[Array, '']:
+  """Mean negative log-likelihood over the batch's target tokens, in nats.
+
+  Logits are computed at the targets only, so that neither prompts nor padding pay for the output layer.
   """
+  return _summed(params, batch, config, remat) / batch.weights.sum()
+
+
+def _summed(params: transformer.Params, batch: Batch, config: ModelConfig, remat: str) -> Float[Array, '']:
   x = transformer.hidden(params, config, batch.tokens, batch.segment_ids, batch.positions, remat=remat)
   x = jnp.take_along_axis(x, batch.target_at[:, :, None], axis=1)
-  rows, columns = batch.targets.shape
-  chunk = min(columns, max(1, _LOGITS_AT_ONCE // (rows * config.vocab_size)))
-  if chunk == columns:
-    return _summed_loss(params, config, x, batch.targets, batch.weights) / batch.weights.sum()
-
-  pieces = -(-columns // chunk)
-
-  def split(a):
-    a = jnp.pad(a, [(0, 0), (0, pieces * chunk - columns)] + [(0, 0)] * (a.ndim - 2))
-    return jnp.moveaxis(a.reshape(rows, pieces, chunk, *a.shape[2:]), 1, 0)
-
-  @jax.checkpoint
-  def piece(total, args):
-    return total + _summed_loss(params, config, *args), None
-
-  total, _ = jax.lax.scan(piece, jnp.zeros(()), jax.tree.map(split, (x, batch.targets, batch.weights)))
-  return total / batch.weights.sum()
-
-
-def _summed_loss(
-  params, config, x: Float[Array, 'R M D'], targets: Int[Array, 'R M'], weights: Float[Array, 'R M']
-) -> Float[Array, '']:
-  losses = optax.softmax_cross_entropy_with_integer_labels(transformer.logits(params, config, x), targets)
-  return (losses * weights).sum()
+  table = params['embedder']['input_embedding']
+  return summed_loss(x, table, batch.targets, batch.weights, config.final_softcap)

@@ -111,8 +111,8 @@ def test_all_batches_of_a_run_have_one_shape_and_hold_every_example_of_their_ste
 def test_an_example_that_just_fits_is_taken_and_one_longer_is_named():
   short, exact, long = ((2, 5, 1), 2), ((2, *range(4, 11), 1), 2), ((2, *range(4, 12), 1), 2)
   assert Packer([short, exact], batch=2, steps=1, seed=0, row_length=8).batch(0).weights.sum() == 8
-  with pytest.raises(DataError, match=r'example 1 has 10 tokens, config\.train\.row_length=8 holds 9'):
-    Packer([short, long], batch=2, steps=1, seed=0, row_length=8)
+  with pytest.raises(DataError, match=r'example long has 10 tokens, config\.train\.row_length=8 holds 9'):
+    Packer([short, long], batch=2, steps=1, seed=0, row_length=8, ids=['short', 'long'])
 
 
 def test_no_example_is_an_error():
@@ -130,9 +130,9 @@ SAMPLES = [Sample(p, i, text, (1,), 'stop', 0.0) for (p, i), text in sorted(TEXT
 VERDICTS = [Verdict(s.problem_id, s.index, None, s.text != 'bad', '') for s in SAMPLES]
 
 
-def chosen(*, first: int, max_per_problem: int = 0, dedupe: bool = False):
+def chosen(*, first: int, max_per_problem: int = 0, dedupe: bool = False, balance: bool = False):
   examples, counts = select(
-    PROBLEMS, PROMPTS, SAMPLES, VERDICTS, first=first, max_per_problem=max_per_problem, dedupe=dedupe
+    PROBLEMS, PROMPTS, SAMPLES, VERDICTS, first=first, max_per_problem=max_per_problem, dedupe=dedupe, balance=balance
   )
   assert all(e.prompt == PROMPTS[e.problem_id] for e in examples)
   return [(e.problem_id, e.solution) for e in examples], counts
@@ -159,6 +159,18 @@ def test_the_cap_keeps_the_lowest_indices_and_duplicates_do_not_use_it_up():
   kept, counts = chosen(first=5, max_per_problem=2, dedupe=True)
   assert kept == [('b', 'x'), ('a', 'x'), ('a', 'y')]
   assert counts == {'sampled': 10, 'wrong': 5, 'duplicate': 1, 'over the cap': 1, 'kept': 3}
+
+
+def test_balance_keeps_no_more_of_a_problem_than_the_median_solved_one_has():
+  verdicts = [Verdict(s.problem_id, s.index, None, (s.problem_id, s.index) != ('a', 1), '') for s in SAMPLES]
+  how = dict(max_per_problem=0, dedupe=False, balance=True)
+  problems = [*PROBLEMS, Problem('c', 'three', '3')]
+  one = [Sample('c', 0, 'x', (1,), 'stop', 0.0)]
+  examples, counts = select(
+    problems, PROMPTS | {'c': 'Q'}, [*SAMPLES, *one], [*verdicts, Verdict('c', 0, None, True, '')], first=5, **how
+  )
+  assert [e.problem_id for e in examples] == ['b'] * 4 + ['a'] * 4 + ['c']  # Of 5, 4 and 1.
+  assert counts == {'sampled': 11, 'wrong': 1, 'over the balance': 1, 'kept': 9}
 
 
 def test_nothing_right_gives_no_examples_and_counts_0():

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from sweb_jax.models import sharding
+from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.source import open_model
 from sweb_jax.records import Example
 from sweb_jax.tasks import get
 from sweb_jax.tasks.rendering import Renderer
-from sweb_jax.training import Fit, Optimizer, Packer, Schedule, TrainingError, fit, marks
+from sweb_jax.training import Fit, Lora, Optimizer, Packer, Schedule, TrainingError, fit, marks
 from sweb_jax.training.step import mean_loss, start, train_step
 
 STEPS, MARKS = 7, (2, 4, 7)
@@ -34,7 +35,8 @@ def wc():
 def packer() -> Packer:
   task, renderer = get('arithmetic'), wc()[2]
   examples = [Example(p.id, task.prompt(p), p.solutions[0]) for p in task.problems('train', 10, 0)]
-  return Packer([renderer.example(e) for e in examples], batch=4, steps=STEPS, seed=0, row_length=40)
+  rendered, ids = [renderer.example(e) for e in examples], [f'problem {i}' for i in range(10)]
+  return Packer(rendered, batch=4, steps=STEPS, seed=0, row_length=40, ids=ids)
 
 
 @functools.cache
@@ -44,19 +46,22 @@ def likelihood():
   return lambda params: float(np.exp(-loss(params, packer().batch(0))))
 
 
-def run(folder, *, on_step=lambda: None, params=None, score=None, rate=2e-3, save_seconds=0.0) -> Fit:
+def run(
+  folder, *, on_step=lambda: None, params=None, score=None, rate=2e-3, save_seconds=0.0, optimizer=OPTIMIZER, **how
+) -> Fit:
   return fit(
     wc()[1] if params is None else params,
     wc()[0],
     packer(),
     mesh=sharding.make_mesh(),
-    optimizer=OPTIMIZER,
+    optimizer=optimizer,
     schedule=Schedule(rate, STEPS, warmup=2, final=0.1),
     score_at=MARKS,
-    score=score or (lambda params: (likelihood()(params), 11)),
+    score=score or (lambda params: (likelihood()(params), 11, 0.5)),
     folder=folder,
     save_seconds=save_seconds,
     on_step=on_step,
+    **how,
   )
 
 
@@ -65,7 +70,7 @@ def metrics(folder) -> list[dict]:
 
 
 def without_seconds(rows: list[dict]) -> list[dict]:
-  return [{k: v for k, v in row.items() if k != 'seconds'} for row in rows]
+  return [{k: v for k, v in row.items() if k not in ('seconds', 'tokens_per_second')} for row in rows]
 
 
 @pytest.fixture(scope='module')
@@ -107,6 +112,65 @@ def test_a_killed_run_called_again_ends_as_an_undisturbed_one_bit_for_bit(tmp_pa
   assert without_seconds(metrics(tmp_path)) == without_seconds(undisturbed[1])
   if sum(kills) > 2 and len(kills) == 1:
     assert len(counted) < STEPS  # It went on from a saved state, not from the start.
+
+
+class Stopped(Exception):
+  pass
+
+
+@pytest.mark.parametrize(
+  'optimizer',
+  [OPTIMIZER, Optimizer('adafactor'), Optimizer(lora=Lora(2, 4.0, 'attn'))],
+  ids=['adamw', 'adafactor', 'lora'],
+)
+def test_a_run_asked_to_stop_saves_first_and_loses_no_step(tmp_path, optimizer):
+  """At steps drawn by a seed, scored ones among them; never saved by time."""
+  wanted = run(tmp_path / 'undisturbed', optimizer=optimizer, save_seconds=1e9)
+  rng, done, counted = np.random.default_rng(3), 0, []
+  while done < STEPS:
+    at = int(rng.integers(1, STEPS - done + 1))
+    done += at
+    steps = iter(range(1, at + 1))
+
+    def on_step(steps=steps, at=at):
+      counted.append(1)
+      if next(steps) == at:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+      run(tmp_path / 'stopped', optimizer=optimizer, save_seconds=1e9, on_step=on_step, save_on=Stopped)
+  again = run(tmp_path / 'stopped', optimizer=optimizer, save_seconds=1e9, on_step=lambda: pytest.fail('a step more'))
+  assert len(counted) == STEPS
+  assert same_bits(again.params, wanted.params) and again.scores == wanted.scores
+  assert without_seconds(metrics(tmp_path / 'stopped')) == without_seconds(metrics(tmp_path / 'undisturbed'))
+
+
+def test_a_state_of_another_model_or_optimiser_is_refused(tmp_path):
+  run(tmp_path)
+  with pytest.raises(CheckpointError, match=r'state/7: not a state of this model and optimiser; delete '):
+    run(tmp_path, optimizer=Optimizer('adafactor'))
+  run(tmp_path / 'lora', optimizer=Optimizer(lora=Lora(2, 4.0, 'attn')))
+  with pytest.raises(CheckpointError, match='not a state of this model'):
+    run(tmp_path / 'lora', optimizer=Optimizer(lora=Lora(3, 4.0, 'attn')))
+
+
+def test_metrics_have_tokens_mfu_and_an_event_file(tmp_path):
+  found = run(tmp_path, flops_per_token=6e5, peak_flops=1e9)
+  rows = metrics(tmp_path)
+  assert [row['tokens'] for row in rows] == [int((packer().batch(i).segment_ids > 0).sum()) for i in range(STEPS)]
+  for row in rows:
+    assert row['mfu'] == pytest.approx(row['tokens_per_second'] * 6e5 / 1e9, rel=0.1, abs=1e-3)
+  [path] = tmp_path.glob('events.out.tfevents.*')
+  from tensorboard.compat.proto import event_pb2
+
+  data, events = path.read_bytes(), []
+  while data:
+    length = int.from_bytes(data[:8], 'little')
+    events.append(event_pb2.Event.FromString(data[12 : 12 + length]))
+    data = data[16 + length :]
+  values = {(e.step, v.tag): v.simple_value for e in events for v in e.summary.value}
+  assert values[3, 'train/loss'] == pytest.approx(rows[2]['loss'])
+  assert values[7, 'validation/accuracy'] == pytest.approx(found.scores[-1].accuracy)
 
 
 def test_a_finished_run_called_again_trains_no_step(tmp_path, undisturbed):
@@ -154,7 +218,7 @@ def test_the_best_checkpoint_is_kept_and_of_equals_the_earliest(tmp_path, accura
 
   def score(params):
     seen.append(jax.device_get(params))
-    return next(queue), 3
+    return next(queue), 3, 0.0
 
   found = run(tmp_path, score=score, save_seconds=1e9)
   assert (found.step, found.accuracy) == (step, max(accuracies))
@@ -167,7 +231,7 @@ def test_the_callers_parameters_are_left_alone(undisturbed):
 
 
 def test_a_loss_that_is_no_number_names_step_and_rate(tmp_path):
-  message = r'the loss is (nan|inf) at step (\d) with learning rate (\S+); lower config\.train\.learning_rates'
+  message = r'the loss is (\S+) .* at step (\d) with learning rate (\S+); lower config\.train.*: problem \d'
   with pytest.raises(TrainingError, match=message) as e:
     run(tmp_path, rate=4e30)
   _, step, rate = re.search(message, str(e.value)).groups()
@@ -178,7 +242,7 @@ def test_a_loss_that_is_no_number_names_step_and_rate(tmp_path):
 def test_damaged_parameters_are_found_at_the_first_step(tmp_path):
   scale = wc()[1]['final_norm']['scale']
   params = dict(wc()[1], final_norm={'scale': jnp.full_like(scale, jnp.nan)})
-  with pytest.raises(TrainingError, match=r'the loss is nan at step 1 with learning rate 0\.001;'):
+  with pytest.raises(TrainingError, match=r'the loss is nan .* at step 1 with learning rate 0\.001;'):
     run(tmp_path, params=params)
 
 

@@ -1,0 +1,98 @@
+"""Low-rank adapters (LoRA, arXiv 2106.09685): a trained product of two thin matrices on top of frozen weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from sweb_jax.models import transformer
+
+Adapters = Mapping[str, Any]
+"""The gemma library's tree with {'a', 'b'} in place of each adapted weight, and without the others."""
+
+# Name of a weight: how its two factors give it. The rank is r; what else a weight's matrix is, its input or its output,
+# stands in one factor as a whole, so that the heads of a projection share the rank.
+_FACTORS = (
+  (r'attn/q_einsum/w$', 'dr,rnh->ndh'),
+  (r'attn/q?kv_einsum/w$', 'sdr,srnh->sndh'),
+  (r'attn/attn_vec_einsum/w$', 'nhr,rd->nhd'),
+  (r'mlp/gating_einsum$', 'sfr,srd->sfd'),
+  (r'mlp/linear$', 'fr,rd->fd'),
+)
+
+
+class LoraError(ValueError):
+  """Adapters that cannot be made; the message says what may be adapted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Lora:
+  """Which weights get adapters. The weights used are `w + alpha / rank * a b`; b starts at 0."""
+
+  rank: int
+  alpha: float
+  targets: str
+  """Regular expression, sought in names as 'layer_0/attn/q_einsum/w'."""
+
+
+def init(params: transformer.Params, lora: Lora, key: jax.Array) -> Adapters:
+  """Fresh adapters in float32, under which the model is still what it was.
+
+  Raises:
+    LoraError: no weight, or one that is no projection, has a name that `targets` is found in.
+  """
+  tree: dict[str, Any] = {}
+  for number, (name, w) in enumerate(_named(params)):
+    if re.search(lora.targets, name):
+      a, b = _shapes(name, w.shape, lora.rank)
+      node = tree
+      for part in name.split('/'):
+        node = node.setdefault(part, {})
+      normal = jax.random.normal(jax.random.fold_in(key, number), a, jnp.float32)
+      node |= {'a': normal * math.prod(a[:-1]) ** -0.5, 'b': jnp.zeros(b, jnp.float32)}
+  if not tree:
+    raise LoraError(f'config.train.lora.targets={lora.targets!r} is found in no name; names end in {_ENDINGS}')
+  return tree
+
+
+def merge(params: transformer.Params, adapters: Adapters, lora: Lora) -> transformer.Params:
+  """Plain weights with the adapters in them, as every other part of the project takes them."""
+
+  def walk(params, adapters, prefix):
+    if adapters.keys() == {'a', 'b'}:
+      delta = jnp.einsum(_factors(prefix), adapters['a'], adapters['b'])
+      return (params + lora.alpha / lora.rank * delta).astype(params.dtype)
+    return {
+      k: walk(v, adapters[k], f'{prefix}/{k}' if prefix else k) if k in adapters else v for k, v in params.items()
+    }
+
+  return walk(params, adapters, '')
+
+
+_ENDINGS = ', '.join(re.sub(r'[?$]', '', pattern) for pattern, _ in _FACTORS)
+
+
+def _named(params: transformer.Params) -> list[tuple[str, Any]]:
+  leaves = jax.tree.leaves_with_path(params)
+  return [(jax.tree_util.keystr(path, simple=True, separator='/'), w) for path, w in leaves]
+
+
+def _factors(name: str) -> str:
+  how = next((how for pattern, how in _FACTORS if re.search(pattern, name)), None)
+  if how is None:
+    raise LoraError(f'config.train.lora.targets is found in {name}, which is no projection; those end in {_ENDINGS}')
+  return how
+
+
+def _shapes(name: str, shape: tuple[int, ...], rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+  """Of both factors."""
+  factors, whole = _factors(name).split('->')
+  sizes = dict(zip(whole, shape, strict=True), r=rank)
+  a, b = factors.split(',')
+  return tuple(sizes[x] for x in a), tuple(sizes[x] for x in b)

@@ -1,0 +1,99 @@
+"""Cross-entropy over a large vocabulary, without all logits and without a second pass for the gradient."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+_LOGITS_AT_ONCE = 1 << 22
+"""Logits that exist at one time, in elements ..."""
+_TARGETS_AT_ONCE = 512
+"""... unless that is fewer targets than this: each chunk reads and writes the gradient of the whole table."""
+
+_SAFE_CAP = 60.0
+"""Capped logits up to here need no maximum taken off: exp(60) times any vocabulary is a float32."""
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def summed_loss(
+  x: Float[Array, 'R M D'],
+  table: Float[Array, 'V D'],
+  targets: Int[Array, 'R M'],
+  weights: Float[Array, 'R M'],
+  softcap: float | None,
+) -> Float[Array, '']:
+  """Sum of the weighted negative log-likelihoods of the targets, in nats, in float32.
+
+  Logits are `x @ table.T`, then the soft cap. They are made for some columns at a time; where a gradient is asked for,
+  it is computed there and then, as logits, loss and gradient of a token need nothing of other tokens.
+
+  Args:
+    x: hidden states at the targets.
+    table: the tied embedding.
+    targets: ids.
+    weights: 0 where there is no target. They get no gradient.
+    softcap: logits become cap * tanh(logits / cap); None: they stay.
+  """
+
+  def piece(total, args):
+    return total + _losses(args[0], table, *args[1:], softcap)[0], None
+
+  return jax.lax.scan(piece, jnp.zeros(()), _split(x, table, targets, weights))[0]
+
+
+def _with_gradients(x, table, targets, weights, softcap):
+  def piece(carry, args):
+    total, grad = carry
+    loss, dlogits = _losses(args[0], table, *args[1:], softcap)
+    dlogits = dlogits.astype(table.dtype)
+    rows = args[0].reshape(-1, x.shape[-1])
+    grad += jax.lax.dot_general(dlogits, rows, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
+    return (total + loss, grad), jax.lax.dot(dlogits, table).reshape(args[0].shape)
+
+  zero = jnp.zeros(()), jnp.zeros(table.shape, jnp.float32)
+  (total, grad), dx = jax.lax.scan(piece, zero, _split(x, table, targets, weights))
+  dx = jnp.moveaxis(dx, 0, 1).reshape(x.shape[0], -1, x.shape[-1])[:, : x.shape[1]]
+  return total, (dx, grad.astype(table.dtype))
+
+
+def _scaled(softcap, gradients, by):
+  del softcap
+  dx, grad = gradients
+  return (dx * by).astype(dx.dtype), (grad * by).astype(grad.dtype), None, None
+
+
+summed_loss.defvjp(_with_gradients, _scaled)
+
+
+def _split(x, table, targets, weights):
+  """The arguments in chunks of columns, first dimension the chunk; the last is filled with weight 0."""
+  rows, columns = targets.shape
+  chunk = max(_LOGITS_AT_ONCE // table.shape[0], _TARGETS_AT_ONCE) // rows
+  chunk = min(columns, max(1, chunk))
+  pieces = -(-columns // chunk)
+
+  def one(a):
+    a = jnp.pad(a, [(0, 0), (0, pieces * chunk - columns)] + [(0, 0)] * (a.ndim - 2))
+    return jnp.moveaxis(a.reshape(rows, pieces, chunk, *a.shape[2:]), 1, 0)
+
+  return jax.tree.map(one, (x, targets, weights))
+
+
+def _losses(x, table, targets, weights, softcap) -> tuple[Float[Array, ''], Float[Array, 'C V']]:
+  """Summed loss of a chunk and its gradient in the logits before the cap."""
+  x, targets, weights = x.reshape(-1, x.shape[-1]), targets.reshape(-1, 1), weights.reshape(-1, 1)
+  z = jax.lax.dot_general(x, table, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32)
+  slope = 1.0
+  if softcap is not None:
+    z = jnp.tanh(z / softcap)
+    z, slope = z * softcap, 1.0 - z * z
+  if softcap is None or softcap > _SAFE_CAP:
+    z -= z.max(-1, keepdims=True)
+  e = jnp.exp(z)
+  total = jax.lax.dot(e, jnp.ones((e.shape[1], 1)))  # On CPU far faster than a sum.
+  hit = jnp.arange(table.shape[0]) == targets
+  loss = jnp.log(total) - jnp.take_along_axis(z, targets, axis=1)
+  return (loss * weights).sum(), (e * (weights / total) - jnp.where(hit, weights, 0.0)) * slope
