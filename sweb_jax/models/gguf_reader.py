@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sweb_jax.models import sentencepiece_proto
 from sweb_jax.models.config import SIZES, ModelConfig
 
 Take = Callable[[str, tuple[int, ...]], np.ndarray]
@@ -251,20 +251,12 @@ def _dequantise(tensor: Any, shape: tuple[int, ...]) -> np.ndarray:
   return out
 
 
-# Numbers of sentencepiece_model.proto; a GGUF's token types are the same.
-_UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
-_BPE = 2
-_TURN_MARKS = ('<start_of_turn>', '<end_of_turn>')
-# SentencePiece's name: GGUF's; in the order of TrainerSpec's field numbers, 40-43 and 45-48.
+# SentencePiece's name: GGUF's.
 _SPECIAL_KEYS = {'unk': 'unknown', 'bos': 'bos', 'eos': 'eos', 'pad': 'padding'}
 
 
 def _sentencepiece_model(path: Path, field: Callable[..., Any]) -> bytes:
-  """The serialised ModelProto: byte-pair merges in the order of the scores, unknown characters as bytes.
-
-  Written out by hand, a few fields of sentencepiece_model.proto, because the class that comes with sentencepiece
-  loads with some versions of protobuf only.
-  """
+  """The serialised ModelProto."""
   if (kind := field('tokenizer.ggml.model')) != 'llama':
     raise GgufError(f"{path}: tokenizer.ggml.model is {kind!r}; only 'llama', which is SentencePiece, can be read")
   ids = {name: field(f'tokenizer.ggml.{key}_token_id') for name, key in _SPECIAL_KEYS.items()}
@@ -277,34 +269,8 @@ def _sentencepiece_model(path: Path, field: Callable[..., Any]) -> bytes:
   # llama.cpp writes the pieces that are runs of spaces as such; inside SentencePiece a space is U+2581.
   pieces = [piece.replace(' ', '\u2581') for piece in pieces]
   for name, i in ids.items():
-    types[i] = _UNKNOWN if name == 'unk' else _CONTROL
+    types[i] = sentencepiece_proto.UNKNOWN if name == 'unk' else sentencepiece_proto.CONTROL
   # llama.cpp also makes the marks of a chat turn control tokens, which no text could hold.
-  types = [_USER_DEFINED if piece in _TURN_MARKS else kind for piece, kind in zip(pieces, types, strict=True)]
-  trainer = _field(3, _BPE) + _field(4, len(pieces)) + _field(35, 1)  # model_type, vocab_size, byte_fallback
-  for number, name in enumerate(_SPECIAL_KEYS):
-    trainer += _field(40 + number, ids[name]) + _field(45 + number, pieces[ids[name]])  # {name}_id, {name}_piece
-  # name, add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces
-  normalizer = _field(1, 'identity') + _field(3, 0) + _field(4, 0) + _field(5, 1)
-  table = [
-    _field(1, _field(1, piece) + _field(2, float(score)) + _field(3, kind))
-    for piece, score, kind in zip(pieces, scores, types, strict=True)
-  ]
-  return b''.join([*table, _field(2, trainer), _field(3, normalizer)])
-
-
-def _field(number: int, value: int | float | str | bytes) -> bytes:
-  """One field of a protocol buffer message: varint, 32-bit float, or length and bytes."""
-  if isinstance(value, int):
-    return _varint(number << 3) + _varint(value)
-  if isinstance(value, float):
-    return _varint(number << 3 | 5) + struct.pack('<f', value)
-  value = value.encode() if isinstance(value, str) else value
-  return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
-def _varint(value: int) -> bytes:
-  out = bytearray()
-  while value > 0x7F:
-    out.append(value & 0x7F | 0x80)
-    value >>= 7
-  return bytes([*out, value])
+  marks = sentencepiece_proto.TURN_MARKS
+  types = [sentencepiece_proto.USER_DEFINED if p in marks else kind for p, kind in zip(pieces, types, strict=True)]
+  return sentencepiece_proto.build_bpe(pieces, scores, types, ids)
