@@ -103,6 +103,9 @@ SIZES = {
   ),
 }
 
+LATER = 'Gemma 3n and 4 have parts that this forward pass has not (inputs and keys by layer, experts)'
+"""Why they are refused, for messages."""
+
 
 def named_size(config: ModelConfig) -> str | None:
   """The name of the size this is, rows of the embedding and the order of the gating weights aside; None: none."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from sweb_jax.models import sentencepiece_proto
-from sweb_jax.models.config import SIZES, ModelConfig, transposed_gating
+from sweb_jax.models.config import LATER, SIZES, ModelConfig, transposed_gating
 
 Params = dict[str, Any]
 Take = Callable[[str, tuple[int, ...]], np.ndarray]
@@ -179,7 +179,8 @@ def _fields(path: Path, reader: Any) -> Callable[..., Any]:
     return default[0] if found is None else found.contents()
 
   if (architecture := field('general.architecture')) not in _ARCHITECTURES:
-    raise GgufError(f'{path}: general.architecture is {architecture!r}; {", ".join(_ARCHITECTURES)} can be read')
+    later = f'. {LATER}' if str(architecture).startswith(('gemma3n', 'gemma4')) else ''
+    raise GgufError(f'{path}: general.architecture is {architecture!r}; {", ".join(_ARCHITECTURES)} can be read{later}')
   return field
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from etils import epath
 
 from sweb_jax.models.checkpoint import CheckpointError
-from sweb_jax.models.config import ModelConfig, transposed_gating
+from sweb_jax.models.config import LATER, ModelConfig, transposed_gating
 
 
 def read(folder: epath.PathLike) -> ModelConfig:
@@ -28,7 +28,8 @@ def read(folder: epath.PathLike) -> ModelConfig:
     fields = fields.get('text_config', {}) | {'model_type': 'gemma3_text'}  # The part that reads text.
   kind = fields.get('model_type')
   if kind not in ('gemma', 'gemma2', 'gemma3_text'):
-    raise CheckpointError(f'{path}: model_type is {kind!r}; gemma, gemma2, gemma3 and gemma3_text can be read')
+    later = f'. {LATER}' if str(kind).startswith(('gemma3n', 'gemma4')) else ''
+    raise CheckpointError(f'{path}: model_type is {kind!r}; gemma, gemma2, gemma3 and gemma3_text can be read{later}')
   activation = fields.get('hidden_activation') or fields.get('hidden_act') or 'gelu_pytorch_tanh'
   if activation not in ('gelu_pytorch_tanh', 'gelu'):  # Gemma 1's first configs say gelu and mean the tanh form.
     raise CheckpointError(f'{path}: hidden_activation is {activation!r}; Gemmas have gelu_pytorch_tanh')

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from sweb_jax.models import checkpoint, huggingface, huggingface_config, sharding, transformer
 from sweb_jax.models.checkpoint import CheckpointError
-from sweb_jax.models.config import SIZES, ModelConfig
+from sweb_jax.models.config import LATER, SIZES, ModelConfig
 from sweb_jax.models.tokenizer import Tokenizer
 from sweb_jax.runtime import files
 
@@ -149,7 +149,7 @@ def _open_orbax(folder: epath.Path) -> Model:
   if config is None:
     raise CheckpointError(
       f'{folder}: its shapes are of no named size ({", ".join(SIZES)}); put it into a folder as params/, with '
-      'config.json and tokenizer.model'
+      f'config.json and tokenizer.model. {LATER}'
     )
   places = [folder / 'tokenizer.model', folder.parent / 'tokenizer.model']
   tokenizer = Tokenizer.from_file(next((p for p in places if p.exists()), places[0]))
