@@ -67,10 +67,12 @@ def load(
     jax.ShapeDtypeStruct(leaf.shape, dtype or leaf.dtype, sharding=where[name]) if name else ocp.PLACEHOLDER
     for leaf, name in zip(jax.tree.leaves(tree), names, strict=True)
   ]
-  with _checkpointer() as checkpointer:
-    target = jax.tree.unflatten(jax.tree.structure(tree), target)
+  target = jax.tree.unflatten(jax.tree.structure(tree), target)
+  arguments = ocp.args.PyTreeRestore(target, ocp.checkpoint_utils.construct_restore_args(target))
+  # Not the standard handler, which takes no placeholders.
+  with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(restore_concurrent_gb=_CONCURRENT_GB)) as checkpointer:
     try:
-      restored = checkpointer.restore(path, args=ocp.args.StandardRestore(target))
+      restored = checkpointer.restore(path, args=arguments)
     except (ValueError, OSError, KeyError) as e:
       raise CheckpointError(f'{path}: a torn Orbax checkpoint: {e}') from e
   leaves = dict(zip(names, jax.tree.leaves(restored), strict=True))
@@ -110,8 +112,7 @@ def path_name(path: tuple) -> str:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-  handler = ocp.StandardCheckpointHandler(save_concurrent_gb=_CONCURRENT_GB, restore_concurrent_gb=_CONCURRENT_GB)
-  return ocp.Checkpointer(handler)
+  return ocp.Checkpointer(ocp.StandardCheckpointHandler(save_concurrent_gb=_CONCURRENT_GB))
 
 
 def _metadata(path: epath.Path) -> Any:

@@ -151,14 +151,18 @@ def _write_tensors(
   for number, paths in enumerate(shards, 1):
     single = len(shards) == 1
     name = 'model.safetensors' if single else f'model-{number:05}-of-{len(shards):05}.safetensors'
-    layout = {tensor: (leaves[p].dtype, shape) for p in paths for tensor, shape in shapes[p].items()}
-    made = (t for p in paths for t in huggingface_tensors.tensors(p, _on_host(leaves[p]), config).items())
+    layout = {tensor: (leaves[p].dtype, shape) for p in paths for tensor, shape in _sorted(shapes[p])}
+    made = (made for p in paths for made in _sorted(huggingface_tensors.tensors(p, _on_host(leaves[p]), config)))
     with files.full_disk_named(folder / name):
       tensor_file.write(folder / name, layout, made)
     weight_map |= dict.fromkeys(layout, name)
   if len(shards) > 1:
     total = sum(x.nbytes for x in leaves.values())
     files.write_json(folder / INDEX, {'metadata': {'total_size': total}, 'weight_map': weight_map})
+
+
+def _sorted(tensors: Mapping[str, Any]) -> list[tuple[str, Any]]:
+  return [(name, tensors[name]) for name in sorted(tensors)]
 
 
 def _on_host(x: jax.Array) -> np.ndarray:

@@ -91,7 +91,7 @@ def tensors(path: str, x: np.ndarray, c: ModelConfig) -> dict[str, np.ndarray]:
 
 
 def shapes(c: ModelConfig) -> dict[str, dict[str, tuple[int, ...]]]:
-  """Of every parameter, in the order of the tree: its tensors and their shapes."""
+  """Of every parameter: its tensors and their shapes."""
   out = {}
   for path, shape in checkpoint.needed(c).items():
     made = jax.eval_shape(lambda x, path=path: tensors(path, x, c), jax.ShapeDtypeStruct(shape, np.float32))

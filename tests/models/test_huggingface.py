@@ -130,7 +130,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
   with pytest.raises(CheckpointError, match=r'model\.layers\.3\..* is missing'):
     folder = broken(num_hidden_layers=4, layer_types=None)
     huggingface.load(folder, huggingface_config.read(folder), mesh)
-  with pytest.raises(CheckpointError, match=r'gate_proj\.weight has shape \(80, 32\), its config\.json needs \(88, 32\)'):
+  with pytest.raises(CheckpointError, match=r'gate_proj.* has shape \(80, 32\), its config\.json needs \(88, 32\)'):
     folder = broken(intermediate_size=88)
     huggingface.load(folder, huggingface_config.read(folder), mesh)
   file = next((tmp_path / 'bad').glob('*.safetensors'))
