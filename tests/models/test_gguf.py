@@ -49,7 +49,7 @@ def tensors(config: ModelConfig, params: dict) -> dict[str, np.ndarray]:
     q, k, v = attn['qkv_einsum']['w'] if config.fused_qkv else (attn['q_einsum']['w'], *attn['kv_einsum']['w'])
     gate, up = mlp['gating_einsum'] if config.transpose_gating else mlp['gating_einsum'].swapaxes(1, 2)
     norms = {'attn_norm': 'pre_attention_norm', 'ffn_norm': 'pre_ffw_norm'}
-    norms |= {'post_attention_norm': 'post_attention_norm', 'post_ffw_norm': 'post_ffw_norm'} if config.post_norms else {}
+    norms |= {x: x for x in ('post_attention_norm', 'post_ffw_norm') if config.post_norms}
     layer = {
       'attn_q': rows(q),
       'attn_k': rows(k),
