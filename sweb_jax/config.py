@@ -43,6 +43,7 @@ def default() -> ConfigDict:
       },
       # Name -> 'embedded:NAME', 'gguf:gemma3_270m' or a model folder; or several, which question sets take in turn.
       'models': ConfigDict(),
+      'chat': (),  # Names of the models that read and write chat turns (instruction-tuned Gemmas).
       'generators': (),  # Names of the models that draw data.
       'learners': (),  # Names of the models that are fine-tuned.
       # Name -> {generator: samples a problem}; the others get as much compute. Or {unit: amount} a question set.
@@ -168,6 +169,8 @@ def validate(config: ConfigDict) -> None:
     need(len(set(names)) == len(names), field, names, 'a name is given twice')
     for name in names:
       need(name in config.models, field, name, f'is not in config.models, which has {sorted(config.models)}')
+  for name in config.chat:
+    need(name in config.models, 'chat', name, f'is not in config.models, which has {sorted(config.models)}')
   for name, source in config.models.items():
     need(name.isidentifier(), 'models', name, 'a name is letters, digits and _: it becomes a folder')
     sources = (source,) if isinstance(source, str) else source

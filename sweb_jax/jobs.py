@@ -25,7 +25,7 @@ from sweb_jax import budget, records, tasks
 from sweb_jax.budget import Arm, Ledger, Prompts, training_flops_per_token
 from sweb_jax.config import ConfigError
 from sweb_jax.models import checkpoint, sharding
-from sweb_jax.models.source import Model, open_model
+from sweb_jax.models.source import Model, open_model, read_params, save_model
 from sweb_jax.models.transformer import Params
 from sweb_jax.records import Example, Problem, Sample, Verdict
 from sweb_jax.runtime import files
@@ -62,6 +62,8 @@ class Jobs:
       seconds=dict(config.cost.seconds),
     )
     self.identities = {name: [v.identity for v in variants] for name, variants in self._variants.items()}
+    for name in config.chat:
+      self.models[name].tokenizer.turn_ids()  # Raises TokenizerError where there are none.
     for split in tasks.SPLITS:  # Before any compute: raises TaskError where the task has not that many.
       self._choose(split, 0)
     self.mesh = sharding.make_mesh(**config.mesh)
@@ -146,7 +148,7 @@ class Jobs:
     params = None
     if source != BASE:
       path = self.workdir / f'train/set{question_set}/{learner}/{source}/best'
-      params = checkpoint.load(path, self.models[learner].config, self.mesh)
+      params = read_params(path, self.models[learner].config, self.mesh)
     few_shot = self.config.sampling.few_shot and source == BASE
     drawn = max(self.config.evaluate.maj_k, default=0)
     for name, rule, count in (('greedy', self._rule(learner, 0.0), 1), ('drawn', self._rule(learner), drawn)):
@@ -358,7 +360,8 @@ class Jobs:
       if best is None or found.accuracy > best[1].accuracy:  # Of equals the lower learning rate.
         best = rate, found
     rate, found = best
-    checkpoint.save(folder / 'best', found.params)
+    model = self.models[learner]
+    save_model(folder / 'best', model.config, found.params, model.tokenizer)  # A model by itself: it can be exported.
     return {
       'learning_rate': rate,
       'step': found.step,
@@ -401,7 +404,8 @@ class Jobs:
 
   @functools.cache  # noqa: B019
   def renderer(self, model: str, few_shot: bool) -> Renderer:
-    return Renderer(self.models[model].tokenizer, self.task.few_shot() if few_shot else '')
+    chat = model in self.config.chat
+    return Renderer(self.models[model].tokenizer, self.task.few_shot() if few_shot else '', chat)
 
   def engine(
     self, model: str, renderer: Renderer, rule: Rule, prompt_length: int, stop_strings: tuple[str, ...] = ()
@@ -410,7 +414,7 @@ class Jobs:
       self.models[model].config,
       self.mesh,
       rule,
-      stop_ids=(renderer.tokenizer.eos_id,),
+      stop_ids=renderer.stop_ids,
       stop_table=self._stop_table(model, stop_strings) if stop_strings else None,
       prompt_length=prompt_length,
       max_new_tokens=self.config.sampling.max_new_tokens,

@@ -1,15 +1,18 @@
-"""Parameters on disk: Orbax folders with the gemma library's tree."""
+"""Parameters on disk: Orbax folders with the gemma library's tree, nested as it saves it or flat as on Kaggle."""
 
 from __future__ import annotations
 
+import re
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from jax.sharding import Mesh
+from jax.sharding import Mesh, Sharding
 
 from sweb_jax.models import sharding, transformer
 from sweb_jax.models.config import ModelConfig
@@ -18,6 +21,12 @@ from sweb_jax.runtime import files
 SAVING = threading.Lock()
 """To be held during every Orbax save: it tells the parts of a save apart by a counter of the process, so that two saves
 in two threads may wait for each other's parts until they time out."""
+
+
+_NOT_TEXT = ('vision_encoder/', 'SigLiPFromPatches_0/', 'embedder/mm_')
+"""Beginnings of the names of parameters that read images; they are passed over."""
+_CONCURRENT_GB = 1
+"""How much Orbax may hold on the host at once, in GB; a single larger array goes alone."""
 
 
 class CheckpointError(ValueError):
@@ -29,42 +38,103 @@ def save(path: epath.PathLike, params: transformer.Params, dtype: Any = None) ->
   path = epath.Path(path).resolve()
   if dtype is not None:
     params = jax.tree.map(lambda x: x.astype(dtype), params)
-  with SAVING, files.full_disk_named(path), ocp.StandardCheckpointer() as checkpointer:
-    checkpointer.save(path, params, force=True)
+  with SAVING, files.full_disk_named(path), _checkpointer() as checkpointer:
+    checkpointer.save(path, args=ocp.args.StandardSave(params), force=True)
 
 
-def load(path: epath.PathLike, config: ModelConfig, mesh: Mesh, dtype: Any = jnp.float32) -> transformer.Params:
+def load(
+  path: epath.PathLike, config: ModelConfig, mesh: Mesh, dtype: Any = jnp.float32
+) -> transformer.Params:
   """Reads parameters straight to their shardings; no host holds more than its shards.
+
+  Args:
+    path: the Orbax folder.
+    config: the architecture.
+    mesh: where the parameters go.
+    dtype: they are cast to; None: as they are stored.
 
   Raises:
     CheckpointError: no checkpoint there, or one of another architecture.
   """
   path = epath.Path(path).resolve()
+  tree = _metadata(path)
+  shapes = transformer.shapes(config)
+  names = _names(tree)
+  found = {name: leaf for leaf, name in zip(jax.tree.leaves(tree), names, strict=True) if name}
+  check(path, {name: tuple(leaf.shape) for name, leaf in found.items()}, config)
+  where = {path_name(k): s for k, s in jax.tree.leaves_with_path(sharding.for_params(shapes, mesh))}
+  target = [
+    jax.ShapeDtypeStruct(leaf.shape, dtype or leaf.dtype, sharding=where[name]) if name else ocp.PLACEHOLDER
+    for leaf, name in zip(jax.tree.leaves(tree), names, strict=True)
+  ]
+  target = jax.tree.unflatten(jax.tree.structure(tree), target)
+  arguments = ocp.args.PyTreeRestore(target, ocp.checkpoint_utils.construct_restore_args(target))
+  # Not the standard handler, which takes no placeholders.
+  with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(restore_concurrent_gb=_CONCURRENT_GB)) as checkpointer:
+    try:
+      restored = checkpointer.restore(path, args=arguments)
+    except (ValueError, OSError, KeyError) as e:
+      raise CheckpointError(f'{path}: a torn Orbax checkpoint: {e}') from e
+  leaves = dict(zip(names, jax.tree.leaves(restored), strict=True))
+  return jax.tree.map_with_path(lambda k, _: leaves[path_name(k)], shapes)
+
+
+def stored(path: epath.PathLike) -> dict[str, jax.ShapeDtypeStruct]:
+  """Shape and dtype of the parameters of an Orbax folder, by name. Raises CheckpointError."""
+  tree = _metadata(epath.Path(path).resolve())
+  named = zip(_names(tree), jax.tree.leaves(tree), strict=True)
+  return {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in named if name}
+
+
+def check(path: epath.PathLike, found: Mapping[str, tuple[int, ...]], config: ModelConfig) -> None:
+  """Raises CheckpointError that names the first parameter in which a checkpoint differs from its architecture."""
+  wanted = needed(config)
+  for name in sorted(wanted.keys() | found.keys()):
+    if found.get(name) != wanted.get(name):
+      raise CheckpointError(
+        f'{path}: parameter {name} has shape {found.get(name)}, the architecture needs {wanted.get(name)}'
+      )
+
+
+def needed(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+  """The shape of every parameter of an architecture, by name."""
+  return {path_name(k): s.shape for k, s in jax.tree.leaves_with_path(transformer.shapes(config))}
+
+
+def place(value: np.ndarray, where: Sharding, dtype: Any) -> jax.Array:
+  """A parameter on its shards, cast (None: not); waits, so that the host's copy can go before the next one comes."""
+  return jax.device_put(value if dtype is None else value.astype(dtype), where).block_until_ready()
+
+
+def path_name(path: tuple) -> str:
+  """A path of `jax.tree` as 'layer_0/mlp/linear'."""
+  return jax.tree_util.keystr(path, simple=True, separator='/')
+
+
+def _checkpointer() -> ocp.Checkpointer:
+  return ocp.Checkpointer(ocp.StandardCheckpointHandler(save_concurrent_gb=_CONCURRENT_GB))
+
+
+def _metadata(path: epath.Path) -> Any:
+  """The stored tree, with shapes and dtypes for leaves."""
   if not path.exists():
     raise CheckpointError(f'{path}: there is no checkpoint')
-  shapes = transformer.shapes(config, dtype)
-  target = jax.tree.map(
-    lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where), shapes, sharding.for_params(shapes, mesh)
-  )
-  with ocp.StandardCheckpointer() as checkpointer:
+  with _checkpointer() as checkpointer:
     try:
-      stored = checkpointer.metadata(path).item_metadata.tree
+      tree = checkpointer.metadata(path).item_metadata.tree
     except (ValueError, OSError, KeyError, AttributeError) as e:
       raise CheckpointError(f'{path}: not an Orbax checkpoint, or a torn one: {e}') from e
-    _check(path, stored, shapes)
-    return checkpointer.restore(path, target)
+  if not tree:
+    raise CheckpointError(f'{path}: an Orbax checkpoint without parameters')
+  return tree
 
 
-def _check(path: epath.Path, stored: Any, wanted: Any) -> None:
-  """Names the first parameter in which a checkpoint differs from its architecture."""
-
-  def flat(tree):
-    named = jax.tree.leaves_with_path(tree)
-    return {jax.tree_util.keystr(k, simple=True, separator='/'): tuple(v.shape) for k, v in named}
-
-  found, needed = flat(stored), flat(wanted)
-  for name in sorted(needed.keys() | found.keys()):
-    if found.get(name) != needed.get(name):
-      raise CheckpointError(
-        f'{path}: parameter {name} has shape {found.get(name)}, the architecture needs {needed.get(name)}'
-      )
+def _names(tree: Any) -> list[str]:
+  """The nested name of each leaf of a stored tree; '' for what does not read text."""
+  out = []
+  for path, _ in jax.tree.leaves_with_path(tree):
+    # Kaggle's flat form has 'transformer/layer_0/mlp/linear' for a key, with 'w' below it.
+    name = path_name(path).removeprefix('transformer/').removeprefix('params/')
+    name = re.sub(r'(/mlp/(linear|gating_einsum))/w$', r'\1', name)
+    out.append('' if name.startswith(_NOT_TEXT) else name)
+  return out

@@ -102,3 +102,20 @@ SIZES = {
     262_144, 5376, 21_504, 62, 32, 16, 128, window=1024, rope_scale=8.0, query_scale=(5376 / 32) ** -0.5, **_GEMMA3
   ),
 }
+
+LATER = 'Gemma 3n and 4 have parts that this forward pass has not (inputs and keys by layer, experts)'
+"""Why they are refused, for messages."""
+
+
+def named_size(config: ModelConfig) -> str | None:
+  """The name of the size this is, rows of the embedding and the order of the gating weights aside; None: none."""
+  for name, size in SIZES.items():
+    if dataclasses.replace(size, vocab_size=config.vocab_size, transpose_gating=config.transpose_gating) == config:
+      return name
+  return None
+
+
+def transposed_gating(config: ModelConfig) -> bool:
+  """`transpose_gating` as the gemma library has it for a model of this shape, which other formats do not tell."""
+  name = named_size(config)
+  return SIZES[name].transpose_gating if name else config.post_norms  # No Gemma 1 has it.

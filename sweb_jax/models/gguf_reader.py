@@ -1,4 +1,4 @@
-"""Reads a Gemma 3 from a GGUF file (llama.cpp's format): sizes, dequantised parameters, tokenizer.
+"""Reads a Gemma 1, 2 or 3 from a GGUF file (llama.cpp's format): sizes, dequantised parameters, tokenizer.
 
 The `gguf` package parses the file and undoes the quantisation; this module gives the tensors the gemma library's names
 and shapes, and rebuilds the SentencePiece model from the file's metadata.
@@ -6,27 +6,35 @@ and shapes, and rebuilds the SentencePiece model from the file's metadata.
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import hashlib
+import mmap
 import os
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sweb_jax.models.config import SIZES, ModelConfig
+from sweb_jax.models import sentencepiece_proto
+from sweb_jax.models.config import LATER, SIZES, ModelConfig, transposed_gating
 
+Params = dict[str, Any]
 Take = Callable[[str, tuple[int, ...]], np.ndarray]
 """(tensor name, shape expected) to the dequantised tensor."""
+Keep = Callable[[str, np.ndarray], Any]
+"""(parameter's name, value) to what stands in the tree."""
+
+_ARCHITECTURES = ('gemma', 'gemma2', 'gemma3')
 
 
 class GgufError(ValueError):
-  """The file is not a Gemma 3 that can be read; the message names the file and the tensor or field at fault."""
+  """The file is not a Gemma that can be read; the message names the file and the tensor or field at fault."""
 
 
 def read_header(path: str | os.PathLike) -> tuple[ModelConfig, bytes]:
-  """The architecture and the tokenizer of a Gemma 3 text model, without its parameters.
+  """The architecture and the tokenizer of a Gemma text model, without its parameters.
 
   Returns:
     The architecture; the serialised SentencePiece ModelProto, for `Tokenizer.from_bytes`.
@@ -39,15 +47,18 @@ def read_header(path: str | os.PathLike) -> tuple[ModelConfig, bytes]:
   return _config(path, field), _sentencepiece_model(path, field)
 
 
-def read(path: str | os.PathLike) -> tuple[ModelConfig, dict[str, Any], bytes]:
-  """Reads a Gemma 3 text model of any size and quantisation.
+def read(path: str | os.PathLike, keep: Keep = lambda name, value: value) -> tuple[ModelConfig, Params, bytes]:
+  """Reads a Gemma text model of any size, in F32, F16, BF16 or a quantisation.
 
-  Tensors are dequantised one by one from the mapped file, so the peak in memory is the float32 parameters and one
-  layer's tensors.
+  Tensors are dequantised one by one from the mapped file and handed to `keep`; what it returns stands in the tree.
+
+  Args:
+    path: the file.
+    keep: (name as 'layer_0/mlp/linear', float32 value) to a leaf: puts it on a device, for one.
 
   Returns:
-    The architecture; the parameters as the gemma library's tree, float32, some as transposed views; the serialised
-    SentencePiece ModelProto, for `Tokenizer.from_bytes`.
+    The architecture; the parameters as the gemma library's tree, float32 unless `keep` changes that, some as transposed
+    views; the serialised SentencePiece ModelProto, for `Tokenizer.from_bytes`.
 
   Raises:
     GgufError: `gguf` is not installed; the file is missing, damaged, truncated or of another architecture; a tensor is
@@ -58,23 +69,34 @@ def read(path: str | os.PathLike) -> tuple[ModelConfig, dict[str, Any], bytes]:
   field = _fields(path, reader)
   config = _config(path, field)
   left = {t.name: t for t in reader.tensors}
+  _check_names(path, config, left)
 
   def take(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    if name not in left:
-      raise GgufError(f'{path}: tensor {name!r} is missing')
-    tensor = left.pop(name)
+    tensor = left[name]
     found = tuple(tensor.shape.tolist()[::-1])  # GGUF lists the fastest dimension first.
     if found != shape:
       raise GgufError(f'{path}: tensor {name!r} has shape {found}; the metadata gives {shape}')
     try:
-      return _dequantise(tensor, shape)
+      value = _dequantise(tensor, shape)
     except NotImplementedError as e:
       raise GgufError(f'{path}: tensor {name!r} is of type {tensor.tensor_type.name}: {e}') from e
+    if not np.isfinite(value).all():
+      raise GgufError(f'{path}: tensor {name!r} holds values that are not finite: the file is damaged')
+    _forget(reader)
+    return value
 
-  params = _params(config, take)
-  if left:
-    raise GgufError(f'{path}: tensor {min(left)!r} is no part of a Gemma 3 text model')
-  return config, params, _sentencepiece_model(path, field)
+  return config, _params(config, take, keep), _sentencepiece_model(path, field)
+
+
+def types(path: str | os.PathLike) -> dict[str, int]:
+  """Values of each type of tensor ('Q4_K') in a file, of which only the header is read. Raises GgufError as `read`."""
+  path = Path(path)
+  reader = _open(path)
+  _check_names(path, _config(path, _fields(path, reader)), {t.name: t for t in reader.tensors})
+  counts: collections.Counter[str] = collections.Counter()
+  for tensor in reader.tensors:
+    counts[tensor.tensor_type.name] += int(tensor.n_elements)
+  return dict(counts)
 
 
 def find_gemma3_270m(cache: str | os.PathLike | None = None) -> Path:
@@ -148,7 +170,7 @@ def _open(path: Path) -> Any:
 
 
 def _fields(path: Path, reader: Any) -> Callable[..., Any]:
-  """The metadata as a function of (key, default) that names what is missing; checks that it is a Gemma 3."""
+  """The metadata as a function of (key, default) that names what is missing; checks that it is a Gemma."""
 
   def field(key: str, *default: Any) -> Any:
     found = reader.get_field(key)
@@ -156,85 +178,117 @@ def _fields(path: Path, reader: Any) -> Callable[..., Any]:
       raise GgufError(f'{path}: metadata field {key!r} is missing')
     return default[0] if found is None else found.contents()
 
-  if (architecture := field('general.architecture')) != 'gemma3':
-    raise GgufError(f"{path}: general.architecture is {architecture!r}; only 'gemma3' can be read")
+  if (architecture := field('general.architecture')) not in _ARCHITECTURES:
+    later = f'. {LATER}' if str(architecture).startswith(('gemma3n', 'gemma4')) else ''
+    raise GgufError(f'{path}: general.architecture is {architecture!r}; {", ".join(_ARCHITECTURES)} can be read{later}')
   return field
 
 
 def _config(path: Path, field: Callable[..., Any]) -> ModelConfig:
-  """The architecture. What a GGUF leaves out is the same in every Gemma 3, but for 27B's query scale."""
-  head_width = field('gemma3.attention.key_length')
-  if (value_width := field('gemma3.attention.value_length')) != head_width:
-    raise GgufError(f'{path}: gemma3.attention.value_length={value_width} differs from key_length={head_width}')
-  if (every := field('gemma3.attention.sliding_window_pattern', 6)) != 6:
-    raise GgufError(f'{path}: gemma3.attention.sliding_window_pattern={every}; in Gemma 3 every 6th layer is global')
-  large = SIZES['gemma3_27b']
-  width, layers = field('gemma3.embedding_length'), field('gemma3.block_count')
+  """The architecture. What a GGUF leaves out is the same in every Gemma of a version, but for 27B's query scale."""
+  kind = field('general.architecture')
+  head_width = field(f'{kind}.attention.key_length')
+  if (value_width := field(f'{kind}.attention.value_length')) != head_width:
+    raise GgufError(f'{path}: {kind}.attention.value_length={value_width} differs from key_length={head_width}')
+  width, layers = field(f'{kind}.embedding_length'), field(f'{kind}.block_count')
+  out = {
+    'vocab_size': len(field('tokenizer.ggml.tokens')),
+    'width': width,
+    'hidden': field(f'{kind}.feed_forward_length'),
+    'layers': layers,
+    'heads': field(f'{kind}.attention.head_count'),
+    'kv_heads': field(f'{kind}.attention.head_count_kv'),
+    'head_width': head_width,
+    'final_softcap': field(f'{kind}.final_logit_softcapping', None),
+    'attn_softcap': field(f'{kind}.attn_logit_softcapping', None),
+    'rope_base': field(f'{kind}.rope.freq_base', *([] if kind == 'gemma3' else [10_000.0])),
+    'rope_scale': field(f'{kind}.rope.scaling.factor', 1.0),
+    # The file holds a float32: 1e-6 comes back as 9.999999974752427e-07.
+    'norm_eps': float(str(np.float32(field(f'{kind}.attention.layer_norm_rms_epsilon')))),
+  }
+  if kind == 'gemma':
+    out |= {'post_norms': False}
+  else:
+    large = SIZES['gemma2_27b' if kind == 'gemma2' else 'gemma3_27b']
+    period = len(large.pattern)
+    if (every := field(f'{kind}.attention.sliding_window_pattern', period)) != period:
+      raise GgufError(f'{path}: {kind}.attention.sliding_window_pattern={every}; in {kind} it is {period}')
+    out |= {'pattern': large.pattern, 'window': field(f'{kind}.attention.sliding_window')}
+    out |= {'query_scale': large.query_scale if (width, layers) == (large.width, large.layers) else None}
+  if kind == 'gemma3':
+    out |= {'qk_norm': True, 'local_rope_base': field('gemma3.rope.freq_base_swa', 10_000.0)}
+  elif kind == 'gemma2':
+    out |= {'local_rope_base': out['rope_base']}
   try:
-    return ModelConfig(
-      vocab_size=len(field('tokenizer.ggml.tokens')),
-      width=width,
-      hidden=field('gemma3.feed_forward_length'),
-      layers=layers,
-      heads=field('gemma3.attention.head_count'),
-      kv_heads=field('gemma3.attention.head_count_kv'),
-      head_width=head_width,
-      pattern=large.pattern,
-      window=field('gemma3.attention.sliding_window'),
-      final_softcap=field('gemma3.final_logit_softcapping', None),
-      qk_norm=True,
-      query_scale=large.query_scale if (width, layers) == (large.width, large.layers) else None,
-      rope_base=field('gemma3.rope.freq_base'),
-      rope_scale=field('gemma3.rope.scaling.factor', 1.0),
-      local_rope_base=field('gemma3.rope.freq_base_swa', 10_000.0),
-      # The file holds a float32: 1e-6 comes back as 9.999999974752427e-07.
-      norm_eps=float(str(np.float32(field('gemma3.attention.layer_norm_rms_epsilon')))),
-    )
+    config = ModelConfig(**out)
   except ValueError as e:
     raise GgufError(f'{path}: {e}') from e
+  return dataclasses.replace(config, transpose_gating=transposed_gating(config))
 
 
-def _params(c: ModelConfig, take: Take) -> dict[str, Any]:
+def _norms(c: ModelConfig) -> dict[str, str]:
+  """Norms over the width, of a layer: the tree's name to GGUF's."""
+  names = {'pre_attention_norm': 'attn_norm', 'pre_ffw_norm': 'ffn_norm'}
+  if c.post_norms:
+    names |= {'post_attention_norm': 'post_attention_norm', 'post_ffw_norm': 'post_ffw_norm'}
+  return names
+
+
+def _check_names(path: Path, c: ModelConfig, found: Collection[str]) -> None:
+  """Raises GgufError that names the first tensor that is missing or no part of the model."""
+  parts = [*_norms(c).values(), 'attn_q', 'attn_k', 'attn_v', 'attn_output', 'ffn_gate', 'ffn_up', 'ffn_down']
+  parts += ['attn_q_norm', 'attn_k_norm'] if c.qk_norm else []
+  needed = {'token_embd.weight', 'output_norm.weight'}
+  needed |= {f'blk.{layer}.{part}.weight' for layer in range(c.layers) for part in parts}
+  if missing := needed - set(found):
+    raise GgufError(f'{path}: tensor {min(missing)!r} is missing')
+  if left := set(found) - needed:
+    raise GgufError(f'{path}: tensor {min(left)!r} is no part of a Gemma text model')
+
+
+def _params(c: ModelConfig, take: Take, keep: Keep) -> Params:
   """The gemma library's tree. GGUF keeps matrices as [outputs, inputs], heads first among a projection's rows."""
 
-  def norm(name: str, width: int) -> dict[str, np.ndarray]:
-    return {'scale': take(f'{name}.weight', (width,)) - 1.0}  # GGUF stores the whole factor, 1 + scale.
+  def put(tree: Params, path: str, value: np.ndarray) -> None:
+    *parents, last = path.split('/')
+    for parent in parents:
+      tree = tree.setdefault(parent, {})
+    tree[last] = keep(path, value)
+
+  def norm(name: str, width: int) -> np.ndarray:
+    return take(f'{name}.weight', (width,)) - 1.0  # GGUF stores the whole factor, 1 + scale.
 
   def heads(name: str, count: int) -> np.ndarray:
     rows = take(f'{name}.weight', (count * c.head_width, c.width))
     return rows.reshape(count, c.head_width, c.width).transpose(0, 2, 1)
 
-  params = {
-    'embedder': {'input_embedding': take('token_embd.weight', (c.vocab_size, c.width))},
-    'final_norm': norm('output_norm', c.width),
-  }
+  params: Params = {}
+  put(params, 'embedder/input_embedding', take('token_embd.weight', (c.vocab_size, c.width)))
+  put(params, 'final_norm/scale', norm('output_norm', c.width))
   for layer in range(c.layers):
-    block = f'blk.{layer}'
-    q = heads(f'{block}.attn_q', c.heads)
-    k, v = heads(f'{block}.attn_k', c.kv_heads), heads(f'{block}.attn_v', c.kv_heads)
+    block, here = f'blk.{layer}', f'layer_{layer}'
     if c.fused_qkv:
-      attn = {'qkv_einsum': {'w': np.stack([q, k, v])}}
+      put(params, f'{here}/attn/qkv_einsum/w', np.stack([heads(f'{block}.attn_{x}', c.heads) for x in 'qkv']))
     else:
-      attn = {'q_einsum': {'w': q}, 'kv_einsum': {'w': np.stack([k, v])}}
+      put(params, f'{here}/attn/q_einsum/w', heads(f'{block}.attn_q', c.heads))
+      put(params, f'{here}/attn/kv_einsum/w', np.stack([heads(f'{block}.attn_{x}', c.kv_heads) for x in 'kv']))
     out = take(f'{block}.attn_output.weight', (c.width, c.heads * c.head_width))
+    put(params, f'{here}/attn/attn_vec_einsum/w', out.reshape(c.width, c.heads, c.head_width).transpose(1, 2, 0))
+    if c.qk_norm:
+      put(params, f'{here}/attn/_query_norm/scale', norm(f'{block}.attn_q_norm', c.head_width))
+      put(params, f'{here}/attn/_key_norm/scale', norm(f'{block}.attn_k_norm', c.head_width))
     gate_up = [take(f'{block}.ffn_{name}.weight', (c.hidden, c.width)) for name in ('gate', 'up')]
-    params[f'layer_{layer}'] = {
-      'attn': attn
-      | {
-        'attn_vec_einsum': {'w': out.reshape(c.width, c.heads, c.head_width).transpose(1, 2, 0)},
-        '_query_norm': norm(f'{block}.attn_q_norm', c.head_width),
-        '_key_norm': norm(f'{block}.attn_k_norm', c.head_width),
-      },
-      'mlp': {
-        'gating_einsum': np.stack(gate_up),
-        'linear': take(f'{block}.ffn_down.weight', (c.width, c.hidden)).T,
-      },
-      'pre_attention_norm': norm(f'{block}.attn_norm', c.width),
-      'post_attention_norm': norm(f'{block}.post_attention_norm', c.width),
-      'pre_ffw_norm': norm(f'{block}.ffn_norm', c.width),
-      'post_ffw_norm': norm(f'{block}.post_ffw_norm', c.width),
-    }
+    put(params, f'{here}/mlp/gating_einsum', np.stack(gate_up if c.transpose_gating else [w.T for w in gate_up]))
+    put(params, f'{here}/mlp/linear', take(f'{block}.ffn_down.weight', (c.width, c.hidden)).T)
+    for ours, theirs in _norms(c).items():
+      put(params, f'{here}/{ours}/scale', norm(f'{block}.{theirs}', c.width))
   return params
+
+
+def _forget(reader: Any) -> None:
+  """Lets go of the pages of the mapped file that were read: they would count as this process's memory."""
+  if hasattr(mmap, 'MADV_DONTNEED'):
+    reader.data._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def _dequantise(tensor: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -251,20 +305,12 @@ def _dequantise(tensor: Any, shape: tuple[int, ...]) -> np.ndarray:
   return out
 
 
-# Numbers of sentencepiece_model.proto; a GGUF's token types are the same.
-_UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
-_BPE = 2
-_TURN_MARKS = ('<start_of_turn>', '<end_of_turn>')
-# SentencePiece's name: GGUF's; in the order of TrainerSpec's field numbers, 40-43 and 45-48.
+# SentencePiece's name: GGUF's.
 _SPECIAL_KEYS = {'unk': 'unknown', 'bos': 'bos', 'eos': 'eos', 'pad': 'padding'}
 
 
 def _sentencepiece_model(path: Path, field: Callable[..., Any]) -> bytes:
-  """The serialised ModelProto: byte-pair merges in the order of the scores, unknown characters as bytes.
-
-  Written out by hand, a few fields of sentencepiece_model.proto, because the class that comes with sentencepiece
-  loads with some versions of protobuf only.
-  """
+  """The serialised ModelProto."""
   if (kind := field('tokenizer.ggml.model')) != 'llama':
     raise GgufError(f"{path}: tokenizer.ggml.model is {kind!r}; only 'llama', which is SentencePiece, can be read")
   ids = {name: field(f'tokenizer.ggml.{key}_token_id') for name, key in _SPECIAL_KEYS.items()}
@@ -277,34 +323,8 @@ def _sentencepiece_model(path: Path, field: Callable[..., Any]) -> bytes:
   # llama.cpp writes the pieces that are runs of spaces as such; inside SentencePiece a space is U+2581.
   pieces = [piece.replace(' ', '\u2581') for piece in pieces]
   for name, i in ids.items():
-    types[i] = _UNKNOWN if name == 'unk' else _CONTROL
+    types[i] = sentencepiece_proto.UNKNOWN if name == 'unk' else sentencepiece_proto.CONTROL
   # llama.cpp also makes the marks of a chat turn control tokens, which no text could hold.
-  types = [_USER_DEFINED if piece in _TURN_MARKS else kind for piece, kind in zip(pieces, types, strict=True)]
-  trainer = _field(3, _BPE) + _field(4, len(pieces)) + _field(35, 1)  # model_type, vocab_size, byte_fallback
-  for number, name in enumerate(_SPECIAL_KEYS):
-    trainer += _field(40 + number, ids[name]) + _field(45 + number, pieces[ids[name]])  # {name}_id, {name}_piece
-  # name, add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces
-  normalizer = _field(1, 'identity') + _field(3, 0) + _field(4, 0) + _field(5, 1)
-  table = [
-    _field(1, _field(1, piece) + _field(2, float(score)) + _field(3, kind))
-    for piece, score, kind in zip(pieces, scores, types, strict=True)
-  ]
-  return b''.join([*table, _field(2, trainer), _field(3, normalizer)])
-
-
-def _field(number: int, value: int | float | str | bytes) -> bytes:
-  """One field of a protocol buffer message: varint, 32-bit float, or length and bytes."""
-  if isinstance(value, int):
-    return _varint(number << 3) + _varint(value)
-  if isinstance(value, float):
-    return _varint(number << 3 | 5) + struct.pack('<f', value)
-  value = value.encode() if isinstance(value, str) else value
-  return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
-def _varint(value: int) -> bytes:
-  out = bytearray()
-  while value > 0x7F:
-    out.append(value & 0x7F | 0x80)
-    value >>= 7
-  return bytes([*out, value])
+  marks = sentencepiece_proto.TURN_MARKS
+  types = [sentencepiece_proto.USER_DEFINED if p in marks else kind for p, kind in zip(pieces, types, strict=True)]
+  return sentencepiece_proto.build_bpe(pieces, scores, types, ids)

@@ -1,10 +1,9 @@
-"""Reads a Hugging Face model directory: `config.json` and safetensors, into the gemma library's tree."""
+"""Hugging Face model directories (`config.json`, safetensors, tokenizer), read and written tensor by tensor."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,181 +12,158 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from sweb_jax.models import sharding, transformer
+from sweb_jax.models import (
+  checkpoint,
+  huggingface_config,
+  huggingface_tensors,
+  huggingface_tokenizer,
+  sharding,
+  tensor_file,
+  transformer,
+)
 from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.tokenizer import Tokenizer
+from sweb_jax.runtime import files
 
-Read = Callable[[str], np.ndarray]
-"""Tensor name to tensor."""
-
-
-def read_config(folder: epath.PathLike) -> ModelConfig:
-  """The architecture that `config.json` describes.
-
-  Raises:
-    CheckpointError: no Gemma 1, 2 or 3 text model, or one with a part that this project does not have.
-  """
-  path = epath.Path(folder) / 'config.json'
-  try:
-    fields = json.loads(path.read_text())
-  except (OSError, ValueError) as e:
-    raise CheckpointError(f'{path}: cannot be read: {e}') from e
-  if fields.get('model_type') == 'gemma3':
-    fields = fields.get('text_config', {}) | {'model_type': 'gemma3_text'}  # The part that reads text.
-  kind = fields.get('model_type')
-  if kind not in ('gemma', 'gemma2', 'gemma3_text'):
-    raise CheckpointError(f'{path}: model_type is {kind!r}; gemma, gemma2, gemma3 and gemma3_text can be read')
-  activation = fields.get('hidden_activation') or fields.get('hidden_act') or 'gelu_pytorch_tanh'
-  if activation not in ('gelu_pytorch_tanh', 'gelu'):  # Gemma 1's first configs say gelu and mean the tanh form.
-    raise CheckpointError(f'{path}: hidden_activation is {activation!r}; Gemmas have gelu_pytorch_tanh')
-  for name, plain in (('attention_bias', False), ('tie_word_embeddings', True)):
-    if fields.get(name, plain) != plain:
-      raise CheckpointError(f'{path}: {name}={fields[name]}; Gemmas have {plain}')
-  try:
-    return _config(kind, fields)
-  except (KeyError, ValueError) as e:
-    raise CheckpointError(f'{path}: {e.args[0]!r} is missing or wrong for a {kind} model') from e
-
-
-def _config(kind: str, f: Mapping[str, Any]) -> ModelConfig:
-  layers, heads, width = f['num_hidden_layers'], f['num_attention_heads'], f['hidden_size']
-  head_width = f.get('head_dim') or width // heads
-  out = dict(
-    vocab_size=f['vocab_size'],
-    width=width,
-    hidden=f['intermediate_size'],
-    layers=layers,
-    heads=heads,
-    kv_heads=f['num_key_value_heads'],
-    head_width=head_width,
-    norm_eps=f.get('rms_norm_eps', 1e-6),
-  )
-  if kind == 'gemma':
-    return ModelConfig(**out, post_norms=False, rope_base=f.get('rope_theta', 10_000.0))
-  period = f.get('sliding_window_pattern', 6) if kind == 'gemma3_text' else 2
-  types = f.get('layer_types') or [
-    'full_attention' if (i + 1) % period == 0 else 'sliding_attention' for i in range(layers)
-  ]
-  scalar = f.get('query_pre_attn_scalar', head_width)
-  out |= dict(
-    pattern=_shortest(tuple('local' if t == 'sliding_attention' else 'global' for t in types)),
-    window=f['sliding_window'],
-    attn_softcap=f.get('attn_logit_softcapping'),
-    final_softcap=f.get('final_logit_softcapping'),
-    query_scale=None if scalar == head_width else scalar**-0.5,
-  )
-  # transformers 5 writes `rope_parameters` by kind of layer, 4 flat fields.
-  ropes = f.get('rope_parameters') or {}
-  if kind == 'gemma2':
-    base = ropes.get('rope_theta') or f.get('rope_theta', 10_000.0)
-    return ModelConfig(**out, rope_base=base, local_rope_base=base)
-  far, near = ropes.get('full_attention', {}), ropes.get('sliding_attention', {})
-  scaling = far if far.get('rope_type') == 'linear' else f.get('rope_scaling') or {}
-  return ModelConfig(
-    **out,
-    qk_norm=True,
-    rope_base=far.get('rope_theta') or f.get('rope_theta', 1_000_000.0),
-    rope_scale=float(scaling.get('factor', 1.0)),
-    local_rope_base=near.get('rope_theta') or f.get('rope_local_base_freq', 10_000.0),
-  )
-
-
-def _shortest(types: tuple[str, ...]) -> tuple[str, ...]:
-  """The shortest pattern that, repeated, gives the layers' types."""
-  return next(p for n in range(1, len(types) + 1) if all(t == (p := types[:n])[i % n] for i, t in enumerate(types)))
+INDEX = 'model.safetensors.index.json'
+SHARD_BYTES = 4_000_000_000
+"""Of one safetensors file at most, but for a single larger parameter."""
 
 
 def load(folder: epath.PathLike, config: ModelConfig, mesh: Mesh, dtype: Any = jnp.float32) -> transformer.Params:
   """Reads the parameters tensor by tensor, each straight to its shards.
 
+  Args:
+    folder: the directory.
+    config: its architecture, as `huggingface_config.read` gives it.
+    mesh: where the parameters go.
+    dtype: they are cast to; None: as they are stored.
+
   Raises:
-    CheckpointError: a tensor is missing or of another shape, or a file is damaged.
+    CheckpointError: a tensor is missing or of another shape, or a file is missing or damaged.
   """
-  shapes = transformer.shapes(config, dtype)
-  with _open(epath.Path(folder)) as read:
-    return jax.tree.map_with_path(
-      lambda path, shape, where: _place([k.key for k in path], shape, where, read, config, folder),
-      shapes,
-      sharding.for_params(shapes, mesh),
-    )
+  found = entries(folder, config)
+  shapes = transformer.shapes(config)
+  return jax.tree.map_with_path(
+    lambda path, where: checkpoint.place(
+      huggingface_tensors.parameter(checkpoint.path_name(path), lambda name: found[name].read(), config), where, dtype
+    ),
+    sharding.for_params(shapes, mesh),
+  )
 
 
-def _place(path: list[str], shape, where, read: Read, config: ModelConfig, folder: epath.PathLike) -> jax.Array:
-  value = _parameter(path, read, config)
-  if value.shape != shape.shape:
-    raise CheckpointError(
-      f'{folder}: the tensors of {"/".join(path)} give shape {value.shape}, its config.json needs {shape.shape}'
-    )
-  return jax.device_put(value.astype(shape.dtype), where)
+def entries(folder: epath.PathLike, config: ModelConfig) -> dict[str, tensor_file.Entry]:
+  """The tensors that make the model, found in the directory's files, of which only headers are read.
 
-
-def _parameter(path: list[str], read: Read, c: ModelConfig) -> np.ndarray:
-  """One parameter of the gemma library's tree from Hugging Face's tensors."""
-  if path[0] == 'embedder':
-    return read('model.embed_tokens.weight')
-  if path[0] == 'final_norm':
-    return read('model.norm.weight')
-  layer, name = path[0].removeprefix('layer_'), '/'.join(path[1:])
-
-  def get(part: str) -> np.ndarray:
-    return read(f'model.layers.{layer}.{part}.weight')
-
-  def heads(part: str) -> np.ndarray:  # [N * H, D] to [N, D, H]
-    w = get(f'self_attn.{part}_proj')
-    return w.reshape(-1, c.head_width, w.shape[-1]).swapaxes(1, 2)
-
-  match name:
-    case 'attn/q_einsum/w':
-      return heads('q')
-    case 'attn/kv_einsum/w':
-      return np.stack([heads('k'), heads('v')])
-    case 'attn/qkv_einsum/w':
-      return np.stack([heads('q'), heads('k'), heads('v')])
-    case 'attn/attn_vec_einsum/w':
-      w = get('self_attn.o_proj')  # [D, N * H]
-      return w.T.reshape(-1, c.head_width, w.shape[0])
-    case 'mlp/gating_einsum':
-      pair = [get('mlp.gate_proj'), get('mlp.up_proj')]  # [F, D] each
-      return np.stack(pair if c.transpose_gating else [w.T for w in pair])
-    case 'mlp/linear':
-      return get('mlp.down_proj').T
-  # Gemma 1 has one norm before each half and calls the second `post_attention`.
-  before_mlp = 'pre_feedforward_layernorm' if c.post_norms else 'post_attention_layernorm'
-  norms = {
-    'pre_attention_norm': 'input_layernorm',
-    'post_attention_norm': 'post_attention_layernorm',
-    'pre_ffw_norm': before_mlp,
-    'post_ffw_norm': 'post_feedforward_layernorm',
-    'attn/_query_norm': 'self_attn.q_norm',
-    'attn/_key_norm': 'self_attn.k_norm',
-  }
-  return get(norms[name.removesuffix('/scale')])
-
-
-@contextlib.contextmanager
-def _open(folder: epath.Path) -> Iterator[Read]:
-  """Reads tensors by name from the directory's safetensors, one at a time."""
-  from safetensors import SafetensorError, safe_open
-
-  files = sorted(folder.glob('*.safetensors'))
-  if not files:
-    raise CheckpointError(f'{folder}: there is no *.safetensors file')
-  with contextlib.ExitStack() as stack:
-    where: dict[str, tuple[Any, str]] = {}
-    for file in files:
-      try:
-        opened = stack.enter_context(safe_open(file, framework='numpy'))
-      except (SafetensorError, OSError) as e:
-        raise CheckpointError(f'{file}: damaged, or no safetensors file: {e}') from e
-      for name in opened.keys():  # noqa: SIM118 (no mapping)
-        # In a model that also sees, the part that reads text has a name of its own.
-        plain = name.replace('language_model.model.', 'model.').replace('model.language_model.', 'model.')
-        where[plain] = opened, name
-
-    def read(name: str) -> np.ndarray:
-      if name not in where:
+  Raises:
+    CheckpointError: as `load`.
+  """
+  folder = epath.Path(folder)
+  stored = _stored(folder)
+  for path, tensors in huggingface_tensors.shapes(config).items():
+    for name, shape in tensors.items():
+      if name not in stored:
         raise CheckpointError(f'{folder}: tensor {name} is missing')
-      opened, stored = where[name]
-      return opened.get_tensor(stored)
+      if stored[name].shape != shape:
+        raise CheckpointError(
+          f'{folder}: tensor {name} has shape {stored[name].shape}, its config.json needs {shape} (for {path})'
+        )
+  return stored
 
-    yield read
+
+def _stored(folder: epath.Path) -> dict[str, tensor_file.Entry]:
+  names = sorted(f.name for f in folder.glob('*.safetensors'))
+  if (index := folder / INDEX).exists():
+    try:
+      needed = set(json.loads(index.read_text())['weight_map'].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+      raise CheckpointError(f'{index}: not an index of safetensors files: {e!r}') from e
+    if missing := sorted(needed - set(names)):
+      raise CheckpointError(f'{folder}: {missing[0]}, which {INDEX} names, is missing')
+    names = sorted(needed)
+  if not names:
+    raise CheckpointError(f'{folder}: there is no *.safetensors file')
+  found = {}
+  for name in names:
+    for tensor, entry in tensor_file.entries(folder / name).items():
+      # In a model that also sees, the part that reads text has a name of its own.
+      found[tensor.replace('language_model.model.', 'model.').replace('model.language_model.', 'model.')] = entry
+  return found
+
+
+def save(
+  folder: epath.PathLike,
+  config: ModelConfig,
+  params: transformer.Params,
+  tokenizer: Tokenizer,
+  *,
+  chat: bool = False,
+  shard_bytes: int = SHARD_BYTES,
+) -> None:
+  """Writes a directory that `AutoModelForCausalLM` and `AutoTokenizer` load with no further argument.
+
+  Each parameter comes to the host, is written and is let go. `config.json` is written last.
+
+  Args:
+    folder: made where it is missing.
+    config: the architecture.
+    params: float32, bfloat16 or float16; they are written as they are.
+    tokenizer: written as `tokenizer.model` and `tokenizer.json`.
+    chat: the model was tuned on chat turns: it gets their template and ends at <end_of_turn> too.
+    shard_bytes: largest safetensors file, if no parameter is larger.
+
+  Raises:
+    CheckpointError: Hugging Face has no such architecture.
+    TokenizerError: the vocabulary cannot be written as `tokenizer.json`, or has no marks of turns.
+  """
+  folder = epath.Path(folder)
+  fields = huggingface_config.write(config)
+  ends = [tokenizer.eos_id, *((tokenizer.turn_ids()[1],) if chat else ())]
+  special = {
+    'bos_token_id': tokenizer.bos_id,
+    'eos_token_id': ends if chat else ends[0],
+    'pad_token_id': tokenizer.pad_id,
+  }
+  leaves = {checkpoint.path_name(path): x for path, x in jax.tree.leaves_with_path(params)}
+  folder.mkdir(parents=True, exist_ok=True)
+  huggingface_tokenizer.save(folder, tokenizer, chat)
+  _write_tensors(folder, config, leaves, shard_bytes)
+  # Greedy unless asked otherwise: what a user compares with is then the same text.
+  files.write_json(folder / 'generation_config.json', special | {'do_sample': False})
+  dtype = leaves['embedder/input_embedding'].dtype.name
+  files.write_json(folder / 'config.json', fields | special | {'torch_dtype': dtype})
+
+
+def _write_tensors(
+  folder: epath.Path, config: ModelConfig, leaves: Mapping[str, jax.Array], shard_bytes: int
+) -> None:
+  shards: list[list[str]] = []
+  room = -1
+  for path, x in leaves.items():
+    if x.nbytes > room:
+      shards.append([])
+      room = shard_bytes
+    shards[-1].append(path)
+    room -= x.nbytes
+  shapes = huggingface_tensors.shapes(config)
+  weight_map = {}
+  for number, paths in enumerate(shards, 1):
+    single = len(shards) == 1
+    name = 'model.safetensors' if single else f'model-{number:05}-of-{len(shards):05}.safetensors'
+    layout = {tensor: (leaves[p].dtype, shape) for p in paths for tensor, shape in _sorted(shapes[p])}
+    made = (made for p in paths for made in _sorted(huggingface_tensors.tensors(p, _on_host(leaves[p]), config)))
+    with files.full_disk_named(folder / name):
+      tensor_file.write(folder / name, layout, made)
+    weight_map |= dict.fromkeys(layout, name)
+  if len(shards) > 1:
+    total = sum(x.nbytes for x in leaves.values())
+    files.write_json(folder / INDEX, {'metadata': {'total_size': total}, 'weight_map': weight_map})
+
+
+def _sorted(tensors: Mapping[str, Any]) -> list[tuple[str, Any]]:
+  return [(name, tensors[name]) for name in sorted(tensors)]
+
+
+def _on_host(x: jax.Array) -> np.ndarray:
+  return np.asarray(x.copy())  # Of a copy, as an array keeps the host's copy that was made of it.

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from etils import epath
 from jax.sharding import Mesh
 
-from sweb_jax.models import checkpoint, huggingface, sharding, transformer
+from sweb_jax.models import checkpoint, huggingface, huggingface_config, sharding, transformer
 from sweb_jax.models.checkpoint import CheckpointError
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.config import LATER, SIZES, ModelConfig
 from sweb_jax.models.tokenizer import Tokenizer
 from sweb_jax.runtime import files
 
+_PICKLES = ('.bin', '.pt', '.pth', '.ckpt', '.pkl')
+_SPARE_ROWS = 1023
+"""Rows an embedding may have beyond the tokenizer's pieces: tables are padded to a round number."""
 _EMBEDDED = epath.Path(__file__).parent / 'embedded'
 
 
@@ -27,16 +33,21 @@ class Model:
 
   config: ModelConfig
   tokenizer: Tokenizer
-  load: Callable[[Mesh], transformer.Params]
-  """Reads the parameters, in float32, onto a mesh."""
+  load: Callable[..., transformer.Params]
+  """(mesh, dtype=float32): reads the parameters onto a mesh, one after the other; dtype None: as they are stored."""
+  stored: Callable[[], dict[str, int]]
+  """Number of values of each stored type. Reads headers only; raises CheckpointError where they do not fit `config`."""
   identity: str
   """Names the files: others under the same path, as after another pre-training, have another."""
+  kind: str
+  """Form of the files, for people."""
 
 
 def open_model(source: str) -> Model:
-  """Opens 'embedded:NAME', 'gguf:gemma3_270m' or the path of a model folder, ours or Hugging Face's.
+  """Opens 'embedded:NAME', 'gguf:gemma3_270m', a *.gguf file, or a folder of parameters.
 
-  The parameters are read on `load`.
+  Folders: ours (`config.json`, `params/`), Hugging Face's, or an Orbax folder of a named size as the gemma library
+  writes it and Kaggle hands it out, with `tokenizer.model` in it or beside it. The parameters are read on `load`.
 
   Raises:
     CheckpointError: there is no such model, or its files do not fit together.
@@ -47,8 +58,18 @@ def open_model(source: str) -> Model:
       raise CheckpointError(f'{source!r}: models that ship with the package are wc, se and student')
     return _open_folder(_EMBEDDED / name)
   if kind == 'gguf':
-    return _open_gguf(name)
-  return _open_folder(epath.Path(source))
+    if name != 'gemma3_270m':
+      raise CheckpointError(f'{source!r}: the only GGUF model known by name is gemma3_270m; of others give the file')
+    from sweb_jax.models import gguf_reader
+
+    return _open_gguf(gguf_reader.find_gemma3_270m())
+  path = epath.Path(source)
+  if path.suffix == '.gguf':
+    return _open_gguf(path)
+  _refuse_pickles(path)
+  if (path / '_METADATA').exists():
+    return _open_orbax(path)
+  return _open_folder(path)
 
 
 def save_model(
@@ -66,7 +87,7 @@ def read_config(folder: epath.PathLike) -> ModelConfig:
   """The architecture of a model folder, ours or Hugging Face's. Raises CheckpointError."""
   folder = epath.Path(folder)
   if _is_huggingface(folder):
-    return huggingface.read_config(folder)
+    return huggingface_config.read(folder)
   try:
     fields = json.loads((folder / 'config.json').read_text())
     return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
@@ -77,7 +98,7 @@ def read_config(folder: epath.PathLike) -> ModelConfig:
 def read_params(
   folder: epath.PathLike, config: ModelConfig, mesh: Mesh, dtype: Any = jnp.float32
 ) -> transformer.Params:
-  """The parameters of a model folder, ours or Hugging Face's, on a mesh. Raises CheckpointError."""
+  """The parameters of a model folder, ours or Hugging Face's, on a mesh (None: as stored). Raises CheckpointError."""
   folder = epath.Path(folder)
   if _is_huggingface(folder):
     return huggingface.load(folder, config, mesh, dtype)
@@ -85,31 +106,120 @@ def read_params(
 
 
 def _is_huggingface(folder: epath.Path) -> bool:
-  return any(folder.glob('*.safetensors'))
+  return any(folder.glob('*.safetensors')) or (folder / huggingface.INDEX).exists()
+
+
+def _refuse_pickles(path: epath.Path) -> None:
+  """Raises CheckpointError for files that only unpickling could read, which can run any code."""
+  pickles = [path] if path.suffix in _PICKLES else []
+  if path.is_dir() and not (path / 'params').exists() and not _is_huggingface(path):
+    pickles = sorted(f for ending in _PICKLES for f in path.glob(f'*{ending}'))
+  if pickles:
+    raise CheckpointError(f'{pickles[0]}: a pickle can run any code and is never read; have the model as safetensors')
 
 
 def _open_folder(folder: epath.Path) -> Model:
   config = read_config(folder)
   tokenizer = Tokenizer.from_file(folder / 'tokenizer.model')
-  if tokenizer.vocab_size > config.vocab_size:
-    raise CheckpointError(
-      f'{folder}: its tokenizer has {tokenizer.vocab_size} pieces, the model {config.vocab_size} rows; '
-      'the tokenizer is of another model'
-    )
+  if _is_huggingface(folder):
+    kind = 'Hugging Face directory'
+    _check_special_ids(folder, tokenizer)
+
+    def stored():
+      return _count((e.dtype.name, math.prod(e.shape)) for e in huggingface.entries(folder, config).values())
+  else:
+    kind = 'model folder (Orbax)'
+
+    def stored():
+      return _stored_orbax(folder / 'params', config)
+
   # Orbax gives its data files new names at every save, so names and sizes tell checkpoints apart without reading them.
-  files = [f for form in ('*.safetensors', 'params/d/*', 'params/*/d/*') for f in folder.glob(form)]
-  listing = sorted((f.name, f.stat().length) for f in files)
-  identity = hashlib.sha256(repr((tokenizer.fingerprint, listing)).encode()).hexdigest()[:16]
-  return Model(config, tokenizer, lambda mesh: read_params(folder, config, mesh), identity)
+  data = [f for form in ('*.safetensors', 'params/d/*', 'params/*/d/*') for f in folder.glob(form)]
+
+  def load(mesh: Mesh, dtype: Any = jnp.float32) -> transformer.Params:
+    return read_params(folder, config, mesh, dtype)
+
+  return _model(folder, config, tokenizer, load, stored, kind, data)
 
 
-def _open_gguf(name: str) -> Model:
-  if name != 'gemma3_270m':
-    raise CheckpointError(f"'gguf:{name}': the only GGUF model known by name is gemma3_270m")
+def _open_orbax(folder: epath.Path) -> Model:
+  """An Orbax folder that does not say what it is: its shapes do, if it is of a named size."""
+  found = {name: leaf.shape for name, leaf in checkpoint.stored(folder).items()}
+  config = next((c for c in SIZES.values() if _fits(found, c)), None)
+  if config is None:
+    raise CheckpointError(
+      f'{folder}: its shapes are of no named size ({", ".join(SIZES)}); put it into a folder as params/, with '
+      f'config.json and tokenizer.model. {LATER}'
+    )
+  places = [folder / 'tokenizer.model', folder.parent / 'tokenizer.model']
+  tokenizer = Tokenizer.from_file(next((p for p in places if p.exists()), places[0]))
+  data = [f for form in ('d/*', '*/d/*') for f in folder.glob(form)]
+  return _model(
+    folder,
+    config,
+    tokenizer,
+    lambda mesh, dtype=jnp.float32: checkpoint.load(folder, config, mesh, dtype),
+    lambda: _stored_orbax(folder, config),
+    'Orbax folder of the gemma library',
+    data,
+  )
+
+
+def _fits(found: dict[str, tuple[int, ...]], config: ModelConfig) -> bool:
+  # The table first: it is cheap to compare, and rules out most.
+  if found.get('embedder/input_embedding') != (config.vocab_size, config.width):
+    return False
+  return found == checkpoint.needed(config)
+
+
+def _open_gguf(path: epath.PathLike) -> Model:
   from sweb_jax.models import gguf_reader
 
-  path = gguf_reader.find_gemma3_270m()
+  path = epath.Path(path)
   config, model_proto = gguf_reader.read_header(path)
   tokenizer = Tokenizer.from_bytes(model_proto)
-  identity = f'{path.name} {path.stat().st_size} {tokenizer.fingerprint}'
-  return Model(config, tokenizer, lambda mesh: sharding.place(gguf_reader.read(path)[1], mesh), identity)
+
+  def load(mesh: Mesh, dtype: Any = jnp.float32) -> transformer.Params:
+    shardings = sharding.for_params(transformer.shapes(config), mesh)
+    where = {checkpoint.path_name(k): s for k, s in jax.tree.leaves_with_path(shardings)}
+    return gguf_reader.read(path, lambda name, value: checkpoint.place(value, where[name], dtype))[1]
+
+  return _model(path, config, tokenizer, load, lambda: gguf_reader.types(path), 'GGUF file', [path])
+
+
+def _model(path, config, tokenizer, load, stored, kind, data) -> Model:
+  """Checks that the tokenizer is the model's, and names the files."""
+  spare = config.vocab_size - tokenizer.vocab_size
+  if not 0 <= spare <= _SPARE_ROWS:
+    raise CheckpointError(
+      f'{path}: its tokenizer has {tokenizer.vocab_size} pieces, the model {config.vocab_size} rows; '
+      'the tokenizer is of another model'
+    )
+  listing = sorted((f.name, f.stat().length) for f in data)
+  identity = hashlib.sha256(repr((tokenizer.fingerprint, listing)).encode()).hexdigest()[:16]
+  return Model(config, tokenizer, load, stored, identity, kind)
+
+
+def _check_special_ids(folder: epath.Path, tokenizer: Tokenizer) -> None:
+  """Raises CheckpointError where Hugging Face's `config.json` gives control tokens other ids than the tokenizer."""
+  fields = json.loads((folder / 'config.json').read_text())
+  fields = fields.get('text_config', {}) | fields
+  for name, own in (('bos', tokenizer.bos_id), ('eos', tokenizer.eos_id), ('pad', tokenizer.pad_id)):
+    said = fields.get(f'{name}_token_id')
+    if said is not None and own not in (said if isinstance(said, list) else [said]):
+      raise CheckpointError(
+        f'{folder}: config.json has {name}_token_id={said}, the tokenizer {own}; the tokenizer is of another model'
+      )
+
+
+def _stored_orbax(folder: epath.Path, config: ModelConfig) -> dict[str, int]:
+  found = checkpoint.stored(folder)
+  checkpoint.check(folder, {name: leaf.shape for name, leaf in found.items()}, config)
+  return _count((leaf.dtype.name, leaf.size) for leaf in found.values())
+
+
+def _count(typed: Iterable[tuple[str, int]]) -> dict[str, int]:
+  counts: collections.Counter[str] = collections.Counter()
+  for name, size in typed:
+    counts[name] += size
+  return dict(counts)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import sentencepiece
 from etils import epath
 
+from sweb_jax.models.sentencepiece_proto import TURN_MARKS
+
 _CONTROL = ('<pad>', '<eos>', '<bos>', '<unk>')  # In the order of their ids, as in Gemma.
 
 
@@ -86,6 +88,13 @@ class Tokenizer:
     if outside := [i for i in ids if not 0 <= i < self.vocab_size]:
       raise TokenizerError(f'{self.name}: id {outside[0]} is outside the vocabulary of {self.vocab_size} pieces')
     return self._pieces.decode(ids)
+
+  def turn_ids(self) -> tuple[int, int]:
+    """The ids of `<start_of_turn>` and `<end_of_turn>`. Raises TokenizerError where the vocabulary has none."""
+    ids = tuple(self._pieces.PieceToId(mark) for mark in TURN_MARKS)
+    if self._pieces.unk_id() in ids:
+      raise TokenizerError(f'{self.name}: it has no {" and ".join(TURN_MARKS)}: not a vocabulary for chat turns')
+    return ids
 
   def pieces(self) -> list[bytes]:
     """What each id adds to a text, in UTF-8: nothing for control tokens, one byte for byte tokens."""

@@ -47,21 +47,20 @@ def tensors(config: ModelConfig, params: dict) -> dict[str, np.ndarray]:
     p = params[f'layer_{i}']
     attn, mlp = p['attn'], p['mlp']
     q, k, v = attn['qkv_einsum']['w'] if config.fused_qkv else (attn['q_einsum']['w'], *attn['kv_einsum']['w'])
+    gate, up = mlp['gating_einsum'] if config.transpose_gating else mlp['gating_einsum'].swapaxes(1, 2)
+    norms = {'attn_norm': 'pre_attention_norm', 'ffn_norm': 'pre_ffw_norm'}
+    norms |= {x: x for x in ('post_attention_norm', 'post_ffw_norm') if config.post_norms}
     layer = {
       'attn_q': rows(q),
       'attn_k': rows(k),
       'attn_v': rows(v),
-      'attn_q_norm': 1 + attn['_query_norm']['scale'],
-      'attn_k_norm': 1 + attn['_key_norm']['scale'],
       'attn_output': attn['attn_vec_einsum']['w'].reshape(-1, config.width).T,
-      'ffn_gate': mlp['gating_einsum'][0],
-      'ffn_up': mlp['gating_einsum'][1],
+      'ffn_gate': gate,
+      'ffn_up': up,
       'ffn_down': mlp['linear'].T,
-      'attn_norm': 1 + p['pre_attention_norm']['scale'],
-      'post_attention_norm': 1 + p['post_attention_norm']['scale'],
-      'ffn_norm': 1 + p['pre_ffw_norm']['scale'],
-      'post_ffw_norm': 1 + p['post_ffw_norm']['scale'],
-    }
+    } | {name: 1 + p[ours]['scale'] for name, ours in norms.items()}
+    if config.qk_norm:
+      layer |= {f'attn_{x[0]}_norm': 1 + attn[f'_{x}_norm']['scale'] for x in ('query', 'key')}
     out |= {f'blk.{i}.{name}': value for name, value in layer.items()}
   return {f'{name}.weight': np.ascontiguousarray(value) for name, value in out.items()}
 
@@ -86,7 +85,12 @@ def write(
   writer.add_head_count_kv(config.kv_heads)
   writer.add_key_length(config.head_width)
   writer.add_value_length(config.head_width)
-  writer.add_sliding_window(config.window)
+  if config.window:
+    writer.add_sliding_window(config.window)
+  if config.attn_softcap:
+    writer.add_attn_logit_softcapping(config.attn_softcap)
+  if config.final_softcap:
+    writer.add_final_logit_softcapping(config.final_softcap)
   writer.add_rope_freq_base(config.rope_base)
   if config.rope_scale != 1:
     writer.add_rope_scaling_factor(config.rope_scale)
@@ -153,6 +157,89 @@ def test_a_tensor_of_many_pieces_is_filled_in_order():
   tensor = types.SimpleNamespace(data=stored, tensor_type=GGMLQuantizationType.Q8_0)
   expected = dequantize(stored, GGMLQuantizationType.Q8_0)
   np.testing.assert_array_equal(gguf_reader._dequantise(tensor, value.shape), expected)
+
+
+def slow_q4_k(block: bytes) -> list[float]:
+  """256 values of a Q4_K or Q5_K block, one at a time, from the format's description."""
+  five = len(block) == 176
+  d, low = np.frombuffer(block[:4], np.float16).astype(np.float64)
+  packed, high, quants = block[4:16], block[16:48] if five else bytes(32), block[48 if five else 16 :]
+  out = []
+  for i in range(256):
+    group = i // 32
+    if group < 4:
+      scale, least = packed[group] & 63, packed[group + 4] & 63
+    else:
+      scale = packed[group + 4] & 15 | packed[group - 4] >> 6 << 4
+      least = packed[group + 4] >> 4 | packed[group] >> 6 << 4
+    byte = quants[i // 64 * 32 + i % 32]
+    q = (byte >> 4 if group % 2 else byte & 15) + 16 * (high[i % 32] >> group & 1)
+    out.append(d * scale * q - low * least)
+  return out
+
+
+def slow_q6_k(block: bytes) -> list[float]:
+  quants, high, scales = block[:128], block[128:192], np.frombuffer(block[192:208], np.int8)
+  d = float(np.frombuffer(block[208:], np.float16)[0])
+  out = []
+  for i in range(256):
+    half, quarter, at = i // 128, i % 128 // 32, i % 32
+    byte = quants[64 * half + 32 * (quarter % 2) + at]
+    q = (byte >> 4 if quarter > 1 else byte & 15) + 16 * (high[32 * half + at] >> 2 * quarter & 3) - 32
+    out.append(d * int(scales[i // 16]) * q)
+  return out
+
+
+def slow_q8_0(block: bytes) -> list[float]:
+  return (float(np.frombuffer(block[:2], np.float16)[0]) * np.frombuffer(block[2:], np.int8)).tolist()
+
+
+@pytest.mark.parametrize(
+  ('kind', 'size', 'values', 'scales', 'slow'),
+  [
+    ('Q8_0', 34, 32, (0,), slow_q8_0),
+    ('Q4_K', 144, 256, (0, 2), slow_q4_k),
+    ('Q5_K', 176, 256, (0, 2), slow_q4_k),
+    ('Q6_K', 210, 256, (208,), slow_q6_k),
+  ],
+)
+def test_each_quantisation_is_undone_as_its_format_says(kind, size, values, scales, slow):
+  gguf = pytest.importorskip('gguf')
+  rng = np.random.default_rng(5)
+  blocks = rng.integers(0, 256, (6, size), np.uint8)
+  for at in scales:  # Random bytes may be infinite as scales.
+    blocks[:, at : at + 2] = rng.uniform(-1, 1, (6, 1)).astype(np.float16).view(np.uint8)
+  expected = np.array([slow(block.tobytes()) for block in blocks]).reshape(2, -1)
+  tensor = types.SimpleNamespace(data=blocks.reshape(2, -1), tensor_type=gguf.GGMLQuantizationType[kind])
+  found = gguf_reader._dequantise(tensor, (2, 3 * values))
+  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(('kind', 'bits'), [('F16', 11), ('BF16', 8)])
+def test_halves_come_back_as_they_were_stored(kind, bits, tmp_path):
+  params = parameters()
+  path = write(tmp_path / 'm.gguf', params=params, quantised={'token_embd.weight': kind})
+  found, stored = gguf_reader.read(path)[1]['embedder']['input_embedding'], params['embedder']['input_embedding']
+  assert gguf_reader.types(path)[kind] == stored.size
+  assert 0 < np.abs(found / stored - 1).max() <= 2.0**-bits
+
+
+@pytest.mark.parametrize('architecture', ['gemma', 'gemma2'])
+def test_the_other_gemmas_are_read_too(architecture, tmp_path):
+  common = dataclasses.replace(CONFIG, qk_norm=False, rope_base=10_000.0)
+  config = {
+    'gemma': dataclasses.replace(common, pattern=('global',), window=None, post_norms=False, transpose_gating=False),
+    'gemma2': dataclasses.replace(common, pattern=('local', 'global'), attn_softcap=50.0, final_softcap=30.0),
+  }[architecture]
+  params = parameters(config)
+  found, back, _ = gguf_reader.read(write(tmp_path / 'm.gguf', config=config, params=params, architecture=architecture))
+  assert found == config
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=2e-7), back, params)
+
+
+def test_a_file_of_gemma_4_is_refused_with_the_reason(tmp_path):
+  with pytest.raises(GgufError, match=r"'gemma4'.*Gemma 3n and 4 have parts"):
+    gguf_reader.read(write(tmp_path / 'm.gguf', architecture='gemma4'))
 
 
 def test_the_tokenizer_is_rebuilt(tmp_path):

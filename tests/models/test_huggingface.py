@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sweb_jax.models import huggingface, sharding, transformer
+from sweb_jax.models import huggingface, huggingface_config, sharding, transformer
 from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.source import open_model
 
@@ -75,7 +75,7 @@ def test_logits_of_a_directory_equal_the_librarys(build, tmp_path):
   model = build()
   save(model, tmp_path, max_shard_size='40KB')
   assert len(list(tmp_path.glob('*.safetensors'))) > 1
-  config = huggingface.read_config(tmp_path)
+  config = huggingface_config.read(tmp_path)
   params = huggingface.load(tmp_path, config, sharding.make_mesh())
   with torch.no_grad():
     expected = model(torch.tensor(TOKENS)).logits.numpy()
@@ -117,22 +117,22 @@ def test_what_cannot_be_read_is_named(tmp_path):
     ({'tie_word_embeddings': False}, 'tie_word_embeddings=False'),
   ]:
     with pytest.raises(CheckpointError, match=message):
-      huggingface.read_config(broken(**changes))
+      huggingface_config.read(broken(**changes))
   del config['num_hidden_layers']
   with pytest.raises(CheckpointError, match="'num_hidden_layers' is missing"):
-    huggingface.read_config(broken())
+    huggingface_config.read(broken())
   with pytest.raises(CheckpointError, match=r'config\.json: cannot be read'):
-    huggingface.read_config(tmp_path)
+    huggingface_config.read(tmp_path)
 
-  good = huggingface.read_config(tmp_path / 'good')
+  good = huggingface_config.read(tmp_path / 'good')
   mesh = sharding.make_mesh()
   config = json.loads((tmp_path / 'good/config.json').read_text())
   with pytest.raises(CheckpointError, match=r'model\.layers\.3\..* is missing'):
     folder = broken(num_hidden_layers=4, layer_types=None)
-    huggingface.load(folder, huggingface.read_config(folder), mesh)
-  with pytest.raises(CheckpointError, match=r'layer_0/mlp/gating_einsum give shape .* needs'):
+    huggingface.load(folder, huggingface_config.read(folder), mesh)
+  with pytest.raises(CheckpointError, match=r'gate_proj.* has shape \(80, 32\), its config\.json needs \(88, 32\)'):
     folder = broken(intermediate_size=88)
-    huggingface.load(folder, huggingface.read_config(folder), mesh)
+    huggingface.load(folder, huggingface_config.read(folder), mesh)
   file = next((tmp_path / 'bad').glob('*.safetensors'))
   file.write_bytes(file.read_bytes()[:1000])
   with pytest.raises(CheckpointError, match='damaged, or no safetensors file'):

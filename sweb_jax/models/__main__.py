@@ -1,0 +1,86 @@
+"""Converts models between forms, and says what a model is.
+
+    python -m sweb_jax.models convert --from=SOURCE --to=FOLDER --format=hf
+    python -m sweb_jax.models inspect SOURCE
+
+SOURCE is what `config.models` takes: 'embedded:NAME', 'gguf:gemma3_270m', a *.gguf file, a Hugging Face directory, a
+model folder of this project (as a study's `train/.../best`), or an Orbax folder of the gemma library or of Kaggle.
+`convert` compares the logits of both sides and fails where they differ. docs/checkpoints.md has the recipes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+from absl import app, flags, logging
+
+from sweb_jax.models import conversion
+from sweb_jax.models.config import named_size
+from sweb_jax.models.source import open_model
+from sweb_jax.models.tokenizer import TokenizerError
+
+_FROM = flags.DEFINE_string('from', None, 'convert: the model to read.')
+_TO = flags.DEFINE_string('to', None, 'convert: the folder to write; it must not exist.')
+_FORMAT = flags.DEFINE_enum('format', None, conversion.FORMATS, 'convert: Hugging Face directory, or our model folder.')
+_CHAT = flags.DEFINE_bool('chat', False, 'convert to hf: the model was tuned on chat turns; write their template.')
+
+
+def main(argv: list[str]) -> None:
+  logging.set_verbosity(logging.WARNING)
+  try:
+    match argv[1:]:
+      case ['convert']:
+        _convert()
+      case ['inspect', source]:
+        _inspect(source)
+      case _:
+        raise app.UsageError('give `convert --from=SOURCE --to=FOLDER --format=hf|orbax` or `inspect SOURCE`')
+  except KeyboardInterrupt:
+    sys.exit(130)
+  except (ValueError, OSError) as e:
+    print(f'Error: {e}', file=sys.stderr)
+    sys.exit(1)
+
+
+def _convert() -> None:
+  for flag in (_FROM, _TO, _FORMAT):
+    if flag.value is None:
+      raise app.UsageError(f'convert: --{flag.name} is needed')
+  if _CHAT.value and _FORMAT.value != 'hf':
+    raise app.UsageError('convert: --chat is for --format=hf; a model folder has no template')
+  found = conversion.convert(_FROM.value, _TO.value, _FORMAT.value, chat=_CHAT.value)
+  print(f'{_TO.value}: written; largest difference of a logit {found.largest:.3g}, KL {found.divergence:.3g} nats')
+
+
+def _inspect(source: str) -> None:
+  model = open_model(source)
+  c, t = model.config, model.tokenizer
+  version = 'Gemma 3' if c.qk_norm else 'Gemma 2' if c.post_norms else 'Gemma 1'
+  local = [c.is_local(layer) for layer in range(c.layers)]
+  stored = model.stored()
+  try:
+    turns = 'turn marks {} and {}'.format(*t.turn_ids())
+  except TokenizerError:
+    turns = 'no turn marks'
+  caps = f'attention cap {c.attn_softcap}, final cap {c.final_softcap}, '
+  scale = c.head_width**-0.5 if c.query_scale is None else c.query_scale
+  for name, value in (
+    ('form', model.kind),
+    ('architecture', f'{version}, {named_size(c) or "of no named size"}'),
+    ('layers', f'{c.layers}, {sum(local)} of them local' + (f' with a window of {c.window}' if any(local) else '')),
+    ('shape', f'width {c.width}, hidden {c.hidden}, {c.heads} heads of {c.head_width}, {c.kv_heads} for keys'),
+    ('attention', f'{caps}query scale {scale:.6g}, RoPE base {c.rope_base:g} / scale {c.rope_scale:g}'),
+    ('parameters', f'{c.parameters:,}, {c.embedding_parameters:,} of them embedding'),
+    ('stored', ', '.join(f'{n:,} {dtype}' for dtype, n in stored.items())),
+    ('tokenizer', f'{t.vocab_size:,} pieces for {c.vocab_size:,} rows, BOS {t.bos_id}, EOS {t.eos_id}, PAD {t.pad_id}, '
+     f'{turns}; fingerprint {t.fingerprint}'),
+    ('checks', 'every tensor is there and of the right shape; the tokenizer fits'),
+  ):  # fmt: skip
+    print(f'{name:<13}{value}')
+
+
+if __name__ == '__main__':
+  app.run(main)

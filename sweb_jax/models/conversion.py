@@ -1,0 +1,126 @@
+"""From one form of a model to another, with a check that both compute the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from jaxtyping import Float, Int
+
+from sweb_jax.models import huggingface, sharding, transformer
+from sweb_jax.models.checkpoint import CheckpointError
+from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.source import Model, open_model, save_model
+from sweb_jax.models.tokenizer import Tokenizer
+
+FORMATS = ('hf', 'orbax')
+TOLERANCE = 2e-4
+"""Largest difference of a logit that passes. Nothing is rounded on the way, so 0 is usual."""
+TEXTS = (
+  'Natalia had 12 apples and gave 5 to each of her 2 friends. How many are left?\nAnswer:',
+  'def add(a, b):\n    return a +  b\n\n\n# Runs of   spaces\tand unseen characters: ß 数 🙂',
+)
+"""The fixed prompts; a row of ids spread over the vocabulary goes with them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+  """What two models make of the same prompts."""
+
+  largest: float
+  """Largest difference of a logit."""
+  divergence: float
+  """Kullback-Leibler divergence of the second from the first, in nats, mean over the positions."""
+
+
+def convert(
+  source: str, to: epath.PathLike, form: str, *, chat: bool = False, shard_bytes: int = huggingface.SHARD_BYTES
+) -> Comparison:
+  """Writes a model in another form, reads it back and compares.
+
+  Parameters keep the type they are stored in (those of a GGUF file become float32) and lie on all devices there are;
+  the host holds one at a time.
+
+  Args:
+    source: as `open_model` takes it.
+    to: the folder to write; it must not exist. It appears when everything is written and compared.
+    form: 'hf' (Hugging Face directory) or 'orbax' (model folder of this project).
+    chat: 'hf': with the template of chat turns, and <end_of_turn> ends a text.
+    shard_bytes: 'hf': largest safetensors file.
+
+  Raises:
+    CheckpointError: the source cannot be read, the target exists or cannot express the model, or the two differ.
+    TokenizerError: the vocabulary cannot be read or written.
+  """
+  to = epath.Path(to)
+  if to.exists():
+    raise CheckpointError(f'{to}: is there already; name a folder that is not')
+  model = open_model(source)
+  mesh = sharding.make_mesh(fsdp=len(jax.devices()))
+  params = model.load(mesh, None)
+  expected = _logits(model, params)
+  partial = to.parent / f'{to.name}.partial'
+  if partial.exists():
+    partial.rmtree()
+  try:
+    if form == 'hf':
+      huggingface.save(partial, model.config, params, model.tokenizer, chat=chat, shard_bytes=shard_bytes)
+    else:
+      save_model(partial, model.config, params, model.tokenizer)
+    del params
+    written = open_model(str(partial))
+    if (fields := _differing(model.config, written.config)) or written.tokenizer != model.tokenizer:
+      raise CheckpointError(f'{to}: came out with another {", ".join(fields) or "tokenizer"}; it was not kept')
+    found = compare(expected, _logits(written, written.load(mesh, None)))
+    if not found.largest <= TOLERANCE:
+      raise CheckpointError(
+        f'{to}: its logits differ from those of {source} by up to {found.largest:.3g} '
+        f'(KL {found.divergence:.3g} nats); it was not kept'
+      )
+    partial.rename(to)
+  finally:
+    if partial.exists():
+      partial.rmtree()
+  return found
+
+
+def compare(expected: Float[np.ndarray, 'N V'], found: Float[np.ndarray, 'N V']) -> Comparison:
+  """Largest difference and KL divergence of logits."""
+  p, q = (x - np.logaddexp.reduce(x, axis=-1, keepdims=True) for x in (expected, found))
+  return Comparison(float(np.abs(expected - found).max()), float((np.exp(p) * (p - q)).sum(-1).mean()))
+
+
+def prompts(config: ModelConfig, tokenizer: Tokenizer) -> list[list[int]]:
+  """Ids of the fixed prompts, BOS first."""
+  spread = np.random.default_rng(0).integers(0, config.vocab_size, 48).tolist()
+  return [[tokenizer.bos_id, *ids] for ids in (*map(tokenizer.encode, TEXTS), spread)]
+
+
+def _logits(model: Model, params: transformer.Params) -> Float[np.ndarray, 'N V']:
+  """Of every position of the fixed prompts, one after the other."""
+  rows = [_forward(params, model.config, jnp.asarray([ids])) for ids in prompts(model.config, model.tokenizer)]
+  return np.concatenate([np.asarray(x, np.float32) for x in rows])
+
+
+@functools.partial(jax.jit, static_argnames='config')
+def _forward(params: Any, config: ModelConfig, tokens: Int[jax.Array, '1 L']) -> Float[jax.Array, 'L V']:
+  with jax.default_matmul_precision('highest'):
+    return transformer.forward(params, config, tokens)[0]
+
+
+def _differing(a: ModelConfig, b: ModelConfig) -> list[str]:
+  """Fields in which two architectures compute differently. The order of the gating weights is a matter of the form."""
+  spread = {'pattern': [[c.is_local(i) for i in range(c.layers)] for c in (a, b)]}
+  pairs = {f.name: [getattr(a, f.name), getattr(b, f.name)] for f in dataclasses.fields(a)} | spread
+  pairs['query_scale'] = [c.head_width**-0.5 if c.query_scale is None else c.query_scale for c in (a, b)]
+  for base, local in (('rope_base', False), ('local_rope_base', True)):
+    if all((not local) in s and local not in s for s in spread['pattern']):
+      del pairs[base]  # No layer has it.
+  if not any(spread['pattern'][0]):
+    del pairs['window']
+  return [name for name, (x, y) in pairs.items() if x != y and name != 'transpose_gating']
