@@ -1,20 +1,18 @@
 """What each job of a study does: it reads files of the workdir and writes files under its own folder.
 
-    problems -> samples -> grades -> policies -> train -> evaluate -> report
+    problems -> samples -> grades -> evaluate
 
-The functions here turn fields of the config into arguments of the libraries; which job runs when is `study`'s.
+The functions here turn fields of the config into arguments of the libraries. `allocation` and `fine_tuning` are jobs of
+their own, over these; which job runs when is `study`'s.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import json
 import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -22,18 +20,18 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from sweb_jax import budget, records, tasks
-from sweb_jax.budget import Arm, Ledger, Prompts, training_flops_per_token
+from sweb_jax.budget import Arm, Ledger, Prompts
 from sweb_jax.config import ConfigError
 from sweb_jax.models import checkpoint, sharding
-from sweb_jax.models.source import Model, open_model, read_params, save_model
+from sweb_jax.models.source import Model, open_model, read_params
 from sweb_jax.models.transformer import Params
-from sweb_jax.records import Example, Problem, Sample, Verdict
+from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
 from sweb_jax.runtime.progress import Meter
 from sweb_jax.sampling import Engine, Request, Rule, Store, stops
 from sweb_jax.tasks import grading
 from sweb_jax.tasks.rendering import Renderer
-from sweb_jax.training import DataError, Fit, Lora, Optimizer, Packer, Schedule, fit, marks, select
+from sweb_jax.training import select
 
 BASE = 'base'
 """Source of a learner before fine-tuning."""
@@ -211,6 +209,12 @@ class Jobs:
       text = renderer.text(c.tokens, stop_strings)
       yield Sample(c.problem_id, c.index, text, c.tokens, c.finish, round(c.logprob, 4))
 
+  def greedy(self, model: str, question_set: int, problems: Sequence[Problem], params: Params) -> list[Sample]:
+    """Zero-shot completions of a fine-tuned model at temperature 0, one a problem."""
+    renderer = self.renderer(model, few_shot=False)
+    requests = [Request(p.id, 0, renderer.prompt(self.task.prompt(p))) for p in problems]
+    return list(self._completions(model, params, renderer, requests, self._rule(model, 0.0), question_set))
+
   def draw_round(
     self,
     generator: str,
@@ -252,139 +256,11 @@ class Jobs:
   ) -> Ledger:
     """The ledger of a job's folder; `first` is the lowest index that is drawn there."""
     prompts = self.prompts(model, problems, few_shot)
-    return Ledger(folder, job=self._job(folder), model=model, prompts=prompts, kind=kind, first=first)
+    return Ledger(folder, job=self.job_name(folder), model=model, prompts=prompts, kind=kind, first=first)
 
-  def _job(self, folder: epath.Path) -> str:
+  def job_name(self, folder: epath.Path) -> str:
+    """The folder's place in the workdir."""
     return str(folder.relative_to(self.workdir)) if folder.is_relative_to(self.workdir) else folder.name
-
-  def _charge_validation(self, folder: epath.Path, question_set: int, learner: str) -> None:
-    """Charges what was drawn on validation problems, once for a finished training."""
-    if any(e.file == 'selection.json' for e in budget.read(folder)):
-      return
-    scores = json.loads((folder / 'selection.json').read_text())['validation']
-    read = self.prompts(learner, self.problems(question_set, 'validation'), few_shot=False)
-    tokens = {
-      'prompt': len(scores) * sum(p.prompt for p in read.values()),
-      'validation': sum(s['tokens'] for s in scores),
-    }
-    budget.append(folder, [budget.Entry('selection.json', self._job(folder), learner, tokens)])
-
-  # Training -----------------------------------------------------------------------------------------------------------
-
-  def train(self, folder: epath.Path, question_set: int, learner: str, arm: Arm, meter: Meter) -> None:
-    """Fine-tunes a learner on an arm's data at each learning rate; keeps the checkpoint best on validation problems."""
-    # Written before the saved states go: a run that is killed while they go must not take up what is left of them.
-    selected = folder / 'selection.json'
-    if not selected.exists():
-      files.write_json(selected, self._train(folder, question_set, learner, arm, meter))
-    self._charge_validation(folder, question_set, learner)
-    for state in folder.glob('rate_*/state'):
-      state.rmtree()
-
-  def _train(
-    self, folder: epath.Path, question_set: int, learner: str, arm: Arm, meter: Meter
-  ) -> dict[str, Any]:
-    """What was chosen, and from what; writes the parameters and leaves the saved states."""
-    t = self.config.train
-    if arm.policy is not None:
-      source = self.workdir / f'policies/set{question_set}/{arm.name}/examples.jsonl'
-      examples = list(records.read(Example, source))
-    elif arm.generator is None:
-      source = self.workdir / f'problems/set{question_set}/train.jsonl'
-      examples = self._gold(question_set)
-    else:
-      source = self.workdir / f'grades/set{question_set}/{arm.generator}/{arm.name}.jsonl'
-      examples = list(records.read(Example, source))
-    seed = self.config.seed + question_set
-    if self.config.data.mix_gold and arm.generator is not None:
-      examples += self._gold(question_set)
-    if t.unique_examples:
-      order = np.random.default_rng(seed).permutation(len(examples))[: t.unique_examples]
-      examples = [examples[i] for i in sorted(order)]
-    renderer = self.renderer(learner, few_shot=False)
-    rendered = [renderer.example(e) for e in examples]
-    steps = t.steps[arm.budget or arm.name]
-    if t.epochs:
-      steps = min(steps, max(1, t.epochs * len(examples) // t.batch))
-    rows = self.mesh.shape['data'] * self.mesh.shape['fsdp'] * t.micro_batches
-    try:
-      packer = Packer(
-        rendered,
-        batch=t.batch,
-        steps=steps,
-        seed=seed,
-        row_length=t.row_length,
-        multiple_of=rows,
-        ids=[e.problem_id for e in examples],
-      )
-    except DataError as e:
-      where = f'{learner} on {arm.name}, question set {question_set} ({source}, counted from 0)'
-      raise DataError(f'{where}: {e}') from e
-    optimizer = Optimizer(
-      t.optimizer,
-      b2=t.b2,
-      weight_decay=t.weight_decay,
-      clip_norm=t.clip_norm,
-      remat=t.remat,
-      micro_batches=t.micro_batches,
-      dtype=t.dtype,
-      lora=Lora(t.lora.rank, t.lora.alpha, t.lora.targets) if t.lora.rank else None,
-    )
-    validation = self.problems(question_set, 'validation')
-
-    def on_step():
-      self.check()
-      meter.add()
-
-    best: tuple[float, Fit] | None = None
-    scores = []
-    for rate in sorted(t.learning_rates):
-      found = fit(
-        self.params(learner, question_set),
-        self.models[learner].config,
-        packer,
-        mesh=self.mesh,
-        optimizer=optimizer,
-        schedule=Schedule(rate, steps, t.warmup, t.final),
-        score_at=marks(steps, t.checkpoints),
-        score=functools.partial(self.accuracy, learner, renderer, validation, question_set),
-        folder=folder / f'rate_{rate:g}',
-        save_seconds=t.save_seconds,
-        on_step=on_step,
-        save_on=Interrupted,
-        seed=seed,
-        flops_per_token=training_flops_per_token(self.models[learner].config.parameters),
-        peak_flops=t.peak_flops,
-      )
-      scores += [{'learning_rate': rate} | dataclasses.asdict(s) | {'n': len(validation)} for s in found.scores]
-      if best is None or found.accuracy > best[1].accuracy:  # Of equals the lower learning rate.
-        best = rate, found
-    rate, found = best
-    model = self.models[learner]
-    save_model(folder / 'best', model.config, found.params, model.tokenizer)  # A model by itself: it can be exported.
-    return {
-      'learning_rate': rate,
-      'step': found.step,
-      'validation': scores,
-      'examples': len(examples),
-      'problems': len({e.problem_id for e in examples}),
-      'unique': len({(e.problem_id, ' '.join(e.solution.split())) for e in examples}),
-      'tokens': sum(len(ids) for ids, _ in rendered),
-    }
-
-  def _gold(self, question_set: int) -> list[Example]:
-    """Solutions by people, one a training problem."""
-    return [Example(p.id, self.task.prompt(p), p.solutions[0]) for p in self.problems(question_set, 'train')]
-
-  def accuracy(
-    self, learner: str, renderer: Renderer, problems: Sequence[Problem], question_set: int, params: Params
-  ) -> tuple[float, int, float]:
-    """Of greedy, zero-shot completions: share that is right, tokens drawn, share that ends in the stop token."""
-    requests = [Request(p.id, 0, renderer.prompt(self.task.prompt(p))) for p in problems]
-    samples = list(self._completions(learner, params, renderer, requests, self._rule(learner, 0.0), question_set))
-    right = sum(v.correct for v in self.grade(problems, samples))
-    stopped = sum(s.finish == 'stop' for s in samples)
-    return right / len(problems), sum(len(s.tokens) for s in samples), stopped / len(problems)
 
   # What jobs share ----------------------------------------------------------------------------------------------------
 

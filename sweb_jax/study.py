@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 import sweb_jax
-from sweb_jax import allocation, analysis, budget
+from sweb_jax import allocation, analysis, budget, fine_tuning
 from sweb_jax.config import FREE
 from sweb_jax.jobs import BASE, Interrupted, Jobs
 from sweb_jax.runtime import files, progress
@@ -201,7 +201,7 @@ class Study:
             train = f'train/set{s}/{learner}/{name}'
             after = (problems, *self._data(s, source))
             steps = c.train.steps[source.budget or source.name] * len(c.train.learning_rates)
-            jobs.append(Job(train, 'train', after, steps, functools.partial(_call, do.train, s, learner, source)))
+            jobs.append(Job(train, 'train', after, steps, functools.partial(_fine_tune, do, s, learner, source)))
             needs = (problems, train)
           evaluate = f'evaluate/set{s}/{learner}/{name}'
           count = c.task.test * (1 + max(c.evaluate.maj_k, default=0))
@@ -323,6 +323,10 @@ def _call(body: Callable[..., None], *args: Any) -> None:
   """A job body that takes (folder, ..., meter) as a `Job.run` of (folder, meter)."""
   *fixed, folder, meter = args
   body(folder, *fixed, meter)
+
+
+def _fine_tune(jobs: Jobs, question_set: int, learner: str, arm: budget.Arm, folder: epath.Path, meter: Meter) -> None:
+  fine_tuning.run(folder, jobs, question_set, learner, arm, meter)
 
 
 def _call_plain(body: Callable[..., None], *args: Any) -> None:

@@ -1,0 +1,164 @@
+"""The job that fine-tunes a learner on an arm's data, and keeps the checkpoint that is best on validation problems."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from sweb_jax import budget, records
+from sweb_jax.budget import Arm, training_flops_per_token
+from sweb_jax.jobs import Interrupted, Jobs
+from sweb_jax.models.source import save_model
+from sweb_jax.models.transformer import Params
+from sweb_jax.records import Example, Problem
+from sweb_jax.runtime import files
+from sweb_jax.runtime.progress import Meter
+from sweb_jax.training import DataError, Fit, Lora, Optimizer, Packer, Schedule, fit, marks
+
+
+def run(folder: epath.Path, jobs: Jobs, question_set: int, learner: str, arm: Arm, meter: Meter) -> None:
+  """Trains at each learning rate of the config; writes `selection.json`, and the best parameters as a model folder.
+
+  Args:
+    folder: of the job.
+    jobs: the models, and what draws and grades.
+    question_set: number of the set.
+    learner: which model is trained.
+    arm: on what.
+    meter: moved by a step.
+  """
+  # Written before the saved states go: a run that is killed while they go must not take up what is left of them.
+  selected = folder / 'selection.json'
+  if not selected.exists():
+    files.write_json(selected, _train(folder, jobs, question_set, learner, arm, meter))
+  _charge_validation(folder, jobs, question_set, learner)
+  for state in folder.glob('rate_*/state'):
+    state.rmtree()
+
+
+def _train(
+  folder: epath.Path, jobs: Jobs, question_set: int, learner: str, arm: Arm, meter: Meter
+) -> dict[str, Any]:
+  """What was chosen, and from what; writes the parameters and leaves the saved states."""
+  t, seed, model = jobs.config.train, jobs.config.seed + question_set, jobs.models[learner]
+  examples, source = _examples(jobs, question_set, arm, seed)
+  renderer = jobs.renderer(learner, few_shot=False)
+  rendered = [renderer.example(e) for e in examples]
+  steps = t.steps[arm.budget or arm.name]
+  if t.epochs:
+    steps = min(steps, max(1, t.epochs * len(examples) // t.batch))
+  try:
+    packer = Packer(
+      rendered,
+      batch=t.batch,
+      steps=steps,
+      seed=seed,
+      row_length=t.row_length,
+      multiple_of=jobs.mesh.shape['data'] * jobs.mesh.shape['fsdp'] * t.micro_batches,
+      ids=[e.problem_id for e in examples],
+    )
+  except DataError as e:
+    where = f'{learner} on {arm.name}, question set {question_set} ({source}, counted from 0)'
+    raise DataError(f'{where}: {e}') from e
+  optimizer = Optimizer(
+    t.optimizer,
+    b2=t.b2,
+    weight_decay=t.weight_decay,
+    clip_norm=t.clip_norm,
+    remat=t.remat,
+    micro_batches=t.micro_batches,
+    dtype=t.dtype,
+    lora=Lora(t.lora.rank, t.lora.alpha, t.lora.targets) if t.lora.rank else None,
+  )
+  validation = jobs.problems(question_set, 'validation')
+
+  def on_step():
+    jobs.check()
+    meter.add()
+
+  best: tuple[float, Fit] | None = None
+  scores = []
+  for rate in sorted(t.learning_rates):
+    found = fit(
+      jobs.params(learner, question_set),
+      model.config,
+      packer,
+      mesh=jobs.mesh,
+      optimizer=optimizer,
+      schedule=Schedule(rate, steps, t.warmup, t.final),
+      score_at=marks(steps, t.checkpoints),
+      score=lambda params: _score(jobs, question_set, learner, validation, params),
+      folder=folder / f'rate_{rate:g}',
+      save_seconds=t.save_seconds,
+      on_step=on_step,
+      save_on=Interrupted,
+      seed=seed,
+      flops_per_token=training_flops_per_token(model.config.parameters),
+      peak_flops=t.peak_flops,
+    )
+    scores += [{'learning_rate': rate} | dataclasses.asdict(s) | {'n': len(validation)} for s in found.scores]
+    if best is None or found.accuracy > best[1].accuracy:  # Of equals the lower learning rate.
+      best = rate, found
+  rate, found = best
+  save_model(folder / 'best', model.config, found.params, model.tokenizer)  # A model by itself: it can be exported.
+  return {
+    'learning_rate': rate,
+    'step': found.step,
+    'validation': scores,
+    'examples': len(examples),
+    'problems': len({e.problem_id for e in examples}),
+    'unique': len({(e.problem_id, ' '.join(e.solution.split())) for e in examples}),
+    'tokens': sum(len(ids) for ids, _ in rendered),
+  }
+
+
+def _examples(jobs: Jobs, question_set: int, arm: Arm, seed: int) -> tuple[list[Example], epath.Path]:
+  """What an arm is trained on, and the file it comes from."""
+  data, count = jobs.config.data, jobs.config.train.unique_examples
+  root = jobs.workdir
+  if arm.budget is None:
+    source = root / f'problems/set{question_set}/train.jsonl'
+    return _gold(jobs, question_set), source
+  if arm.policy is not None:
+    source = root / f'policies/set{question_set}/{arm.name}/examples.jsonl'
+  else:
+    source = root / f'grades/set{question_set}/{arm.generator}/{arm.name}.jsonl'
+  examples = list(records.read(Example, source))
+  if data.mix_gold:
+    examples += _gold(jobs, question_set)
+  if count:
+    order = np.random.default_rng(seed).permutation(len(examples))[:count]
+    examples = [examples[i] for i in sorted(order)]
+  return examples, source
+
+
+def _gold(jobs: Jobs, question_set: int) -> list[Example]:
+  """Solutions by people, one a training problem."""
+  return [Example(p.id, jobs.task.prompt(p), p.solutions[0]) for p in jobs.problems(question_set, 'train')]
+
+
+def _score(
+  jobs: Jobs, question_set: int, learner: str, problems: list[Problem], params: Params
+) -> tuple[float, int, float]:
+  """Of greedy, zero-shot completions: share that is right, tokens drawn, share that ends in the stop token."""
+  samples = jobs.greedy(learner, question_set, problems, params)
+  right = sum(v.correct for v in jobs.grade(problems, samples))
+  stopped = sum(s.finish == 'stop' for s in samples)
+  return right / len(problems), sum(len(s.tokens) for s in samples), stopped / len(problems)
+
+
+def _charge_validation(folder: epath.Path, jobs: Jobs, question_set: int, learner: str) -> None:
+  """Charges what was drawn on validation problems, once for a finished training."""
+  if any(e.file == 'selection.json' for e in budget.read(folder)):
+    return
+  scores = json.loads((folder / 'selection.json').read_text())['validation']
+  read = jobs.prompts(learner, jobs.problems(question_set, 'validation'), few_shot=False)
+  tokens = {
+    'prompt': len(scores) * sum(p.prompt for p in read.values()),
+    'validation': sum(s['tokens'] for s in scores),
+  }
+  budget.append(folder, [budget.Entry('selection.json', jobs.job_name(folder), learner, tokens)])
