@@ -59,7 +59,7 @@ def _train(
       seed=seed,
       row_length=t.row_length,
       multiple_of=jobs.mesh.shape['data'] * jobs.mesh.shape['fsdp'] * t.micro_batches,
-      ids=[e.problem_id for e in examples],
+      ids=[f'{i} ({e.problem_id})' for i, e in enumerate(examples)],
     )
   except DataError as e:
     where = f'{learner} on {arm.name}, question set {question_set} ({source}, counted from 0)'

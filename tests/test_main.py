@@ -247,11 +247,12 @@ def test_an_arm_that_kept_no_sample_is_named(command, finished, tmp_path):
 def test_an_example_too_long_for_a_row_is_named(command, tmp_path):
   flags = ['--config.train.row_length=10', '--config.task.train=6', '--config.gold=False']
   message = refused(command(tmp_path / 'workdir', *flags))
-  found = re.search(r'\((\S+/grades/\S+\.jsonl), counted from 0\): example (\d+) has (\d+) tokens', message)
+  found = re.search(r'\((\S+/grades/\S+\.jsonl), counted from 0\): example (\d+) \((\S+)\) has (\d+) tokens', message)
   assert found and 'config.train.row_length=10 holds 11' in message
   examples = [json.loads(line) for line in Path(found[1]).read_text().splitlines()]
   longest = max(examples, key=lambda e: len((e['prompt'] + ' ' + e['solution']).split()))
   assert examples[int(found[2])] == longest
+  assert found[3] == longest['problem_id']
 
 
 def test_a_stage_without_its_inputs_says_which_to_add(command, tmp_path):

@@ -21,8 +21,6 @@ _BLOCK = 128
 _BLOCKS = 8
 
 _MASKED = -1e30
-_SAFE_CAP = 60.0
-"""Scores capped up to here need no maximum taken off: exp(60) times any length is a float32."""
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
@@ -49,6 +47,11 @@ def self_attention(
   return _forward(q, k, v, segment_ids, positions, window, softcap)[0]
 
 
+def is_safe(softcap: float | None) -> bool:
+  """Whether scores with this cap need no maximum taken off before exp: exp(60) times any length is a float32."""
+  return softcap is not None and softcap <= 60.0
+
+
 def _forward(q, k, v, segment_ids, positions, window, softcap):
   queries, keys, values = _by_head(q, k.shape[2]), _by_head(k, k.shape[2])[:, :, 0], _by_head(v, v.shape[2])[:, :, 0]
   # The sum of the weights comes out of the product with the values: a pass over the scores less.
@@ -57,7 +60,7 @@ def _forward(q, k, v, segment_ids, positions, window, softcap):
   for start, end in _blocks(q.shape[1]):
     s, _ = _scores(queries[:, :, :, start:end], keys[:, :, :end], softcap)
     s = jnp.where(_seen(segment_ids, positions, window, start, end), s, _MASKED)
-    top = 0.0 if softcap is not None and softcap <= _SAFE_CAP else s.max(-1, keepdims=True)
+    top = 0.0 if is_safe(softcap) else s.max(-1, keepdims=True)
     weights = jnp.exp(s - top).astype(v.dtype)
     out = _product('bkgld,bkdh->bkglh', weights, values[:, :, :end])
     total = out[..., -1:]

@@ -189,9 +189,12 @@ def attention(
     seen = jnp.broadcast_to(seen, (b if seen.shape[0] > 1 else 1, *seen.shape[1:]))
     seen = seen.reshape(-1, s.shape[2] if seen.shape[0] > 1 else 1, *seen.shape[1:])
     scores.append(jnp.where(seen[:, None, :, :, None], s, _MASKED))
-  top = jnp.max(jnp.stack([_by_row(s.max(-1, keepdims=True)) for s in scores]), axis=0)
-  weights = [jnp.exp(s - _by_set(top, s.shape[0])) for s in scores]
-  total = sum(_by_row(w.sum(-1, keepdims=True)) for w in weights)
+  if not self_attention.is_safe(config.attn_softcap):
+    top = jnp.max(jnp.stack([_by_row(s.max(-1, keepdims=True)) for s in scores]), axis=0)
+    scores = [s - _by_set(top, s.shape[0]) for s in scores]
+  weights = [jnp.exp(s) for s in scores]
+  # A product with ones: XLA's CPU code adds up neighbours several times slower than it multiplies.
+  total = sum(_by_row(w @ jnp.ones((w.shape[-1], 1), w.dtype)) for w in weights)
   out = 0.0
   for w, ((_, v), _, fresh) in zip(weights, segments, strict=True):
     w = w.astype(v.dtype)

@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from sweb_jax.models.self_attention import is_safe
+
 _LOGITS_AT_ONCE = 1 << 22
 """Logits that exist at one time, in elements ..."""
 _TARGETS_AT_ONCE = 512
 """... unless that is fewer targets than this: each chunk reads and writes the gradient of the whole table."""
-
-_SAFE_CAP = 60.0
-"""Capped logits up to here need no maximum taken off: exp(60) times any vocabulary is a float32."""
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -90,7 +89,7 @@ def _losses(x, table, targets, weights, softcap) -> tuple[Float[Array, ''], Floa
   if softcap is not None:
     z = jnp.tanh(z / softcap)
     z, slope = z * softcap, 1.0 - z * z
-  if softcap is None or softcap > _SAFE_CAP:
+  if not is_safe(softcap):
     z -= z.max(-1, keepdims=True)
   e = jnp.exp(z)
   total = jax.lax.dot(e, jnp.ones((e.shape[1], 1)))  # On CPU far faster than a sum.

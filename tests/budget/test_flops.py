@@ -81,7 +81,7 @@ def test_a_decode_step_is_within_5_percent_of_xlas_count():
       segments = [transformer.Segment(cache[i], everything), transformer.Segment(transformer.cached(k, v), own)]
       return transformer.attention(config, q, segments)
 
-    x = transformer.run_blocks(params, config, tokens, jnp.full((rows, 1), keys), attend, few_rows=True)
+    x = transformer.run_blocks(params, config, tokens, jnp.full((rows, 1), keys), attend, inference=True)
     return transformer.logits(params, config, x[:, 0])
 
   tokens = jax.ShapeDtypeStruct((rows, 1), jnp.int32)
