@@ -95,7 +95,7 @@ def default() -> ConfigDict:
         'lora': {
           'rank': 0,  # 0: all weights are trained; else adapters of this rank.
           'alpha': 16.0,  # They are added times alpha / rank.
-          'targets': 'attn|mlp',  # Regular expression for names as 'layer_0/attn/q_einsum/w'.
+          'targets': 'einsum|linear',  # Regular expression for names as 'layer_0/attn/q_einsum/w'; all projections.
         },
         'peak_flops': 0.0,  # FLOP/s that one device could do, for MFU; 0: unknown, not given.
         'save_seconds': 300.0,  # Save the state when the last save is older.

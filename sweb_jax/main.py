@@ -39,8 +39,8 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags are written --name=value')
   if unknown := set(_STAGES_FLAG.value) - set(_STAGES):
     raise app.UsageError(f'--stages={",".join(sorted(unknown))}: stages are {", ".join(_STAGES)}')
-  # A kill asks for the same clean stop as Ctrl-C.
-  signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+  # A kill asks for the same clean stop as Ctrl-C, also under nohup, where Ctrl-C itself is ignored.
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
   from rich.console import Console
 
   from sweb_jax import config as config_lib

@@ -99,7 +99,7 @@ def test_ctrl_c_and_a_polite_kill_say_how_to_go_on_and_keep_what_was_drawn(comma
   stages = '--stages=plan,sample'
   for asked in (signal.SIGINT, signal.SIGTERM):
     # Few slots: slow enough that the run does not end before the signal comes.
-    with command.start(workdir, stages, '--config.engine.slots=4') as process:
+    with command.start(workdir, stages, '--config.engine.slots=16') as process:
       wait_for(process, workdir, CHUNKS, 1)
       process.send_signal(asked)
       out, err = process.communicate(timeout=60)

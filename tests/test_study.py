@@ -94,6 +94,7 @@ def test_invariant_3_each_arm_is_charged_for_its_own_samples(finished, rows):
 
 
 def test_invariant_4_sampling_training_and_evaluation_see_the_same_prompt_ids(finished, monkeypatch, tmp_path):
+  from sweb_jax import fine_tuning
   from sweb_jax import jobs as jobs_lib
   from sweb_jax.budget import Arm
   from sweb_jax.runtime.progress import Meter
@@ -112,14 +113,14 @@ def test_invariant_4_sampling_training_and_evaluation_see_the_same_prompt_ids(fi
     raise Packed
 
   monkeypatch.setattr(jobs_lib.Engine, 'run', run)
-  monkeypatch.setattr(jobs_lib, 'Packer', pack)
+  monkeypatch.setattr(fine_tuning, 'Packer', pack)
   jobs = jobs_lib.Jobs(ConfigDict(json.loads((finished.workdir / 'config.json').read_text())), finished.workdir)
   meter = Meter('test', 1, None)
   problems = jobs.problems(0, 'train')
   jobs.draw(tmp_path / 'samples', 0, 'wc', 1, meter)
-  jobs.accuracy('wc', jobs.renderer('wc', few_shot=False), problems, 0, None)
+  jobs.greedy('wc', 0, problems, jobs.params('wc', 0))
   with pytest.raises(Packed):
-    jobs.train(tmp_path / 'train', 0, 'wc', Arm('gold', None, None, None, None), meter)
+    fine_tuning.run(tmp_path / 'train', jobs, 0, 'wc', Arm('gold', None, None, None, None), meter)
 
   tokenizer = jobs.models['wc'].tokenizer
   assert len(asked) == 2 and len(rendered) == len(problems) == 40

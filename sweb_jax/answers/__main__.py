@@ -38,7 +38,7 @@ _MAX_LINE = 1 << 26
 
 def main(argv: list[str]) -> None:
   # A kill ends it as Ctrl-C does, so that no worker stays.
-  signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
   try:
     if argv[1:2] == ['agreement']:
       show_agreement(argv[2:])

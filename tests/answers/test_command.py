@@ -158,10 +158,16 @@ def test_memory_does_not_grow_with_the_number_of_rows():
 
 
 @on_linux
-@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_when_it_is_stopped(how):
+@pytest.mark.parametrize(
+  ('how', 'nohup'), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGKILL, False)]
+)
+def test_nothing_is_left_when_it_is_stopped(how, nohup):
   process = subprocess.Popen(
-    [*COMMAND, '--task=math', '--deadline=60'], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=ENV
+    [*COMMAND, '--task=math', '--deadline=60'],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.DEVNULL,
+    env=ENV,
+    preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if nohup else None,  # As a shell's `&` does.
   )
   row = {'gold': '4', 'text': '$\\boxed{2^{10^9}}$'}
   process.stdin.write((json.dumps(row) + '\n').encode() * 3)

@@ -16,8 +16,9 @@ import numpy as np
 import optax
 import pytest
 
+from sweb_jax import config as config_lib
 from sweb_jax.models import sharding, transformer
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.config import SIZES, ModelConfig
 from sweb_jax.models.source import open_model
 from sweb_jax.records import Example
 from sweb_jax.tasks import get
@@ -285,3 +286,13 @@ def test_fresh_adapters_change_nothing():
 def test_adapters_on_nothing_or_on_a_norm_are_refused(targets, message):
   with pytest.raises(lora_lib.LoraError, match=message):
     lora_lib.init(wc()[1], Lora(2, 2.0, targets), jax.random.key(0))
+
+
+@pytest.mark.parametrize('size', sorted(SIZES))
+def test_adapters_go_on_every_projection_by_default(size):
+  targets = config_lib.default().train.lora.targets
+  shapes = transformer.shapes(SIZES[size])
+  found = jax.eval_shape(lambda params: lora_lib.init(params, Lora(2, 2.0, targets), jax.random.key(0)), shapes)
+  assert set(found['layer_0']['attn']) == {k for k in shapes['layer_0']['attn'] if 'norm' not in k}
+  assert set(found['layer_0']['mlp']) == {'gating_einsum', 'linear'}
+  assert len(found) == SIZES[size].layers
