@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ in two threads may wait for each other's parts until they time out."""
 _NOT_TEXT = ('vision_encoder/', 'SigLiPFromPatches_0/', 'embedder/mm_')
 """Beginnings of the names of parameters that read images; they are passed over."""
 _CONCURRENT_GB = 1
-"""How much Orbax may hold on the host at once, in GB; a single larger array goes alone."""
+"""How much Orbax may hold on the host at once, in GB, or the largest array where that is more."""
 
 
 class CheckpointError(ValueError):
@@ -38,7 +39,7 @@ def save(path: epath.PathLike, params: transformer.Params, dtype: Any = None) ->
   path = epath.Path(path).resolve()
   if dtype is not None:
     params = jax.tree.map(lambda x: x.astype(dtype), params)
-  with SAVING, files.full_disk_named(path), _checkpointer() as checkpointer:
+  with SAVING, files.full_disk_named(path), _checkpointer(_at_once(params)) as checkpointer:
     checkpointer.save(path, args=ocp.args.StandardSave(params), force=True)
 
 
@@ -70,7 +71,7 @@ def load(
   target = jax.tree.unflatten(jax.tree.structure(tree), target)
   arguments = ocp.args.PyTreeRestore(target, ocp.checkpoint_utils.construct_restore_args(target))
   # Not the standard handler, which takes no placeholders.
-  with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(restore_concurrent_gb=_CONCURRENT_GB)) as checkpointer:
+  with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(restore_concurrent_gb=_at_once(tree))) as checkpointer:
     try:
       restored = checkpointer.restore(path, args=arguments)
     except (ValueError, OSError, KeyError) as e:
@@ -111,8 +112,14 @@ def path_name(path: tuple) -> str:
   return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
-def _checkpointer() -> ocp.Checkpointer:
-  return ocp.Checkpointer(ocp.StandardCheckpointHandler(save_concurrent_gb=_CONCURRENT_GB))
+def _checkpointer(concurrent_gb: float = _CONCURRENT_GB) -> ocp.Checkpointer:
+  return ocp.Checkpointer(ocp.StandardCheckpointHandler(save_concurrent_gb=concurrent_gb))
+
+
+def _at_once(tree: Any) -> float:
+  """GB that Orbax may hold at once; of an array that is larger than it may hold it says so and gives up."""
+  largest = max((math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in jax.tree.leaves(tree)), default=0)
+  return max(_CONCURRENT_GB, math.ceil(largest / 1e3) / 1e6)
 
 
 def _metadata(path: epath.Path) -> Any:

@@ -37,6 +37,13 @@ def test_what_was_saved_is_loaded_bit_for_bit(saved):
   assert jax.tree.map(lambda x: x.sharding, loaded) == sharding.for_params(loaded, mesh)
 
 
+def test_a_parameter_larger_than_what_orbax_may_hold_goes_by_itself(tmp_path, monkeypatch):
+  monkeypatch.setattr(checkpoint, '_CONCURRENT_GB', 1e-9)
+  checkpoint.save(tmp_path / 'p', params())
+  loaded = checkpoint.load(tmp_path / 'p', CONFIG, sharding.make_mesh())
+  jax.tree.map(np.testing.assert_array_equal, loaded, params())
+
+
 def test_a_checkpoint_saved_in_half_precision_loads_as_float32(tmp_path):
   checkpoint.save(tmp_path / 'half', params(), jnp.float16)
   loaded = checkpoint.load(tmp_path / 'half', CONFIG, sharding.make_mesh())
