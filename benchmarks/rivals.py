@@ -73,13 +73,13 @@ def gemma(work, stops: set[int], longest: int) -> Draw:
   import jax
   from gemma import gm
 
-  from sweb_jax.models import huggingface as reader
   from sweb_jax.models import sharding
+  from sweb_jax.models.source import read_config, read_params
 
   sys.path.append(str(epath.Path(__file__).parents[1] / 'tests/models'))
   from test_gemma_library_parity import library_model
 
-  config = reader.read_config(MODEL.value)
+  config = read_config(MODEL.value)
 
   class Special(gm.text.SpecialTokens):
     """Ids that the sampler asks for; one that is never drawn where nothing ends a row."""
@@ -107,7 +107,7 @@ def gemma(work, stops: set[int], longest: int) -> Draw:
   methods = gm.text.TopkSampling(temperature=work['temperature'], k=work['top_k']) if work['temperature'] else None
   sampler = gm.text.Sampler(
     model=library_model(config),
-    params=reader.load(MODEL.value, config, sharding.make_mesh()),
+    params=read_params(MODEL.value, config, sharding.make_mesh()),
     tokenizer=Ids(),
     sampling=methods or gm.text.Greedy(),
     cache_length=prompt + longest + 1,
