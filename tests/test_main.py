@@ -285,7 +285,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_space(command, f
   workdir = folder / 'workdir'
   again = 'free some and run the same command again: finished work is kept'
   message = refused(command(workdir))
-  assert re.search(rf'no space left for {workdir}/samples/set0/\w+/chunk-\d+\.jsonl; {again}', message)
+  assert re.search(rf'no space left for {workdir}/samples/set0/\w+/(chunk|ledger)-\d+\.jsonl; {again}', message)
   kept = {p: p.read_bytes() for p in (workdir / 'samples').rglob('chunk-*.jsonl')}
   grow('900k')  # Room for samples and grades, not for a model.
   message = refused(command(workdir))
