@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
   from rich.console import Console
 
   from sweb_jax import config as config_lib
-  from sweb_jax.runtime import distributed, supervisor
+  from sweb_jax.runtime import devices, distributed, supervisor
 
   hosts = None
   console = Console()
@@ -73,6 +73,7 @@ def main(argv: list[str]) -> None:
     config_lib.validate(config)
     # XLA's loader of cached CPU programs calls its own scheduling hints missing machine features, at length.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    devices.room_for_simulated_devices()
     hosts = distributed.Hosts() if _DRY_RUN.value else distributed.start(
       _DISTRIBUTED.value,
       _COORDINATOR.value,
@@ -85,7 +86,6 @@ def main(argv: list[str]) -> None:
     console.quiet = not hosts.leads
     # Imported late: JAX takes seconds, and neither --help nor a wrong field should wait for it.
     from sweb_jax import study as study_lib
-    from sweb_jax.runtime import devices
 
     devices.prepare(_WORKDIR.value)
     study = study_lib.Study(config, _WORKDIR.value, hosts)

@@ -6,9 +6,24 @@ import ctypes
 import logging
 import os
 import platform
+import re
 
-import jax
 from etils import epath
+
+_THREADS = 8  # A simulated device: as many programs of different jobs may wait, and one runs.
+
+
+def room_for_simulated_devices() -> None:
+  """Gives XLA threads enough for several simulated devices of a CPU; to be called before JAX is used.
+
+  All devices of a CPU share a pool of as many threads as the machine has cores. A program waits in its thread for what
+  other devices give to a collective, and one more of those that wait to begin may hold another: with few cores
+  nothing is left for the program that all wait for, and the run hangs. XLA takes the pool's size from NPROC.
+  """
+  told = re.search(r'--xla_force_host_platform_device_count=(\d+)', os.environ.get('XLA_FLAGS', ''))
+  devices = int(told[1] if told else os.environ.get('JAX_NUM_CPU_DEVICES') or 1)
+  if devices > 1:
+    os.environ.setdefault('NPROC', str(_THREADS * devices))
 
 
 def keep_memory() -> None:
@@ -28,6 +43,8 @@ def prepare(workdir: epath.PathLike) -> None:
 
   JAX_COMPILATION_CACHE_DIR, where set, goes first.
   """
+  import jax
+
   keep_memory()
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     jax.config.update('jax_compilation_cache_dir', str(epath.Path(workdir) / 'compiled'))
