@@ -18,7 +18,6 @@ from jaxtyping import Float, Int
 from sweb_jax.answers.filters import accepted
 from sweb_jax.records import Example, Problem, Sample, Verdict
 
-_ROUND = 8
 _REMOVED = {'answer': 'wrong', 'none': 'cut', 'majority': 'not the majority', 'judge': 'not judged right'}
 """What a filter calls the samples that it removes."""
 
@@ -135,6 +134,12 @@ def first_fit(lengths: Sequence[int], row_length: int) -> list[list[int]]:
   return rows
 
 
+def _rounded(count: int, multiple_of: int) -> int:
+  """Rounded up, by an eighth at most but for the multiple: data sets of about the same size share a compiled program."""
+  step = math.lcm(multiple_of, max(1, (1 << (count - 1).bit_length()) // 16))
+  return -(-count // step) * step
+
+
 class Packer:
   """Packed batches of one run, all of one shape: the smallest that holds every step's examples.
 
@@ -177,9 +182,7 @@ class Packer:
       packed = self._rows(step)
       rows = max(rows, len(packed))
       targets = max([targets, *(sum(len(ids) - start for ids, start in row) for row in packed)])
-    # Rounded up, so that data sets of about the same size share a compiled program: few rows to a power of two.
-    ways = math.lcm(multiple_of, min(_ROUND, 1 << (rows - 1).bit_length()))
-    self._shape = -(-rows // ways) * ways, min(-(-targets // _ROUND) * _ROUND, row_length)
+    self._shape = _rounded(rows, multiple_of), min(_rounded(targets, 8), row_length)
 
   def _rows(self, step: int) -> list[list[Rendered]]:
     items = [

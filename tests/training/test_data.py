@@ -91,9 +91,15 @@ def test_first_fit_puts_each_item_into_the_first_row_with_room():
   assert first_fit([], 8) == []
 
 
+@pytest.mark.parametrize('rows', [1, 5, 9, 16, 17, 33, 70])
+def test_padding_rows_are_an_eighth_of_the_batch_at_most(rows):
+  packer = Packer([((2, *range(4, 12), 1), 3)] * rows, batch=rows, steps=1, seed=0, row_length=12)
+  assert rows <= packer.batch(0).tokens.shape[0] <= rows * 9 / 8
+
+
 def test_all_batches_of_a_run_have_one_shape_and_hold_every_example_of_their_step():
   rng = np.random.default_rng(0)
-  rendered = [((2, *rng.integers(4, 90, n).tolist(), 1), n // 2 + 1) for n in rng.integers(2, 30, 40)]
+  rendered = [((2, *rng.integers(4, 90, n).tolist(), 1), n // 2 + 1) for n in rng.integers(2, 30, 40).tolist()]
   packer = Packer(rendered, batch=12, steps=9, seed=5, row_length=40, multiple_of=3)
   batches = [packer.batch(step) for step in range(9)]
   assert len({tuple(a.shape for a in b) for b in batches}) == 1
