@@ -163,16 +163,18 @@ class _Drawn:
       return
     hosts, begun = self._jobs.hosts, time.monotonic()
     mine = [(p, i) for p, i in missing if hosts.mine(p)]
+    hosts.meet(f'next round of {self._generator}')
     try:
       for s in self._jobs.draw_round(self._generator, self._set, self._problems, mine, self._longest):
-        self._store.add(s)
+        if hosts.speaks:
+          self._store.add(s)
         self._meter.add(0, tokens=len(s.tokens))
       self._store.flush()
       hosts.barrier(f'round of {self._generator}')
     finally:
       self._store.flush()  # Also what was finished before an error.
       if hosts.leads:
-        self._ledger.settle(seconds=(time.monotonic() - begun) * self._jobs.mesh.size * hosts.count)
+        self._ledger.settle(seconds=(time.monotonic() - begun) * self._jobs.train_mesh.size)
     self._take(s for s in self._store.read() if (s.problem_id, s.index) not in self.have)
 
   def _take(self, samples: Iterable[Sample]) -> None:

@@ -19,7 +19,7 @@ from sweb_jax.models.source import save_model
 from sweb_jax.models.transformer import Params
 from sweb_jax.records import Example, Problem
 from sweb_jax.runtime import files
-from sweb_jax.runtime.distributed import Interrupted
+from sweb_jax.runtime.hosts import Interrupted
 from sweb_jax.runtime.progress import Meter
 from sweb_jax.training import DataError, Fit, Lora, Optimizer, Packer, Schedule, fit, marks
 
@@ -87,7 +87,7 @@ def _train(
 ) -> dict[str, Any]:
   """What was chosen, and from what; writes the parameters and leaves the saved states."""
   t, seed, model = jobs.config.train, jobs.config.seed + question_set, jobs.models[learner]
-  examples, source = _examples(jobs, question_set, arm, seed)
+  examples, source, changed = _examples(jobs, question_set, arm, seed)
   seed += _REPEATS * repeat  # Of the training: the data are the same.
   renderer = jobs.renderer(learner, few_shot=False)
   rendered = [renderer.example(e) for e in examples]
@@ -156,27 +156,32 @@ def _train(
     'step': found.step,
     'validation': scores,
     'examples': len(examples),
+    **changed,
     'problems': len({e.problem_id for e in examples}),
     'unique': len({(e.problem_id, ' '.join(e.solution.split())) for e in examples}),
     'tokens': sum(len(ids) for ids, _ in rendered),
   }
 
 
-def _examples(jobs: Jobs, question_set: int, arm: Arm, seed: int) -> tuple[list[Example], epath.Path]:
-  """What an arm is trained on, and the file it comes from."""
+def _examples(jobs: Jobs, question_set: int, arm: Arm, seed: int) -> tuple[list[Example], epath.Path, dict[str, int]]:
+  """What an arm is trained on, the file it comes from, and what was added to the file's and taken from them."""
   rules, count = rules_of(jobs.config, arm.variant), jobs.config.train.unique_examples
   root = jobs.workdir
   if arm.budget is None:
     source = root / f'problems/set{question_set}/train.jsonl'
-    return _gold(jobs, question_set), source
+    return _gold(jobs, question_set), source, {}
   source = root / job_of(jobs.config, question_set, arm) / ('examples.jsonl' if arm.policy else f'{arm.name}.jsonl')
   examples = list(records.read(Example, source))
+  changed = {}
   if rules['mix_gold']:
-    examples += _gold(jobs, question_set)
+    gold = _gold(jobs, question_set)
+    changed['gold_added'] = len(gold)
+    examples += gold
   if count:
+    changed['over_unique_examples'] = max(0, len(examples) - count)
     order = np.random.default_rng(seed).permutation(len(examples))[:count]
     examples = [examples[i] for i in sorted(order)]
-  return examples, source
+  return examples, source, changed
 
 
 def _gold(jobs: Jobs, question_set: int) -> list[Example]:

@@ -29,7 +29,7 @@ from sweb_jax.models.source import Model, open_model, read_params
 from sweb_jax.models.transformer import Params
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
-from sweb_jax.runtime.distributed import DistributedError, Hosts, Interrupted
+from sweb_jax.runtime.hosts import DistributedError, Hosts, Interrupted
 from sweb_jax.runtime.progress import Meter
 from sweb_jax.sampling import Engine, Request, Rule, Store, stops
 from sweb_jax.tasks import grading
@@ -37,6 +37,10 @@ from sweb_jax.tasks.rendering import Renderer
 
 BASE = 'base'
 """Source of a learner before fine-tuning."""
+
+
+_TURNS = 16
+"""Completions after which processes that draw together ask each other whether to stop."""
 
 
 class Jobs:
@@ -87,8 +91,8 @@ class Jobs:
 
   @functools.cached_property
   def mesh(self) -> Mesh:
-    """What is drawn on: each process samples by itself."""
-    return sharding.local_mesh(self.train_mesh)
+    """What is drawn on: each process samples by itself, or with those that hold the rest of the model."""
+    return sharding.sampling_mesh(self.train_mesh)
 
   def check_machine(self) -> None:
     """What a run needs and a plan does not: weights, and devices. Raises CheckpointError and MeshError."""
@@ -98,6 +102,7 @@ class Jobs:
           f'config.models.{name}={self.config.models[name]!r} is a shape without weights, which can only be '
           f'planned; give a folder with --config.models.{name}=DIR'
         )
+    self.hosts.together = sharding.processes_a_copy(self.train_mesh)
     sharding.check_rows(self.config.engine.slots, self.mesh, 'config.engine.slots')
 
   # Problems, grades ---------------------------------------------------------------------------------------------------
@@ -164,7 +169,7 @@ class Jobs:
       self._draw(folder, generator, None, problems, samples, rule, question_set, meter, few_shot)
     finally:
       if self.hosts.leads:
-        ledger.settle(seconds=(time.monotonic() - begun) * self.mesh.size * self.hosts.count)
+        ledger.settle(seconds=(time.monotonic() - begun) * self.train_mesh.size)
 
   def evaluate(
     self, folder: epath.Path, question_set: int, learner: str, source: str, meter: Meter
@@ -214,6 +219,7 @@ class Jobs:
     """Draws what is missing of `count` samples a problem into the folder's store; each process draws its problems."""
     store = Store(folder, self.hosts.prefix)
     have = {(s.problem_id, s.index) for s in store.read()}
+    self.hosts.meet(f'read {self.job_name(folder)}')
     meter.skip(sum(self.hosts.mine(p) for p, _ in have))
     renderer = self.renderer(model, few_shot)
     requests = [
@@ -225,7 +231,8 @@ class Jobs:
     stop_strings = self._stop_strings(few_shot) if params is None else ()  # A fine-tuned model ends by itself.
     try:
       for sample in self._completions(model, params, renderer, requests, rule, question_set, stop_strings):
-        store.add(sample)
+        if self.hosts.speaks:
+          store.add(sample)
         meter.add(tokens=len(sample.tokens))
     finally:
       store.flush()  # Also what was finished before an error.
@@ -242,8 +249,8 @@ class Jobs:
     key = jax.random.fold_in(jax.random.key(self.config.seed + question_set), zlib.crc32(model.encode()))
     prompt_length = prompt_length or max((len(r.prompt) for r in requests), default=1)
     engine = self.engine(model, renderer, rule, prompt_length, stop_strings, max_new_tokens)
-    for c in engine.run(params, requests, key=key):
-      self.check()
+    for n, c in enumerate(engine.run(params, requests, key=key)):
+      self._check_together(n)
       self.hosts.progressed()
       text = renderer.text(c.tokens, stop_strings)
       yield Sample(c.problem_id, c.index, text, c.tokens, c.finish, round(c.logprob, 4))
@@ -251,7 +258,7 @@ class Jobs:
   def greedy(self, model: str, question_set: int, problems: Sequence[Problem], params: Params) -> list[Sample]:
     """Zero-shot completions of a fine-tuned model at temperature 0, one a problem."""
     renderer = self.renderer(model, few_shot=False)
-    params = sharding.to_local(params, self.train_mesh)
+    params = sharding.to_sample_with(params, self.train_mesh)
     params = jax.tree.map(lambda x: x.astype(self.config.sampling.dtype), params)  # As it will be evaluated.
     requests = [Request(p.id, 0, renderer.prompt(self.task.prompt(p))) for p in problems]
     return list(self._completions(model, params, renderer, requests, self._rule(model, 0.0), question_set))
@@ -322,6 +329,13 @@ class Jobs:
   def check(self) -> None:
     """Raises Interrupted once the run was asked to stop."""
     if self.stop.is_set():
+      raise Interrupted
+
+  def _check_together(self, turn: int) -> None:
+    """The same at the same turn on processes that draw together, as one cannot go on alone."""
+    if self.hosts.together == 1:
+      self.check()
+    elif turn % _TURNS == 0 and sharding.least(not self.stop.is_set(), self.mesh) < 1:
       raise Interrupted
 
   def params(self, model: str, question_set: int, dtype: str = 'float32') -> Params:

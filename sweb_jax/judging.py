@@ -21,7 +21,7 @@ from sweb_jax.config import ConfigError
 from sweb_jax.jobs import Jobs, in_order
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
-from sweb_jax.runtime.distributed import DistributedError
+from sweb_jax.runtime.hosts import DistributedError
 from sweb_jax.runtime.progress import Meter
 from sweb_jax.sampling import Request, Store
 from sweb_jax.tasks.rendering import Renderer
@@ -129,19 +129,21 @@ def _ask(
   if hosts.leads:
     ledger.settle()
   have = {s.problem_id for s in store.read()}
+  hosts.meet(f'read {jobs.job_name(folder)}')
   stop_strings = () if model in config.chat else judge.STOP_STRINGS
   left = [r for r in requests if r.problem_id not in have and hosts.mine(r.problem_id)]
   begun = time.monotonic()
   try:
     for s in jobs.reply(model, question_set, renderer, left, stop_strings, config.judge.max_new_tokens):
-      store.add(s)
+      if hosts.speaks:
+        store.add(s)
       meter.add(0, tokens=len(s.tokens))
     store.flush()
     hosts.barrier(f'judged {jobs.job_name(folder)}')
   finally:
     store.flush()  # Also what was finished before an error.
     if hosts.leads:
-      ledger.settle(seconds=(time.monotonic() - begun) * jobs.mesh.size * hosts.count)
+      ledger.settle(seconds=(time.monotonic() - begun) * jobs.train_mesh.size)
   said = {s.problem_id: s for s in store.read()}
   if lack := len(read.keys() - said.keys()):
     raise DistributedError(f'{folder}: {lack} answers of the judge are missing; does an earlier run still write there?')

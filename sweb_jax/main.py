@@ -62,6 +62,7 @@ def main(argv: list[str]) -> None:
 
   from sweb_jax import config as config_lib
   from sweb_jax.runtime import devices, distributed, supervisor
+  from sweb_jax.runtime.hosts import Hosts, Interrupted
 
   hosts = None
   console = Console()
@@ -74,7 +75,7 @@ def main(argv: list[str]) -> None:
     # XLA's loader of cached CPU programs calls its own scheduling hints missing machine features, at length.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     devices.room_for_simulated_devices()
-    hosts = distributed.Hosts() if _DRY_RUN.value else distributed.start(
+    hosts = Hosts() if _DRY_RUN.value else distributed.start(
       _DISTRIBUTED.value,
       _COORDINATOR.value,
       _PROCESS_COUNT.value,
@@ -94,7 +95,7 @@ def main(argv: list[str]) -> None:
       return
     study.run(_STAGES_FLAG.value, console)
     hosts.finish()
-  except (KeyboardInterrupt, distributed.Interrupted) as e:
+  except (KeyboardInterrupt, Interrupted) as e:
     code = 130 if type(e) is KeyboardInterrupt else supervisor.TRY_AGAIN
     console.print('Stopped. The same command goes on from here.')
     if hosts is not None:

@@ -25,7 +25,7 @@ from sweb_jax import allocation, analysis, budget, examples, fine_tuning, judgin
 from sweb_jax.config import FREE, steps_of
 from sweb_jax.jobs import BASE, Jobs
 from sweb_jax.runtime import files, progress
-from sweb_jax.runtime.distributed import Hosts, Interrupted
+from sweb_jax.runtime.hosts import Hosts, Interrupted
 from sweb_jax.runtime.progress import Meter
 from sweb_jax.runtime.workdir import Workdir, fingerprint
 from sweb_jax.transfer import TestSet
@@ -282,7 +282,7 @@ class Study:
     logging.info('%s: %d jobs to do, %d done before', stage, len(todo), len(jobs) - len(todo))
     items = sum(j.items for j in todo)
     if stage in ('sample', 'evaluate'):
-      items = round(items / self._hosts.count)  # About as many are this process's.
+      items = round(items * self._hosts.together / self._hosts.count)  # About as many are this process's.
     with progress.meter(stage, items, console) as meter:
 
       def run(job: Job) -> None:
@@ -306,15 +306,24 @@ class Study:
     """Runs jobs in threads. The first error stops the others at their next step and is raised."""
     # Several processes must meet in the same order.
     at_once = self._config.engine.jobs if self._hosts.count == 1 else 1
+
+    def unless_stopped(job: Job) -> None:
+      self._bodies.check()
+      try:
+        run(job)
+      except BaseException:
+        self._bodies.stop.set()  # Here, before this thread takes up the next job.
+        raise
+
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-      futures = [pool.submit(run, job) for job in jobs]
+      futures = [pool.submit(unless_stopped, job) for job in jobs]
       try:
         for future in concurrent.futures.as_completed(futures):
           future.result()
       except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
           self._hosts.ask_to_stop()
-        self._bodies.stop.set()
+          self._bodies.stop.set()
         pool.shutdown(cancel_futures=True)
         for future in futures:
           if not future.cancelled() and (e := future.exception()) and not isinstance(e, Interrupted):

@@ -49,7 +49,8 @@ def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> Mesh:
 
   Raises MeshError where there are not enough devices.
   """
-  devices = jax.devices()
+  # Neighbours in the mesh are neighbours on a host: what is split over `tensor` talks most.
+  devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
   if data == -1:
     data = max(1, len(devices) // (fsdp * tensor))
   need = data * fsdp * tensor
@@ -93,30 +94,43 @@ def put(x: jax.Array | np.ndarray, where: Sharding) -> jax.Array:
   return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
 
 
-def local_mesh(mesh: Mesh) -> Mesh:
-  """The mesh of this process's devices of `mesh`, on which it holds a whole copy of the parameters.
+def processes_a_copy(mesh: Mesh) -> int:
+  """How many neighbouring processes `tensor` spans: together they hold a whole copy of the parameters.
 
-  `tensor` stays as it is, `fsdp` is as much of it as lies in a process, `data` what is left.
-  Raises MeshError where a process has no part of the mesh, or `tensor` spans processes.
+  Raises MeshError where processes have unequal parts of the mesh, or are left over.
+  """
+  count = len({d.process_index for d in mesh.devices.flat})
+  each, tensor = mesh.size // count, mesh.shape['tensor']
+  together = tensor // math.gcd(tensor, each)
+  equal = count == 1 or (count == jax.process_count() and mesh.size == count * each)
+  if not equal or count % together:
+    raise MeshError(
+      f'config.mesh of {mesh.size} devices: each of the {jax.process_count()} processes must have as many of them, '
+      f'and tensor={tensor} must divide those of one or of some neighbouring processes; config.mesh.data=-1 takes all'
+    )
+  return together
+
+
+def sampling_mesh(mesh: Mesh) -> Mesh:
+  """The part of `mesh` on which this process draws: its own devices, or with its neighbours' what `tensor` spans.
+
+  `tensor` stays as it is, `fsdp` is as much of it as lies in that part, `data` what is left. Raises MeshError as
+  `processes_a_copy` does.
   """
   if not mesh.is_multi_process:
     return mesh
-  mine = [d for d in mesh.devices.flat if d.process_index == jax.process_index()]
-  if len(mine) * jax.process_count() != mesh.size or len(mine) % mesh.shape['tensor']:
-    raise MeshError(
-      f'config.mesh of {mesh.size} devices: each of the {jax.process_count()} processes must have as many of them, '
-      'and a multiple of config.mesh.tensor; config.mesh.data=-1 takes all'
-    )
-  ways = len(mine) // mesh.shape['tensor']
+  together = processes_a_copy(mesh)
+  part = [d for d in mesh.devices.flat if d.process_index // together == jax.process_index() // together]
+  ways = len(part) // mesh.shape['tensor']
   fsdp = math.gcd(ways, mesh.shape['fsdp'])
-  return Mesh(np.asarray(mine).reshape(ways // fsdp, fsdp, mesh.shape['tensor']), AXES)
+  return Mesh(np.asarray(part).reshape(ways // fsdp, fsdp, mesh.shape['tensor']), AXES)
 
 
-def to_local(params: Any, mesh: Mesh) -> Any:
-  """Parameters of the mesh of all processes, on this process's `local_mesh`; a collective. With one, as they are."""
+def to_sample_with(params: Any, mesh: Mesh) -> Any:
+  """Parameters of the mesh of all processes, on the `sampling_mesh`; a collective. With one process, as they are."""
   if not mesh.is_multi_process:
     return params
-  local = local_mesh(mesh)
+  local = sampling_mesh(mesh)
   shape = mesh.size // (local.shape['fsdp'] * local.shape['tensor']), local.shape['fsdp'], local.shape['tensor']
   whole = for_params(params, Mesh(mesh.devices.reshape(shape), AXES))
   gathered = jax.jit(lambda tree: tree, out_shardings=whole)(params)
@@ -125,6 +139,15 @@ def to_local(params: Any, mesh: Mesh) -> Any:
     gathered,
     for_params(params, local),
   )
+
+
+def least(value: float, mesh: Mesh) -> float:
+  """The least of what the processes of a mesh have, in float32; a collective. With one, the value itself."""
+  if not mesh.is_multi_process:
+    return value
+  each = NamedSharding(mesh, PartitionSpec(AXES))
+  values = jax.make_array_from_callback((mesh.size,), each, lambda _: np.full(1, value, np.float32))
+  return float(jax.jit(jnp.min, out_shardings=replicated(mesh))(values))
 
 
 def rows(mesh: Mesh) -> NamedSharding:

@@ -8,6 +8,7 @@ import jax
 from absl import logging
 from jax.sharding import Mesh
 
+from sweb_jax.models import sharding
 from sweb_jax.models.config import ModelConfig
 from sweb_jax.sampling.request import SamplingError
 
@@ -43,8 +44,8 @@ def choose_slots(
     SamplingError: not even one row a device fits.
   """
   ways = mesh.shape['data'] * mesh.shape['fsdp']
-  device = mesh.devices.flat[0]
-  free = _free(device) if free is None else free
+  device = mesh.local_devices[0]
+  free = int(sharding.least(_free(device), mesh)) if free is None else free
   heads = config.kv_heads // mesh.shape['tensor'] if config.kv_heads % mesh.shape['tensor'] == 0 else config.kv_heads
   cache = 2 * config.layers * heads * config.head_width * columns * itemsize
   row = cache + 3 * 4 * config.vocab_size  # Logits, their exponentials and what is kept of them, in float32.

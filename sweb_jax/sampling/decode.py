@@ -285,4 +285,7 @@ def decode(
 
   completions = tuple(append(old, new) for old, new in zip(cache.completions, chunk, strict=True))
   completions = jax.lax.with_sharding_constraint(completions, kv_sharding(config, mesh))
-  return cache._replace(completions=completions), Drawn(tokens, logprobs, state, ended)
+  drawn = Drawn(tokens, logprobs, state, ended)
+  if mesh.is_multi_process:  # Each process looks at all rows.
+    drawn = jax.lax.with_sharding_constraint(drawn, sharding.replicated(mesh))
+  return cache._replace(completions=completions), drawn

@@ -14,7 +14,6 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Int, Key
@@ -66,8 +65,9 @@ class Engine:
     if slots:
       sharding.check_rows(slots, mesh, 'slots')
     self._config, self._mesh, self._rule = config, mesh, rule
-    self._stop_ids = jnp.asarray(tuple(stop_ids), jnp.int32)
-    self._stop_table = None if stop_table is None else jnp.asarray(stop_table)
+    everywhere = sharding.replicated(mesh)
+    self._stop_ids = sharding.put(np.asarray(tuple(stop_ids), np.int32), everywhere)
+    self._stop_table = None if stop_table is None else sharding.put(stop_table, everywhere)
     self._prompt_length = prompt_length
     self._max_new = max_new_tokens
     self._prefix = tuple(prefix)
@@ -121,7 +121,7 @@ class Engine:
       dtype=dtype,
       **common,
     )
-    ids = jnp.asarray(self._prefix, jnp.int32)
+    ids = np.asarray(self._prefix, np.int32)
     prefix = decode.prefix(params, ids, **common) if self._prefix else None
     common |= dict(start=len(self._prefix), places=places)
     finished: list[Completion] = []

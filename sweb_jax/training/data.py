@@ -135,7 +135,7 @@ def first_fit(lengths: Sequence[int], row_length: int) -> list[list[int]]:
 
 
 def _rounded(count: int, multiple_of: int) -> int:
-  """Rounded up, by an eighth at most but for the multiple: data sets of about the same size share a compiled program."""
+  """Rounded up, by an eighth at most but for the multiple: data sets of about one size share a compiled program."""
   step = math.lcm(multiple_of, max(1, (1 << (count - 1).bit_length()) // 16))
   return -(-count // step) * step
 

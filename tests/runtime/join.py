@@ -7,6 +7,7 @@ import sys
 import time
 
 from sweb_jax.runtime import distributed
+from sweb_jax.runtime.hosts import DistributedError
 
 
 def main(coordinator: str, count: str, index: str, what: str) -> None:
@@ -19,7 +20,7 @@ def main(coordinator: str, count: str, index: str, what: str) -> None:
       time.sleep(60)
     elif what == 'fail':
       raise ValueError('the shelf is full')
-  except (distributed.DistributedError, ValueError) as e:
+  except (DistributedError, ValueError) as e:
     print(f'Error: {e}', file=sys.stderr, flush=True)
     if 'hosts' in locals():
       hosts.leave(1, f'Error: {e}')

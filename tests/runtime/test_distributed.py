@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from sweb_jax.runtime.distributed import DistributedError, Hosts, start
+from sweb_jax.runtime.distributed import start
+from sweb_jax.runtime.hosts import DistributedError, Hosts
 
 HOST = re.escape(socket.gethostname())
 

@@ -136,6 +136,20 @@ def test_in_a_bucket_nothing_is_left_over_and_nothing_lies_outside(one):
 
 
 @pytest.mark.slow
+def test_processes_that_hold_a_model_together_draw_what_one_process_draws(pod, one, tmp_path):
+  """Four of one device each, two and two with a copy; stopped while they draw, then gone on with to the end."""
+  flags = ('--config.mesh.tensor=2', '--stages=plan,sample,grade')
+  processes = pod.start(tmp_path, 4, *flags)
+  wait_for(processes, tmp_path, 'samples/*/*/chunk-*.jsonl')
+  processes[3].send_signal(signal.SIGTERM)
+  pod.ended(processes, 75, seconds=40)
+  pod(tmp_path, 4, *flags)
+  assert samples(tmp_path) == samples(one)
+  assert written(tmp_path, *GRADES[:2]) == written(one, *GRADES[:2])
+  assert {p.name[:9] for p in tmp_path.glob('samples/*/*/chunk-*.jsonl')} == {'chunk-000', 'chunk-002'}
+
+
+@pytest.mark.slow
 def test_processes_killed_and_stopped_and_started_in_other_numbers_end_as_one_process(pod, one, tmp_path):
   """Two, one killed in sampling; four, one killed in training; two over which parameters are split, stopped; two."""
   workdir, rng = tmp_path / 'workdir', random.Random(0)

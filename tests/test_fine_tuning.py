@@ -1,0 +1,73 @@
+"""What a fine-tuning is given, by the fields of config.data and config.train."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ml_collections import ConfigDict
+
+from sweb_jax import fine_tuning, jobs, records
+from sweb_jax.budget import Arm
+from sweb_jax.records import Example
+from sweb_jax.runtime.progress import Meter
+from sweb_jax.training import Fit, Packer, Score
+
+WC_HIGH = Arm('wc_high', 'wc', 4, 'high', None)
+
+
+@pytest.fixture
+def trained(finished, tmp_path, monkeypatch):
+  """A function: fields of the config to the examples packed, the steps, and what `selection.json` says."""
+  config = json.loads((finished.workdir / 'config.json').read_text())
+
+  def run(data=(), train=()):
+    config['data'].update(data)
+    config['train'].update(train)
+    seen = {}
+
+    def pack(rendered, *, ids, steps, **kwargs):
+      seen.update(ids=[i.partition(' (')[2][:-1] for i in ids], steps=steps)
+      return Packer(rendered, ids=ids, steps=steps, **kwargs)
+
+    def fit(params, *_, schedule, **__):
+      assert schedule.steps == seen['steps']
+      return Fit(params, schedule.steps, 0.5, (Score(schedule.steps, 0.5, 10, 1.0),))
+
+    monkeypatch.setattr(fine_tuning, 'Packer', pack)
+    monkeypatch.setattr(fine_tuning, 'fit', fit)
+    do = jobs.Jobs(ConfigDict(config), finished.workdir)
+    fine_tuning.run(tmp_path / 'train', do, 0, 'wc', WC_HIGH, Meter('test', 1, None))
+    return seen['ids'], seen['steps'], json.loads((tmp_path / 'train/selection.json').read_text())
+
+  return run
+
+
+@pytest.fixture
+def own(finished) -> list[str]:
+  """Problems of the arm's own examples."""
+  return [e.problem_id for e in records.read(Example, finished.workdir / 'grades/set0/wc/wc_high.jsonl')]
+
+
+def test_solutions_by_people_are_added_to_the_arms_own(trained, own):
+  ids, steps, said = trained(data={'mix_gold': True})
+  assert ids[: len(own)] == own and len(set(ids[len(own) :])) == len(ids) - len(own) == said['gold_added'] == 40
+  assert steps == 4 and said['examples'] == len(own) + 40
+
+
+def test_unique_examples_takes_so_many_by_the_seed(trained, own):
+  ids, _, said = trained(train={'unique_examples': 7})
+  assert len(ids) == said['examples'] == 7 and said['over_unique_examples'] == len(own) - 7
+  assert ids != own[:7] and [i for i in own if i in ids]
+  assert sorted(ids, key=own.index) == ids
+
+
+def test_more_unique_examples_than_there_are_are_all(trained, own):
+  ids, _, said = trained(train={'unique_examples': 10_000})
+  assert ids == own and said['over_unique_examples'] == 0
+
+
+@pytest.mark.parametrize('epochs', [1, 50])
+def test_epochs_are_over_the_arms_own_examples_and_steps_are_the_most(trained, own, epochs):
+  _, steps, _ = trained(train={'epochs': epochs})
+  assert steps == min(4, epochs * len(own) // 8) and (steps < 4 or epochs > 1)
