@@ -148,6 +148,8 @@ def test_two_processes_share_the_asking_and_the_first_writes_the_same(jobs, aske
     mine.hosts = types.SimpleNamespace(
       count=2,
       leads=index == 0,
+      speaks=True,
+      meet=lambda name: None,
       prefix=f'{index:03d}-',
       mine=lambda name: zlib.crc32(name.encode()) % 2 == index,
       barrier=lambda name: meeting.wait(),
