@@ -10,7 +10,7 @@ parameters); a step takes 16 rows of 256 random tokens with a loss on every one,
 - huggingface: transformers' Gemma 2 and PyTorch's AdamW; `huggingface_compiled` through `torch.compile`.
 
 The file written: `tokens` (of the timed steps), `seconds` (they took), `compile_seconds` (the first step less a later
-one), `peak_rss_mb`, `loss` (of the first step; the same here and with the gemma library; PyTorch draws weights of its own).
+one), `peak_rss_mb`, `loss` (of the first step; the gemma library's is ours, PyTorch draws weights of its own).
 
 With `--compare` each system runs in processes of its own, in turn; the file and the table printed have each one's
 median tokens/s, its ratio to the last named, and its memory. `--lengths=GSM8K_DIR` trains on rows as long as GSM8K's
