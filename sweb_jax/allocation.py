@@ -174,7 +174,7 @@ class _Drawn:
     finally:
       self._store.flush()  # Also what was finished before an error.
       if hosts.leads:
-        self._ledger.settle(seconds=(time.monotonic() - begun) * self._jobs.train_mesh.size)
+        self._ledger.settle(seconds=(time.monotonic() - begun) * self._jobs.drawing.train_mesh.size)
     self._take(s for s in self._store.read() if (s.problem_id, s.index) not in self.have)
 
   def _take(self, samples: Iterable[Sample]) -> None:

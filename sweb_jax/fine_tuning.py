@@ -101,7 +101,7 @@ def _train(
       steps=steps,
       seed=seed,
       row_length=t.row_length,
-      multiple_of=jobs.train_mesh.shape['data'] * jobs.train_mesh.shape['fsdp'] * t.micro_batches,
+      multiple_of=jobs.drawing.train_mesh.shape['data'] * jobs.drawing.train_mesh.shape['fsdp'] * t.micro_batches,
       ids=[f'{i} ({e.problem_id})' for i, e in enumerate(examples)],
     )
   except DataError as e:
@@ -121,7 +121,7 @@ def _train(
 
   def on_step():
     jobs.hosts.progressed()
-    if jobs.hosts.any(jobs.stop.is_set()):  # At the same step on all processes.
+    if jobs.hosts.any(jobs.hosts.stop.is_set()):  # At the same step on all processes.
       raise Interrupted
     meter.add()
 
@@ -129,10 +129,10 @@ def _train(
   scores = []
   for rate in sorted(t.learning_rates):
     found = fit(
-      jobs.params_to_train(learner, question_set),
+      jobs.drawing.params_to_train(learner, question_set),
       model.config,
       packer,
-      mesh=jobs.train_mesh,
+      mesh=jobs.drawing.train_mesh,
       optimizer=optimizer,
       schedule=Schedule(rate, steps, t.warmup, t.final),
       score_at=marks(steps, t.checkpoints),

@@ -2,45 +2,38 @@
 
     problems -> samples -> grades -> evaluate
 
-The functions here turn fields of the config into arguments of the libraries. `allocation` and `fine_tuning` are jobs of
-their own, over these; which job runs when is `study`'s.
+The functions here turn fields of the config into arguments of the libraries. `drawing` has the models; `allocation` and
+`fine_tuning` are jobs of their own, over these; which job runs when is `study`'s.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-import threading
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import jax
-import numpy as np
 from etils import epath
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sweb_jax import budget, examples, records, tasks
 from sweb_jax.budget import Arm, Ledger, Prompts
 from sweb_jax.config import ConfigError, rules_of
-from sweb_jax.models import checkpoint, sharding
-from sweb_jax.models.source import Model, open_model, read_params
+from sweb_jax.drawing import Drawing
+from sweb_jax.models import sharding
+from sweb_jax.models.source import read_params
 from sweb_jax.models.transformer import Params
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
-from sweb_jax.runtime.hosts import DistributedError, Hosts, Interrupted
+from sweb_jax.runtime.hosts import DistributedError, Hosts
 from sweb_jax.runtime.progress import Meter
-from sweb_jax.sampling import Engine, Request, Rule, Store, stops
+from sweb_jax.sampling import Request, Store
 from sweb_jax.tasks import grading
 from sweb_jax.tasks.rendering import Renderer
 
 BASE = 'base'
 """Source of a learner before fine-tuning."""
-
-
-_TURNS = 16
-"""Completions after which processes that draw together ask each other whether to stop."""
 
 
 class Jobs:
@@ -59,8 +52,8 @@ class Jobs:
       field = next(f'variants.{v}' if v else 'data' for v, name in filters.items() if name == 'majority')
       why = f'answers of {config.task.name} are programs, which are not counted as votes; name another filter'
       raise ConfigError(f"config.{field}.filter='majority': {why}")
-    self._variants = {name: _open_alike(name, source) for name, source in config.models.items()}
-    self.models: dict[str, Model] = {name: variants[0] for name, variants in self._variants.items()}
+    self.drawing = Drawing(config, self.hosts)
+    self.models = self.drawing.models
     priced = (*config.generators, *((config.judge.model,) if 'judge' in filters.values() else ()))
     self.costs = budget.costs(
       config.cost.name,
@@ -68,42 +61,14 @@ class Jobs:
       prices=dict(config.cost.prices),
       seconds=dict(config.cost.seconds),
     )
-    self.identities = {name: [v.identity for v in variants] for name, variants in self._variants.items()}
-    for name in config.chat:
-      if self.models[name].tokenizer:
-        self.models[name].tokenizer.turn_ids()  # Raises TokenizerError where there are none.
     for split in tasks.SPLITS:  # Before any compute: raises TaskError where the task has not that many.
       self._choose(split, 0)
-    self.stop = self.hosts.stop
-    self._loading = threading.Lock()
-    self._params = functools.cache(self._load)  # Of this run; `asking` shares it.
 
   def asking(self, task: tasks.Task) -> Jobs:
     """The same models, asked the problems of another task."""
     other = copy.copy(self)
     other.task = task
     return other
-
-  @functools.cached_property
-  def train_mesh(self) -> Mesh:
-    """Over the devices of all processes."""
-    return sharding.make_mesh(**self.config.mesh)
-
-  @functools.cached_property
-  def mesh(self) -> Mesh:
-    """What is drawn on: each process samples by itself, or with those that hold the rest of the model."""
-    return sharding.sampling_mesh(self.train_mesh)
-
-  def check_machine(self) -> None:
-    """What a run needs and a plan does not: weights, and devices. Raises CheckpointError and MeshError."""
-    for name, model in self.models.items():
-      if model.tokenizer is None:
-        raise checkpoint.CheckpointError(
-          f'config.models.{name}={self.config.models[name]!r} is a shape without weights, which can only be '
-          f'planned; give a folder with --config.models.{name}=DIR'
-        )
-    self.hosts.together = sharding.processes_a_copy(self.train_mesh)
-    sharding.check_rows(self.config.engine.slots, self.mesh, 'config.engine.slots')
 
   # Problems, grades ---------------------------------------------------------------------------------------------------
 
@@ -160,16 +125,15 @@ class Jobs:
     """Draws a generator's samples for the training problems; what the folder has is not drawn again."""
     problems = self.problems(question_set, 'train')
     few_shot = self.config.sampling.few_shot
-    rule = self._rule(generator)
     ledger = self.ledger(folder, generator, problems, few_shot)
     if self.hosts.leads:
       ledger.settle()
     begun = time.monotonic()
     try:
-      self._draw(folder, generator, None, problems, samples, rule, question_set, meter, few_shot)
+      self._draw(folder, generator, None, problems, samples, question_set, meter, few_shot=few_shot)
     finally:
       if self.hosts.leads:
-        ledger.settle(seconds=(time.monotonic() - begun) * self.train_mesh.size)
+        ledger.settle(seconds=(time.monotonic() - begun) * self.drawing.train_mesh.size)
 
   def evaluate(
     self, folder: epath.Path, question_set: int, learner: str, source: str, meter: Meter
@@ -185,12 +149,16 @@ class Jobs:
     params = None
     if source != BASE:
       path = self.workdir / f'train/set{question_set}/{learner}/{source}/best'
-      params = read_params(path, self.models[learner].config, self.mesh, jax.numpy.dtype(self.config.sampling.dtype))
+      dtype = jax.numpy.dtype(self.config.sampling.dtype)
+      params = read_params(path, self.models[learner].config, self.drawing.mesh, dtype)
     few_shot = self.config.sampling.few_shot and source == BASE
-    for name, rule, count in (('greedy', self._rule(learner, 0.0), 1), ('drawn', self._rule(learner), drawn)):
+    for name, count in (('greedy', 1), ('drawn', drawn)):
       if not count:
         continue
-      store = self._draw(folder / name, learner, params, problems, count, rule, question_set, meter, few_shot)
+      greedy = name == 'greedy'
+      store = self._draw(
+        folder / name, learner, params, problems, count, question_set, meter, few_shot=few_shot, greedy=greedy
+      )
       samples = in_order(problems, store.read())
       verdicts = self._grade_together(folder / f'{name}.verdicts.jsonl', problems, samples)
       if not self.hosts.leads:
@@ -211,10 +179,11 @@ class Jobs:
     params: Params | None,
     problems: Sequence[Problem],
     count: int,
-    rule: Rule,
     question_set: int,
     meter: Meter,
+    *,
     few_shot: bool,
+    greedy: bool = False,
   ) -> Store:
     """Draws what is missing of `count` samples a problem into the folder's store; each process draws its problems."""
     store = Store(folder, self.hosts.prefix)
@@ -230,7 +199,9 @@ class Jobs:
     ]
     stop_strings = self._stop_strings(few_shot) if params is None else ()  # A fine-tuned model ends by itself.
     try:
-      for sample in self._completions(model, params, renderer, requests, rule, question_set, stop_strings):
+      for sample in self.drawing.completions(
+        model, question_set, renderer, requests, params=params, greedy=greedy, stop_strings=stop_strings
+      ):
         if self.hosts.speaks:
           store.add(sample)
         meter.add(tokens=len(sample.tokens))
@@ -241,27 +212,13 @@ class Jobs:
       raise DistributedError(f'{folder}: {lack} samples are missing; does an earlier run still write there?')
     return store
 
-  def _completions(
-    self, model, params, renderer, requests, rule, question_set, stop_strings=(), prompt_length=0, max_new_tokens=0
-  ) -> Iterable[Sample]:
-    params = self.params(model, question_set, self.config.sampling.dtype) if params is None else params
-    # The key of a run is that of the model and question set; the engine folds in problem, sample and position.
-    key = jax.random.fold_in(jax.random.key(self.config.seed + question_set), zlib.crc32(model.encode()))
-    prompt_length = prompt_length or max((len(r.prompt) for r in requests), default=1)
-    engine = self.engine(model, renderer, rule, prompt_length, stop_strings, max_new_tokens)
-    for n, c in enumerate(engine.run(params, requests, key=key)):
-      self._check_together(n)
-      self.hosts.progressed()
-      text = renderer.text(c.tokens, stop_strings)
-      yield Sample(c.problem_id, c.index, text, c.tokens, c.finish, round(c.logprob, 4))
-
   def greedy(self, model: str, question_set: int, problems: Sequence[Problem], params: Params) -> list[Sample]:
     """Zero-shot completions of a fine-tuned model at temperature 0, one a problem."""
     renderer = self.renderer(model, few_shot=False)
-    params = sharding.to_sample_with(params, self.train_mesh)
+    params = sharding.to_sample_with(params, self.drawing.train_mesh)
     params = jax.tree.map(lambda x: x.astype(self.config.sampling.dtype), params)  # As it will be evaluated.
     requests = [Request(p.id, 0, renderer.prompt(self.task.prompt(p))) for p in problems]
-    return list(self._completions(model, params, renderer, requests, self._rule(model, 0.0), question_set))
+    return list(self.drawing.completions(model, question_set, renderer, requests, params=params, greedy=True))
 
   def reply(
     self,
@@ -273,8 +230,8 @@ class Jobs:
     max_new_tokens: int,
   ) -> Iterable[Sample]:
     """Completions at temperature 0 of any prompts, by a model that was not fine-tuned."""
-    yield from self._completions(
-      model, None, renderer, requests, self._rule(model, 0.0), question_set, stop_strings, max_new_tokens=max_new_tokens
+    yield from self.drawing.completions(
+      model, question_set, renderer, requests, greedy=True, stop_strings=stop_strings, max_new_tokens=max_new_tokens
     )
 
   def draw_round(
@@ -289,9 +246,9 @@ class Jobs:
     few_shot = self.config.sampling.few_shot
     renderer = self.renderer(generator, few_shot)
     requests = [Request(p, i, renderer.prompt(self.task.prompt(problems[p]))) for p, i in wanted]
-    stop_strings, rule = self._stop_strings(few_shot), self._rule(generator)
-    yield from self._completions(
-      generator, None, renderer, requests, rule, question_set, stop_strings, prompt_length
+    stop_strings = self._stop_strings(few_shot)
+    yield from self.drawing.completions(
+      generator, question_set, renderer, requests, stop_strings=stop_strings, prompt_length=prompt_length
     )
 
   def _stop_strings(self, few_shot: bool) -> tuple[str, ...]:
@@ -324,85 +281,10 @@ class Jobs:
     """The folder's place in the workdir."""
     return str(folder.relative_to(self.workdir)) if folder.is_relative_to(self.workdir) else folder.name
 
-  # What jobs share ----------------------------------------------------------------------------------------------------
-
-  def check(self) -> None:
-    """Raises Interrupted once the run was asked to stop."""
-    if self.stop.is_set():
-      raise Interrupted
-
-  def _check_together(self, turn: int) -> None:
-    """The same at the same turn on processes that draw together, as one cannot go on alone."""
-    if self.hosts.together == 1:
-      self.check()
-    elif turn % _TURNS == 0 and sharding.least(not self.stop.is_set(), self.mesh) < 1:
-      raise Interrupted
-
-  def params(self, model: str, question_set: int, dtype: str = 'float32') -> Params:
-    """A model's parameters before fine-tuning, read once; question sets take its variants in turn."""
-    with self._loading:
-      return self._params(model, question_set % len(self._variants[model]), dtype)
-
-  def params_to_train(self, model: str, question_set: int) -> Params:
-    """The same on the mesh of all processes."""
-    if self.hosts.count == 1:
-      return self.params(model, question_set)
-    return self._variants[model][question_set % len(self._variants[model])].load(self.train_mesh)
-
-  def _load(self, model: str, variant: int, dtype: str) -> Params:
-    return self._variants[model][variant].load(self.mesh, jax.numpy.dtype(dtype))
-
   @functools.cache  # noqa: B019 (lives as long as the run)
   def renderer(self, model: str, few_shot: bool) -> Renderer:
     chat = model in self.config.chat
     return Renderer(self.models[model].tokenizer, self.task.few_shot() if few_shot else '', chat)
-
-  def engine(
-    self,
-    model: str,
-    renderer: Renderer,
-    rule: Rule,
-    prompt_length: int,
-    stop_strings: tuple[str, ...] = (),
-    max_new_tokens: int = 0,
-  ) -> Engine:
-    return Engine(
-      self.models[model].config,
-      self.mesh,
-      rule,
-      stop_ids=renderer.stop_ids,
-      stop_table=self._stop_table(model, stop_strings) if stop_strings else None,
-      prompt_length=prompt_length,
-      max_new_tokens=max_new_tokens or self.config.sampling.max_new_tokens,
-      prefix=renderer.prefix,
-      slots=self.config.engine.slots,
-      steps=self.config.engine.steps,
-    )
-
-  @functools.cache  # noqa: B019
-  def _stop_table(self, model: str, stop_strings: tuple[str, ...]) -> np.ndarray:
-    pieces = self.models[model].tokenizer.pieces()
-    unused = [b''] * (self.models[model].config.vocab_size - len(pieces))
-    return stops.table([*pieces, *unused], stop_strings)
-
-  def _rule(self, model: str, temperature: float | None = None) -> Rule:
-    """The config's sampling rule, or another temperature's. PAD, BOS and rows without a piece are never drawn."""
-    s, tokenizer = self.config.sampling, self.models[model].tokenizer
-    unused = range(tokenizer.vocab_size, self.models[model].config.vocab_size)
-    forbidden = (tokenizer.pad_id, tokenizer.bos_id, *unused)
-    if temperature is not None:
-      return Rule(temperature, forbidden=forbidden)
-    return Rule(s.temperature, s.top_k, s.top_p, forbidden)
-
-
-def _open_alike(name: str, source: str | Sequence[str]) -> tuple[Model, ...]:
-  """Opens a model's variants: the same architecture and tokenizer, other parameters. Raises CheckpointError."""
-  sources = (source,) if isinstance(source, str) else tuple(source)
-  variants = tuple(open_model(s) for s in sources)
-  for s, v in zip(sources, variants, strict=True):
-    if (v.config, v.tokenizer) != (variants[0].config, variants[0].tokenizer):
-      raise checkpoint.CheckpointError(f'config.models.{name}: {s} has another shape or tokenizer than {sources[0]}')
-  return variants
 
 
 def in_order(problems: Sequence[Problem], samples: Iterable[Sample]) -> list[Sample]:
@@ -412,4 +294,3 @@ def in_order(problems: Sequence[Problem], samples: Iterable[Sample]) -> list[Sam
   if unknown := next((s.problem_id for s in samples if s.problem_id not in place), None):
     raise records.RecordError(f'a stored sample is of problem {unknown!r}, which is not asked; name another --workdir')
   return sorted(samples, key=lambda s: (place[s.problem_id], s.index))
-

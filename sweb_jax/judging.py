@@ -143,7 +143,7 @@ def _ask(
   finally:
     store.flush()  # Also what was finished before an error.
     if hosts.leads:
-      ledger.settle(seconds=(time.monotonic() - begun) * jobs.train_mesh.size)
+      ledger.settle(seconds=(time.monotonic() - begun) * jobs.drawing.train_mesh.size)
   said = {s.problem_id: s for s in store.read()}
   if lack := len(read.keys() - said.keys()):
     raise DistributedError(f'{folder}: {lack} answers of the judge are missing; does an earlier run still write there?')

@@ -11,19 +11,19 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import logging
 from etils import epath
 from ml_collections import ConfigDict
 from rich.console import Console
-from rich.table import Table
 
 import sweb_jax
 from sweb_jax import allocation, analysis, budget, examples, fine_tuning, judging
 from sweb_jax.config import FREE, steps_of
 from sweb_jax.jobs import BASE, Jobs
+from sweb_jax.planning import Plan
 from sweb_jax.runtime import files, progress
 from sweb_jax.runtime.hosts import Hosts, Interrupted
 from sweb_jax.runtime.progress import Meter
@@ -58,32 +58,15 @@ class Study:
     self._hosts = hosts or Hosts()
     self._bodies = Jobs(config, workdir, self._hosts)
     self._workdir = Workdir(workdir)
-    parameters = {name: model.config.parameters for name, model in self._bodies.models.items()}
-    self._parameters = parameters
-    self._budgets = {name: dict(b) for name, b in config.budgets.items()}
-    self._policies = budget.policies({n: p.to_dict() for n, p in config.policies.items()}, config.generators)
-    self._arms = budget.match_arms(
-      self._budgets,
-      {g: parameters[g] for g in config.generators},
-      number_matched=config.number_matched,
-      gold=config.gold,
-      typical=self._expected(config.cost.name),
-      unit=budget.UNITS[config.cost.name],
-      exact=config.cost.exact_ratio,
-      policies=self._policies,
-      variants={name: v.get('budgets') or tuple(self._budgets) for name, v in config.variants.items()},
-    )
     self._transfer = [TestSet(name, config, self._bodies) for name in config.transfer]
-    judging.check(config, self._arms)
-    self._samples = {a.name: self._planned_samples(a) for a in self._arms if a.budget}
-    self._planned = self._plan()
+    self._plan = Plan(config, self._bodies, {t.name: t.count for t in self._transfer})
     self._jobs = self._list_jobs()
     self._written: list[analysis.Table] | None = None
 
   def run(self, stages: Sequence[str], console: Console) -> None:
     """Runs the jobs of the stages, in the order of `STAGES`, and shows the report's short form at the end."""
     if set(stages) - {'plan', 'report'}:
-      self._bodies.check_machine()
+      self._bodies.drawing.check_machine()
     with self._workdir.lock() if self._hosts.leads else contextlib.nullcontext():
       if self._hosts.leads:
         self._workdir.claim(self._config.to_dict(), FREE)
@@ -96,128 +79,35 @@ class Study:
 
   def show_plan(self, console: Console) -> None:
     """The plan as a table: a line a kind and model, and the total."""
-    table = Table(title=f'Plan of {self._config.name!r}: {len(self._planned)} jobs')
-    for column in ('kind', 'model', 'jobs', 'samples', 'tokens', 'FLOPs', 'share of budget', 'minutes'):
-      table.add_column(column, justify='left' if column in ('kind', 'model') else 'right')
-    groups: dict[tuple[str, str], list[budget.PlannedJob]] = {}
-    for job in self._planned:
-      groups.setdefault((job.kind, job.model), []).append(job)
-    groups['all', ''] = self._planned
-    for (kind, model), jobs in groups.items():
-      shares = [j.share for j in jobs if j.share is not None]
-      table.add_row(
-        kind,
-        model,
-        str(len(jobs)),
-        f'{sum(j.samples for j in jobs):,}',
-        f'{sum(j.tokens for j in jobs):,}',
-        f'{sum(j.flops for j in jobs):.2e}',
-        f'{sum(shares):.1%}' if shares else '',
-        f'{sum(j.seconds for j in jobs) / 60:.1f}',
-      )
-    console.print(table)
-    counted = (f' ({a.samples:.4g} a problem)' if a.samples else '' for a in self._arms)
-    console.print('Arms: ' + ', '.join(a.name + count for a, count in zip(self._arms, counted, strict=True)))
-    console.print(self._cost_table())
-
-  def _cost_table(self) -> Table:
-    """What each arm is expected to cost on a question set, under every definition."""
-    costs = self._bodies.costs
-    table = Table(title='An arm of a question set under every definition of cost')
-    for column in ('arm', 'samples', *(f'{name}, {cost.unit}' for name, cost in costs.items())):
-      table.add_column(column, justify='left' if column == 'arm' else 'right')
-    for arm, samples in self._samples.items():
-      table.add_row(
-        arm,
-        ' + '.join(f'{n:,} {g}' for g, n in samples.items()),
-        *(f'{self._planned_cost(name, samples):.3e}' for name in costs),
-      )
-    return table
+    self._plan.show(console)
 
   # --------------------------------------------------------------------------------------------------------------------
-
-  def _expected(self, cost: str) -> dict[str, budget.Typical]:
-    """Generator -> what a sample is expected to cost."""
-    c, e = self._config, self._config.estimate
-    few_shot = e.few_shot_tokens if c.sampling.few_shot else 0
-    prompts = budget.Prompts(few_shot, e.prompt_tokens, c.cost.share_prefix)
-    return budget.typical(self._bodies.costs[cost], c.generators, prompts, e.completion_tokens, c.task.train)
-
-  def _planned_samples(self, arm: budget.Arm) -> dict[str, int]:
-    """Generator -> samples an arm of a set is expected to hold. Raises BudgetError where a policy cannot use one."""
-    expected, problems = self._expected(self._config.cost.name), self._config.task.train
-    amount = budget.planned_amount(self._budgets[arm.budget], expected, problems)
-    samples = budget.planned_samples(arm, self._policies.get(arm.policy), amount, expected, problems)
-    if unused := [g for g, n in samples.items() if not n]:
-      raise budget.BudgetError(
-        f'arm {arm.name!r}: budget {arm.budget!r} leaves nothing for a sample of {unused[0]!r}; raise it, or lower '
-        'what the policy spends before'
-      )
-    return samples
-
-  def _planned_cost(self, cost: str, samples: Mapping[str, int]) -> float:
-    expected, problems = self._expected(cost), self._config.task.train
-    return sum(n * expected[g].draw + min(n, problems) * expected[g].read for g, n in samples.items())
-
-  def _whole(self, generator: str) -> int:
-    """Samples of every problem that a generator draws before any policy."""
-    return max((a.whole for a in self._arms if a.generator == generator), default=0)
-
-  def _plan(self) -> list[budget.PlannedJob]:
-    c, e = self._config, self._config.estimate
-    return budget.plan(
-      sets=c.question_sets,
-      arms=self._arms,
-      generators={g: self._parameters[g] for g in c.generators},
-      learners={m: self._parameters[m] for m in c.learners},
-      train_problems=c.task.train,
-      validation_problems=c.task.validation,
-      test_problems=c.task.test,
-      completion_tokens=e.completion_tokens,
-      prompt_tokens=e.prompt_tokens,
-      few_shot_tokens=e.few_shot_tokens if c.sampling.few_shot else 0,
-      examples={name: steps * c.train.batch for name, steps in c.train.steps.items()},
-      learning_rates=len(c.train.learning_rates),
-      checkpoints=c.train.checkpoints,
-      drawn=max(c.evaluate.maj_k, default=0),
-      sampling_rate=e.sampling_flops,
-      training_rate=e.training_flops,
-      allocated={a.name: self._beyond(a) for a in self._arms if a.policy},
-      seeds=c.train.seeds,
-      transfer={t.name: t.count for t in self._transfer},
-      judged={g: n for g in c.generators if (n := judging.most(c, self._arms, g))},
-      judge=(c.judge.model, self._parameters.get(c.judge.model, 0)),
-    )
-
-  def _beyond(self, arm: budget.Arm) -> dict[str, int]:
-    """What a policy's arm has to draw itself, at most: all, or what is left of its number of samples."""
-    return {g: n - arm.whole * self._config.task.train for g, n in self._samples[arm.name].items()}
 
   def _list_jobs(self) -> list[Job]:
     """Every job, in an order in which each comes after those it needs."""
     c, do = self._config, self._bodies
-    jobs = [Job('plan', 'plan', (), 1, lambda folder, _: files.write_json(folder / 'plan.json', self._plan_json()))]
+    jobs = [Job('plan', 'plan', (), 1, lambda folder, _: files.write_json(folder / 'plan.json', self._plan.to_json()))]
     evaluated = []
     for s in range(c.question_sets):
       problems = f'problems/set{s}'
       jobs.append(Job(problems, 'plan', (), 1, lambda folder, _, s=s: self._write_problems(folder, s)))
       for g in c.generators:
-        if not (count := self._whole(g)):
+        if not (count := self._plan.whole(g)):
           continue
         samples, grades = f'samples/set{s}/{g}', f'grades/set{s}/{g}'
         draw = functools.partial(_call, do.draw, s, g, count)
         jobs.append(Job(samples, 'sample', (problems,), c.task.train * count, draw))
-        arms = [a for a in self._arms if a.generator == g and not a.policy]
+        arms = [a for a in self._plan.arms if a.generator == g and not a.policy]
         judged = [a for a in arms if examples.by_judge(c, a)]
         grade = functools.partial(_call_plain, do.write_grades, s, g, [a for a in arms if a not in judged])
         jobs.append(Job(grades, 'grade', (problems, samples), 1, grade))
-        if judging.most(c, self._arms, g):
+        if judging.most(c, self._plan.arms, g):
           ask = functools.partial(_call, judging.run, do, s, g, judged)
           jobs.append(Job(f'judge/set{s}/{g}', 'grade', (problems, samples, grades), 1, ask))
-      jobs += [self._allocation(s, a, problems) for a in self._arms if a.policy]
+      jobs += [self._allocation(s, a, problems) for a in self._plan.arms if a.policy]
       for learner in c.learners:
         # Samples, grades and the base model's evaluation are of the question set; seeds share them.
-        for source, r in ((BASE, 0), *((a, r) for a in self._arms for r in range(c.train.seeds))):
+        for source, r in ((BASE, 0), *((a, r) for a in self._plan.arms for r in range(c.train.seeds))):
           name = source if source == BASE else budget.run_name(source.name, r)
           needs = (problems,)
           if source != BASE:
@@ -240,12 +130,12 @@ class Study:
 
   def _allocation(self, question_set: int, arm: budget.Arm, problems: str) -> Job:
     """The job of an arm with a policy: after the samples it may use, and the arm whose spending it equals."""
-    policy = self._policies.get(arm.policy) or budget.Uniform((arm.generator,))
-    ((anchor, amount),) = self._budgets[arm.budget].items()
-    whole = {g: n for g in policy.generators if (n := self._whole(g))}
+    policy = self._plan.policies.get(arm.policy) or budget.Uniform((arm.generator,))
+    ((anchor, amount),) = self._plan.budgets[arm.budget].items()
+    whole = {g: n for g in policy.generators if (n := self._plan.whole(g))}
     needs = set(whole)
     if arm.samples is not None:
-      amount = self._samples[arm.name][arm.generator]
+      amount = self._plan.samples[arm.name][arm.generator]
     elif anchor in self._config.generators:
       amount = f'grades/set{question_set}/{anchor}/{anchor}_{arm.budget}.charge.json'
       needs.add(anchor)
@@ -308,11 +198,11 @@ class Study:
     at_once = self._config.engine.jobs if self._hosts.count == 1 else 1
 
     def unless_stopped(job: Job) -> None:
-      self._bodies.check()
+      self._bodies.drawing.check()
       try:
         run(job)
       except BaseException:
-        self._bodies.stop.set()  # Here, before this thread takes up the next job.
+        self._hosts.stop.set()  # Here, before this thread takes up the next job.
         raise
 
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
@@ -323,7 +213,7 @@ class Study:
       except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
           self._hosts.ask_to_stop()
-          self._bodies.stop.set()
+          self._hosts.stop.set()
         pool.shutdown(cancel_futures=True)
         for future in futures:
           if not future.cancelled() and (e := future.exception()) and not isinstance(e, Interrupted):
@@ -333,38 +223,11 @@ class Study:
   def _fingerprints(self) -> dict[str, str]:
     """Of each job: what its result depends on, the version, config and models, and its inputs."""
     config = {k: v for k, v in self._config.to_dict().items() if k not in FREE}
-    basis = fingerprint([sweb_jax.__version__, config, self._bodies.identities])
+    basis = fingerprint([sweb_jax.__version__, config, self._bodies.drawing.identities])
     prints: dict[str, str] = {}
     for job in self._jobs:
       prints[job.name] = fingerprint([basis, job.name, [prints[n] for n in job.after]])
     return prints
-
-  def _plan_json(self) -> dict[str, Any]:
-    c = self._config
-    uniform = [name for name, p in self._policies.items() if isinstance(p, budget.Uniform)]
-    return {
-      'name': c.name,
-      'made_world': c.task.made_world,
-      'question_sets': list(range(c.question_sets)),
-      'seeds': c.train.seeds,
-      'generators': list(c.generators),
-      'learners': list(c.learners),
-      'models': {
-        name: {'parameters': n, 'shape': dataclasses.asdict(m.config)}
-        | ({'stop_ids': list(self._bodies.renderer(name, False).stop_ids)} if m.tokenizer else {})
-        for name, n in self._parameters.items()
-        for m in [self._bodies.models[name]]
-      },
-      'arms': [dataclasses.asdict(a) for a in self._arms],
-      'comparisons': [dataclasses.asdict(p) for p in budget.comparisons(self._arms, uniform)],
-      'maj_k': list(c.evaluate.maj_k),
-      'cost': {'name': c.cost.name, 'unit': budget.UNITS[c.cost.name]},
-      'costs': {
-        arm: {name: self._planned_cost(name, samples) for name in self._bodies.costs}
-        for arm, samples in self._samples.items()
-      },
-      'jobs': [{k: v for k, v in dataclasses.asdict(j).items() if k != 'seconds'} for j in self._planned],
-    }
 
   def _write_report(self, folder: epath.Path, meter: Meter) -> None:
     del folder, meter  # The report reads the whole workdir and knows its own folder.

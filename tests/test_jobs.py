@@ -10,8 +10,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from sweb_jax import drawing, records
 from sweb_jax import jobs as jobs_lib
-from sweb_jax import records
 from sweb_jax.config import ConfigError, resolve
 from sweb_jax.jobs import Jobs
 from sweb_jax.records import Sample, Verdict
@@ -51,9 +51,9 @@ def test_tokens_are_drawn_with_weights_of_the_asked_type_and_trained_in_float32(
     seen.append({x.dtype.name for x in jax.tree.leaves(params)})
     return iter(())
 
-  monkeypatch.setattr(jobs_lib.Engine, 'run', run)
+  monkeypatch.setattr(drawing.Engine, 'run', run)
   jobs = make(**{'sampling.dtype': 'bfloat16'})
-  trained = jobs.params('wc', 0)
+  trained = jobs.drawing.params('wc', 0)
   assert list(jobs.draw_round('wc', 0, {}, [], 8)) == jobs.greedy('wc', 0, [], trained) == []
   assert seen == [{'bfloat16'}] * 2
   assert {x.dtype.name for x in jax.tree.leaves(trained)} == {'float32'}
@@ -98,13 +98,13 @@ def test_the_task_says_where_a_model_stops_that_was_not_fine_tuned(make, monkeyp
   jobs = make()
   seen = []
 
-  def completions(self, model, params, renderer, requests, rule, question_set, stop_strings=()):
+  def completions(*_, stop_strings, **__):
     seen.append(stop_strings)
     return []
 
-  monkeypatch.setattr(Jobs, '_completions', completions)
+  monkeypatch.setattr(jobs.drawing, 'completions', completions)
   params = {'any': 0} if tuned else None
-  jobs._draw(jobs.workdir / 'x', 'wc', params, [], 1, None, 0, SILENT, few_shot)
+  jobs._draw(jobs.workdir / 'x', 'wc', params, [], 1, 0, SILENT, few_shot=few_shot)
   assert seen == [stop_strings]
 
 

@@ -99,7 +99,7 @@ def test_invariant_3_each_arm_is_charged_for_its_own_samples(finished, rows):
 
 
 def test_invariant_4_sampling_training_and_evaluation_see_the_same_prompt_ids(finished, monkeypatch, tmp_path):
-  from sweb_jax import fine_tuning
+  from sweb_jax import drawing, fine_tuning
   from sweb_jax import jobs as jobs_lib
   from sweb_jax.budget import Arm
   from sweb_jax.runtime.progress import Meter
@@ -117,13 +117,13 @@ def test_invariant_4_sampling_training_and_evaluation_see_the_same_prompt_ids(fi
     rendered.extend(rows)
     raise Packed
 
-  monkeypatch.setattr(jobs_lib.Engine, 'run', run)
+  monkeypatch.setattr(drawing.Engine, 'run', run)
   monkeypatch.setattr(fine_tuning, 'Packer', pack)
   jobs = jobs_lib.Jobs(ConfigDict(json.loads((finished.workdir / 'config.json').read_text())), finished.workdir)
   meter = Meter('test', 1, None)
   problems = jobs.problems(0, 'train')
   jobs.draw(tmp_path / 'samples', 0, 'wc', 1, meter)
-  jobs.greedy('wc', 0, problems, jobs.params('wc', 0))
+  jobs.greedy('wc', 0, problems, jobs.drawing.params('wc', 0))
   with pytest.raises(Packed):
     fine_tuning.run(tmp_path / 'train', jobs, 0, 'wc', Arm('gold', None, None, None, None), meter)
 

@@ -111,7 +111,7 @@ def test_the_same_task_as_a_further_test_set_gives_the_verdicts_of_the_study(tmp
     for folder in ('evaluate', 'transfer/again/set0/wc/base')
   )
   assert ours == theirs and len(ours) == 6
-  assert jobs.params('wc', 0) is test._jobs.params('wc', 0)  # Read once.
+  assert jobs.drawing.params('wc', 0) is test._jobs.drawing.params('wc', 0)  # Read once.
 
 
 def test_every_evaluation_of_a_study_has_its_like_on_the_test_set(tmp_path):

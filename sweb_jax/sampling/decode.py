@@ -27,8 +27,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from sweb_jax.models import sharding, transformer
+from sweb_jax.models.cached_attention import LayerKV, Segment, attention, cached
 from sweb_jax.models.config import ModelConfig
-from sweb_jax.models.transformer import LayerKV, Segment
 from sweb_jax.sampling.rule import Rule, draw, row_keys
 
 Prefix = tuple[LayerKV, ...]
@@ -121,9 +121,9 @@ def prefix(params: transformer.Params, tokens: Int[Array, P], config: ModelConfi
   def attend(layer, q, k, v):
     # The first token after the prefix sees `window - 1` of its keys, every later one fewer.
     reach = min(length, config.window - 1) if config.is_local(layer) else length
-    kept[layer] = jax.tree.map(lambda x: x[0], transformer.cached(k[:, length - reach :], v[:, length - reach :]))
+    kept[layer] = jax.tree.map(lambda x: x[0], cached(k[:, length - reach :], v[:, length - reach :]))
     seen = causal & _seen(config, layer, positions, positions)
-    return transformer.attention(config, q, [Segment((k, v), seen, fresh=True)])
+    return attention(config, q, [Segment((k, v), seen, fresh=True)])
 
   # One row: nothing to split over `data` and `fsdp`.
   transformer.run_blocks(params, config, tokens[None], positions, attend, inference=True, mesh=mesh, stationary=True)
@@ -170,10 +170,10 @@ def prefill(
   kept = [None] * config.layers
 
   def attend(layer, q, k, v):
-    kept[layer] = transformer.cached(k, v)
+    kept[layer] = cached(k, v)
     segments = _prefix_segments(shared, start, config, layer, positions[:1])
     segments.append(Segment((k, v), causal & _seen(config, layer, positions[:1], positions[:1]), fresh=True))
-    return transformer.attention(config, q, segments)
+    return attention(config, q, segments)
 
   transformer.run_blocks(params, config, tokens, positions, attend, inference=True, mesh=mesh)
   width = cache.prompts[0][0].shape[-1] // places
@@ -234,14 +234,14 @@ def decode(
     chunk = list(chunk)
 
     def attend(layer, q, k, v):
-      k, v = transformer.cached(k, v)
+      k, v = cached(k, v)
       ks, vs = chunk[layer]
       chunk[layer] = ks.at[..., i].set(k[..., 0]), vs.at[:, :, i].set(v[:, :, 0])
 
       def sees(keys):
         return _seen(config, layer, positions, keys)
 
-      return transformer.attention(config, q, [
+      return attention(config, q, [
         *_prefix_segments(shared, start, config, layer, positions),
         Segment(cache.prompts[layer], in_prompt[:, None] & sees(start + prompt_at[None] % width)),
         Segment(cache.completions[layer], in_completion[:, None] & sees(after_prompt + completion_at)),

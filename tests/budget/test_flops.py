@@ -6,6 +6,7 @@ import pytest
 
 from sweb_jax.budget.flops import draw_flops, read_flops
 from sweb_jax.models import transformer
+from sweb_jax.models.cached_attention import Segment, attention, cached
 from sweb_jax.models.config import SIZES, ModelConfig
 
 # By hand: a layer has 2 * 3 * (2 * 2 + 2 * 1) = 36 attention weights and 3 * 2 * 5 = 30 others; the output layer 14.
@@ -59,7 +60,7 @@ def test_attention_is_within_5_percent_of_xlas_count():
 
   def step(keys):
     def attend(q, k, v):
-      return transformer.attention(config, q, [transformer.Segment((k, v), jnp.ones((1, 1, keys), bool))])
+      return attention(config, q, [Segment((k, v), jnp.ones((1, 1, keys), bool))])
 
     shape = jax.ShapeDtypeStruct
     kv = shape((rows, 4, 64, keys), jnp.float32), shape((rows, 4, keys, 64), jnp.float32)
@@ -78,8 +79,8 @@ def test_a_decode_step_is_within_5_percent_of_xlas_count():
   def step(params, tokens, cache):
     def attend(i, q, k, v):
       everything, own = jnp.ones((1, 1, keys), bool), jnp.ones((1, 1, 1), bool)
-      segments = [transformer.Segment(cache[i], everything), transformer.Segment(transformer.cached(k, v), own)]
-      return transformer.attention(config, q, segments)
+      segments = [Segment(cache[i], everything), Segment(cached(k, v), own)]
+      return attention(config, q, segments)
 
     x = transformer.run_blocks(params, config, tokens, jnp.full((rows, 1), keys), attend, inference=True)
     return transformer.logits(params, config, x[:, 0])
