@@ -97,7 +97,7 @@ def main() -> None:
   shapes = transformer.shapes(CONFIG)
   params = jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32) * x.shape[-1] ** -0.5, shapes)
   rng = np.random.default_rng(0)
-  rendered = [((2, *rng.integers(4, 64, n).tolist(), 1), n // 2) for n in rng.integers(4, 14, 16)]
+  rendered = [((2, *rng.integers(4, 64, n).tolist(), 1), n // 2) for n in rng.integers(4, 14, 16).tolist()]
   packer = Packer(rendered, batch=16, steps=4, seed=0, row_length=24, multiple_of=16)
   found, gradients = {}, {}
   for name, axes in MESHES.items():
