@@ -9,11 +9,23 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+# Compiling would be most of the tests' time. So: few optimisations, and one cache of compiled programs. The first of
+# pytest's processes says so before JAX is imported; its workers, and whatever a test starts, inherit it.
+if 'PYTEST_XDIST_WORKER' not in os.environ:
+  SESSION = tempfile.TemporaryDirectory(prefix='sweb_jax_tests_', ignore_cleanup_errors=True)
+  os.environ |= {
+    'JAX_COMPILATION_CACHE_DIR': f'{SESSION.name}/compiled',
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
+    'TF_CPP_MIN_LOG_LEVEL': '3',  # A kilobyte for each program out of the cache.
+  }
 
 # A shell's background job ignores Ctrl-C, and so would the commands that the tests start and stop.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -48,9 +60,7 @@ runpy.run_module('sweb_jax.main', run_name='__main__', alter_sys=True)
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-  """`python -m sweb_jax.main` with the small study; compiled programs are shared by all runs."""
-
-  cache: Path
+  """`python -m sweb_jax.main` with the small study."""
 
   def start(
     self,
@@ -65,7 +75,8 @@ class Command:
     if modules is not None:  # A file to write the names of the imported modules to.
       python = [sys.executable, '-c', NOTE_MODULES, str(modules)]
     where = [] if workdir is None else [f'--workdir={workdir}']
-    env = {'JAX_PLATFORMS': 'cpu', **os.environ, 'JAX_COMPILATION_CACHE_DIR': str(self.cache), **environment}
+    # As it is shipped: a study out of the cache computes for longer than it compiles.
+    env = {'JAX_PLATFORMS': 'cpu', **os.environ, 'JAX_DISABLE_MOST_OPTIMIZATIONS': '0', **environment}
     return subprocess.Popen(
       [*python, f'--config={config}', *where, *(SMALL if small else ()), *flags],
       cwd=ROOT,
@@ -95,8 +106,8 @@ class Finished:
 
 
 @pytest.fixture(scope='session')
-def command(tmp_path_factory) -> Command:
-  return Command(tmp_path_factory.mktemp('compiled'))
+def command() -> Command:
+  return Command()
 
 
 @pytest.fixture(scope='session')
