@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 if 'PYTEST_XDIST_WORKER' not in os.environ:
   SESSION = tempfile.TemporaryDirectory(prefix='sweb_jax_tests_', ignore_cleanup_errors=True)
   os.environ |= {
+    'SWEB_TEST_SESSION': SESSION.name,
     'JAX_COMPILATION_CACHE_DIR': f'{SESSION.name}/compiled',
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
     'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
@@ -111,11 +114,19 @@ def command() -> Command:
 
 
 @pytest.fixture(scope='session')
-def finished(command, tmp_path_factory) -> Finished:
-  folder = tmp_path_factory.mktemp('finished')
-  run = command(folder / 'workdir', modules=folder / 'modules')
-  assert run.returncode == 0, run.stderr
-  return Finished(folder / 'workdir', run.stdout, frozenset((folder / 'modules').read_text().split()))
+def finished(command) -> Finished:
+  """Made by the first of pytest's processes that asks for it; the others wait, and read it."""
+  folder = Path(os.environ['SWEB_TEST_SESSION']) / 'finished'
+  with open(f'{folder}.lock', 'w') as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not (folder / 'output').exists():
+      shutil.rmtree(folder, ignore_errors=True)
+      folder.mkdir()
+      run = command(folder / 'workdir', modules=folder / 'modules')
+      assert run.returncode == 0, run.stderr
+      (folder / 'output').write_text(run.stdout)
+  modules = frozenset((folder / 'modules').read_text().split())
+  return Finished(folder / 'workdir', (folder / 'output').read_text(), modules)
 
 
 @pytest.fixture(scope='session')
