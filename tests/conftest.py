@@ -61,6 +61,12 @@ runpy.run_module('sweb_jax.main', run_name='__main__', alter_sys=True)
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+  """Files with slow tests first, so that no process is left with one when the others have nothing more to do."""
+  slow = {item.path for item in items if item.get_closest_marker('slow')}
+  items.sort(key=lambda item: item.path not in slow)
+
+
 @dataclasses.dataclass(frozen=True)
 class Command:
   """`python -m sweb_jax.main` with the small study."""
