@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+# Compiling would be most of the tests' time. So: few optimisations, and one cache of compiled programs. The first of
+# pytest's processes says so before JAX is imported; its workers, and whatever a test starts, inherit it.
+if 'PYTEST_XDIST_WORKER' not in os.environ:
+  SESSION = tempfile.TemporaryDirectory(prefix='sweb_jax_tests_', ignore_cleanup_errors=True)
+  os.environ |= {
+    'SWEB_TEST_SESSION': SESSION.name,
+    'JAX_COMPILATION_CACHE_DIR': f'{SESSION.name}/compiled',
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
+    'TF_CPP_MIN_LOG_LEVEL': '3',  # A kilobyte for each program out of the cache.
+  }
 
 # A shell's background job ignores Ctrl-C, and so would the commands that the tests start and stop.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -46,11 +61,15 @@ runpy.run_module('sweb_jax.main', run_name='__main__', alter_sys=True)
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+  """Files with slow tests first, so that no process is left with one when the others have nothing more to do."""
+  slow = {item.path for item in items if item.get_closest_marker('slow')}
+  items.sort(key=lambda item: item.path not in slow)
+
+
 @dataclasses.dataclass(frozen=True)
 class Command:
-  """`python -m sweb_jax.main` with the small study; compiled programs are shared by all runs."""
-
-  cache: Path
+  """`python -m sweb_jax.main` with the small study."""
 
   def start(
     self,
@@ -65,7 +84,8 @@ class Command:
     if modules is not None:  # A file to write the names of the imported modules to.
       python = [sys.executable, '-c', NOTE_MODULES, str(modules)]
     where = [] if workdir is None else [f'--workdir={workdir}']
-    env = {'JAX_PLATFORMS': 'cpu', **os.environ, 'JAX_COMPILATION_CACHE_DIR': str(self.cache), **environment}
+    # As it is shipped: a study out of the cache computes for longer than it compiles.
+    env = {'JAX_PLATFORMS': 'cpu', **os.environ, 'JAX_DISABLE_MOST_OPTIMIZATIONS': '0', **environment}
     return subprocess.Popen(
       [*python, f'--config={config}', *where, *(SMALL if small else ()), *flags],
       cwd=ROOT,
@@ -95,16 +115,24 @@ class Finished:
 
 
 @pytest.fixture(scope='session')
-def command(tmp_path_factory) -> Command:
-  return Command(tmp_path_factory.mktemp('compiled'))
+def command() -> Command:
+  return Command()
 
 
 @pytest.fixture(scope='session')
-def finished(command, tmp_path_factory) -> Finished:
-  folder = tmp_path_factory.mktemp('finished')
-  run = command(folder / 'workdir', modules=folder / 'modules')
-  assert run.returncode == 0, run.stderr
-  return Finished(folder / 'workdir', run.stdout, frozenset((folder / 'modules').read_text().split()))
+def finished(command) -> Finished:
+  """Made by the first of pytest's processes that asks for it; the others wait, and read it."""
+  folder = Path(os.environ['SWEB_TEST_SESSION']) / 'finished'
+  with open(f'{folder}.lock', 'w') as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not (folder / 'output').exists():
+      shutil.rmtree(folder, ignore_errors=True)
+      folder.mkdir()
+      run = command(folder / 'workdir', modules=folder / 'modules')
+      assert run.returncode == 0, run.stderr
+      (folder / 'output').write_text(run.stdout)
+  modules = frozenset((folder / 'modules').read_text().split())
+  return Finished(folder / 'workdir', (folder / 'output').read_text(), modules)
 
 
 @pytest.fixture(scope='session')

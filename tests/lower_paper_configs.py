@@ -12,8 +12,21 @@ from pathlib import Path
 
 os.environ |= {'XLA_FLAGS': '--xla_force_host_platform_device_count=64', 'TF_CPP_MIN_LOG_LEVEL': '3'}
 
+from ml_collections import ConfigDict
+
 from sweb_jax import config as config_lib
-from sweb_jax.lowering_steps import steps
+from sweb_jax.lowering_steps import Step, steps
+
+
+def seen(config: ConfigDict, step: Step) -> str:
+  """What a step may depend on: steps of several configs that have it in common are lowered once."""
+  sections = {k: config[k].to_dict() for k in ('sampling', 'train', 'mesh', 'estimate', 'engine', 'budgets')}
+  sections['problems'] = config.task.train
+  if step.name == 'train':  # How often, and on how much data, is not the step's.
+    del sections['budgets'], sections['engine'], sections['problems'], sections['train']['steps']
+  else:
+    del sections['train']
+  return json.dumps([step.model, config.models[step.model], step.name, sections], sort_keys=True)
 
 
 def main() -> None:
@@ -24,9 +37,7 @@ def main() -> None:
     config_lib.validate(config)
     found[path.stem] = {}
     for step in steps(config, 32e9):
-      sections = [config[k].to_json() for k in ('sampling', 'train', 'mesh', 'estimate', 'engine', 'budgets')]
-      key = json.dumps([config.models[step.model], step.name, config.task.train, sections])
-      if key not in known:
+      if (key := seen(config, step)) not in known:
         short, longer = (step.lower(n * step.period)[2] for n in (1, 2))
         known[key] = longer + (longer - short) / step.period * (step.layers - 2 * step.period)
       found[path.stem][f'{step.model} {step.name}'] = known[key]

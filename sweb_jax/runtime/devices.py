@@ -41,14 +41,15 @@ def keep_memory() -> None:
 def prepare(workdir: epath.PathLike) -> None:
   """Keeps compiled programs in the workdir, so that a restart does not wait for the compiler again.
 
-  JAX_COMPILATION_CACHE_DIR, where set, goes first.
+  JAX_COMPILATION_CACHE_DIR and JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS, where set, go first.
   """
   import jax
 
   keep_memory()
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     jax.config.update('jax_compilation_cache_dir', str(epath.Path(workdir) / 'compiled'))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+  if 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS' not in os.environ:
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
   # 'Unable to initialize backend tpu' is no news on a machine without one.
   logging.getLogger('jax._src.xla_bridge').setLevel(logging.WARNING)
   # Orbax tells of every folder it writes, through absl's logger: a dozen lines a checkpoint. What goes wrong it logs

@@ -22,7 +22,6 @@ KILLS = 20
 
 def start(workdir: pathlib.Path) -> subprocess.Popen:
   environment = os.environ | {'PYTHONPATH': str(SCRIPT.parents[2]), 'TF_CPP_MIN_LOG_LEVEL': '3'}
-  environment.pop('JAX_COMPILATION_CACHE_DIR', None)
   command = [sys.executable, SCRIPT, workdir]
   return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -79,7 +79,7 @@ def library_model(config: ModelConfig):
 def library_logits(config: ModelConfig, params, tokens: np.ndarray) -> np.ndarray:
   """The library's logits, [B, L, V]. Masks and positions are given: its own take id 0 for padding."""
   batch, length = tokens.shape
-  out = library_model(config).apply(
+  out = jax.jit(library_model(config).apply)(
     {'params': params},
     jnp.asarray(tokens),
     positions=jnp.broadcast_to(jnp.arange(length), tokens.shape),
@@ -105,6 +105,7 @@ def largest_difference(config: ModelConfig, params, tokens: np.ndarray | None = 
     return float(np.abs(our_logits(config, params, tokens) - library_logits(config, params, tokens)).max())
 
 
+@functools.cache
 def random_params(config: ModelConfig):
   """Our init with norms that are not 1 and sharp attention."""
   params = transformer.init(config, jax.random.key(1))

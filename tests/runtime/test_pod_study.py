@@ -22,8 +22,6 @@ ROOT = Path(__file__).parents[2]
 class Pod:
   """Starts the small study on simulated devices, four in all."""
 
-  cache: Path
-
   def start(
     self, workdir: Path | str, count: int, *flags: str, main: tuple[str, ...] = ('-m', 'sweb_jax.main')
   ) -> list[subprocess.Popen]:
@@ -33,8 +31,6 @@ class Pod:
     env = {
       **os.environ,
       'JAX_PLATFORMS': 'cpu',
-      'JAX_COMPILATION_CACHE_DIR': str(self.cache),
-      'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',  # Compiling is most of the time.
       'XLA_FLAGS': f'--xla_force_host_platform_device_count={4 // count}',
     }
     several = (f'--coordinator=127.0.0.1:{port}', f'--process_count={count}') if count > 1 else ()
@@ -115,8 +111,8 @@ def check_same(workdir: Path, one: Path) -> None:
 
 
 @pytest.fixture(scope='module')
-def pod(tmp_path_factory) -> Pod:
-  return Pod(tmp_path_factory.mktemp('compiled'))
+def pod() -> Pod:
+  return Pod()
 
 
 @pytest.fixture(scope='module')

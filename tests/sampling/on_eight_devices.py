@@ -8,7 +8,6 @@ import jax
 
 jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_num_cpu_devices', 8)
-jax.config.update('jax_disable_most_optimizations', True)  # Compiling is most of the time.
 
 import numpy as np  # noqa: E402
 

@@ -18,7 +18,6 @@ from sweb_jax.sampling import Engine, Request, Rule, SamplingError, stops
 from sweb_jax.tasks import get
 from sweb_jax.tasks.rendering import Renderer
 
-pytestmark = pytest.mark.usefixtures('quick_compile')
 KEY = jax.random.key(0)
 
 # Small, but all that can go wrong is there: caps that bite, a window shorter than prompt and prefix, grouped heads.

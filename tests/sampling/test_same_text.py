@@ -95,7 +95,6 @@ def test_invariant_1_a_token_key_depends_on_seed_model_problem_index_and_positio
   assert sum(drawn[k] != other[k] for k in drawn) > 8
 
 
-@pytest.mark.usefixtures('quick_compile')
 def test_invariant_1_a_prefix_gives_the_same_text_shared_or_within_the_prompt():
   """Ids of a worked example, cached once for all rows or given in every prompt."""
   task, (_, _, renderer) = get('arithmetic'), wc()

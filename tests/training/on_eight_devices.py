@@ -10,7 +10,6 @@ import jax
 
 jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_num_cpu_devices', 8)
-jax.config.update('jax_disable_most_optimizations', True)  # Compiling is most of the time.
 
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
@@ -97,7 +96,7 @@ def main() -> None:
   shapes = transformer.shapes(CONFIG)
   params = jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32) * x.shape[-1] ** -0.5, shapes)
   rng = np.random.default_rng(0)
-  rendered = [((2, *rng.integers(4, 64, n).tolist(), 1), n // 2) for n in rng.integers(4, 14, 16)]
+  rendered = [((2, *rng.integers(4, 64, n).tolist(), 1), n // 2) for n in rng.integers(4, 14, 16).tolist()]
   packer = Packer(rendered, batch=16, steps=4, seed=0, row_length=24, multiple_of=16)
   found, gradients = {}, {}
   for name, axes in MESHES.items():
