@@ -57,7 +57,10 @@ class Drawing:
     return sharding.sampling_mesh(self.train_mesh)
 
   def check_machine(self) -> None:
-    """What a run needs and a plan does not: weights, and devices. Raises CheckpointError and MeshError."""
+    """What a run needs and a plan does not: weights, devices, and which processes draw as one.
+
+    Raises CheckpointError and MeshError.
+    """
     for name, model in self.models.items():
       if model.tokenizer is None:
         raise checkpoint.CheckpointError(
