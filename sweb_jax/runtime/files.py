@@ -24,6 +24,8 @@ def full_disk_named(path: epath.PathLike) -> Iterator[None]:
   """Raises FullDiskError where what writes `path` finds no space left; libraries have errors of their own for that."""
   try:
     yield
+  except FullDiskError:
+    raise
   except Exception as e:
     full = (errno.ENOSPC, errno.EDQUOT)
     if getattr(e, 'errno', None) in full or any(os.strerror(code) in str(e) for code in full):

@@ -128,7 +128,8 @@ def fit(
   metrics: list[dict[str, float]] = []
   pending: list[_Step] = []
   options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=True)
-  with ocp.CheckpointManager(folder / 'state', options=options) as manager:
+  # What the last save had no space for is raised when the manager is closed.
+  with files.full_disk_named(folder / 'state'), ocp.CheckpointManager(folder / 'state', options=options) as manager:
     if (done := manager.latest_step()) is not None:
       state, best, scores, metrics = _restore(manager, done, state, best)
     done = done or 0
