@@ -103,4 +103,6 @@ def top_k(logits: Float[Array, 'S V'], k: int) -> tuple[Float[Array, 'S k'], Int
 
 def _top_k(x, k):
   # The barrier keeps XLA from merging later slices into the top-k, which it would then do by a full sort.
-  return jax.lax.optimization_barrier(jax.lax.top_k(x, k))
+  # One at a time: around both, XLA takes the pair for one value, which it cannot split over devices.
+  values, ids = jax.lax.top_k(x, k)
+  return jax.lax.optimization_barrier(values), jax.lax.optimization_barrier(ids)

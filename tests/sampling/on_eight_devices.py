@@ -16,9 +16,11 @@ from sweb_jax.models.config import ModelConfig  # noqa: E402
 from sweb_jax.sampling import Engine, Request, Rule  # noqa: E402
 
 CONFIG = ModelConfig(
-  64, 32, 64, 2, 4, 2, 16, pattern=('local', 'global'), window=6, attn_softcap=1.5, final_softcap=8.0
+  1024, 32, 64, 2, 4, 2, 16, pattern=('local', 'global'), window=6, attn_softcap=1.5, final_softcap=8.0
 )
-MESHES = ({}, {'data': 2}, {'fsdp': 2}, {'data': 4, 'tensor': 2})
+TENSOR = {'data': 4, 'tensor': 2}
+DRAWN, GREEDY = Rule(1.0, forbidden=(0, 2)), Rule(0.0, forbidden=(0, 2))  # The latter looks for the largest in groups.
+RUNS = ((DRAWN, {}), (DRAWN, {'data': 2}), (DRAWN, {'fsdp': 2}), (DRAWN, TENSOR), (GREEDY, {}), (GREEDY, TENSOR))
 
 
 def main() -> None:
@@ -27,11 +29,10 @@ def main() -> None:
   params = jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32) * x.shape[-1] ** -0.5, shapes)
   requests = [Request(f'p{i}', j, tuple(range(3 + i, 8 + 2 * i))) for i in range(6) for j in range(2)]
   texts = []
-  for axes in MESHES:
+  for rule, axes in RUNS:
     mesh = sharding.make_mesh(**axes)
     engine = Engine(
-      CONFIG, mesh, Rule(1.0, forbidden=(0, 2)), stop_ids=(1,), prompt_length=16, max_new_tokens=12, prefix=(2, 9, 8),
-      slots=8, steps=5,
+      CONFIG, mesh, rule, stop_ids=(1,), prompt_length=16, max_new_tokens=12, prefix=(2, 9, 8), slots=8, steps=5
     )
     drawn = engine.run(sharding.place(params, mesh), requests, key=jax.random.key(5))
     texts.append(sorted((c.problem_id, c.index, c.tokens) for c in drawn))

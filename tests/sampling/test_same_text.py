@@ -119,6 +119,7 @@ def test_invariant_1_the_devices_change_no_text():
   assert done.returncode == 0, done.stderr
   found = json.loads(done.stdout)
   assert found['devices'] == 8
-  one, *others = found['texts']
+  one, *others, greedy, split = found['texts']
+  assert greedy == split != one
   assert len(one) == 12 and len({tuple(tokens) for _, _, tokens in one}) > 8
   assert others == [one] * 3
