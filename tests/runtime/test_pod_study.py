@@ -134,14 +134,15 @@ def test_in_a_bucket_nothing_is_left_over_and_nothing_lies_outside(one):
 @pytest.mark.slow
 def test_processes_that_hold_a_model_together_draw_what_one_process_draws(pod, one, tmp_path):
   """Four of one device each, two and two with a copy; stopped while they draw, then gone on with to the end."""
-  flags = ('--config.mesh.tensor=2', '--stages=plan,sample,grade')
+  flags = ('--config.mesh.tensor=2',)
   processes = pod.start(tmp_path, 4, *flags)
   wait_for(processes, tmp_path, 'samples/*/*/chunk-*.jsonl')
   processes[3].send_signal(signal.SIGTERM)
   pod.ended(processes, 75, seconds=40)
   pod(tmp_path, 4, *flags)
   assert samples(tmp_path) == samples(one)
-  assert written(tmp_path, *GRADES[:2]) == written(one, *GRADES[:2])
+  assert written(tmp_path, *GRADES[:2], *RESULTS) == written(one, *GRADES[:2], *RESULTS)
+  assert written_texts(tmp_path) == written_texts(one)
   assert {p.name[:9] for p in tmp_path.glob('samples/*/*/chunk-*.jsonl')} == {'chunk-000', 'chunk-002'}
 
 
