@@ -6,8 +6,8 @@ Three question sets. WC (51,168 parameters), SE (146,816) and a student (55,776)
 architecture, pre-trained by configs/quickstart_pretrain.py on a dialect whose rare verbs the corpus misreads
 more or less often.
 
-Measured on 2 CPU cores, compilation included: 232 s and 1.2 GB in all; plan 1 s, sample 16 s, grade 2 s,
-train 138 s, evaluate 61 s, report 7 s, the rest imports and start. Two further runs took 274 and 301 s.
+Measured on 2 CPU cores, compilation included: 233 s and 1.0 GB in all; plan 1 s, sample 16 s, grade 3 s,
+train 136 s, evaluate 64 s, report 12 s, the rest imports and start. Other runs took 232 to 301 s.
 
 Expected: coverage about .34 / .18 (low budget, WC / SE) and .75 / .62 (high); WC data ahead of SE data by the
 mean at equal compute, behind it at equal numbers at the low budget; most rows undecided at 95 % with three
