@@ -1,6 +1,6 @@
 """The models of a study, where they lie, and what they write.
 
-Fields of the config become arguments of the sampling engine here, and nowhere else.
+Fields of the config become arguments of the sampling engine here.
 """
 
 from __future__ import annotations

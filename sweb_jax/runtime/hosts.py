@@ -200,7 +200,10 @@ class Hosts:
       os._exit(code)
 
   def settle(self, error: Exception) -> None:
-    """After an error that another process may be the cause of: gives the watch time to name it, and then to end."""
+    """After an error that another process may be the cause of: gives the watch time to name it, and then to end.
+
+    Where processes were asked to stop, that is the cause, and this one stops too.
+    """
     if self.count > 1:
       import jax
 
