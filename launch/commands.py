@@ -27,7 +27,7 @@ def boot_script(pod: Pod) -> str:
   else:
     get = (
       f'git clone --quiet -- {shlex.quote(pod.source)} incoming\n'
-      f'git -C incoming checkout --quiet {shlex.quote(pod.ref)}'
+      f'git -C incoming checkout --quiet {shlex.quote(pod.commit)}'
     )
   return f"""#!/usr/bin/env bash
 set -euo pipefail
@@ -55,7 +55,7 @@ def upload(pod: Pod) -> list[Argv]:
   local = f'build/{pod.name}.tar.gz'
   return [
     ['mkdir', '-p', 'build'],
-    ['git', 'archive', '--format=tar.gz', f'--output={local}', pod.ref],
+    ['git', 'archive', '--format=tar.gz', f'--output={local}', pod.commit],
     ['gcloud', 'storage', 'cp', local, pod.source, *_project(pod)],
   ]
 

@@ -24,7 +24,7 @@ _PATTERNS = {
     r'(gs://[a-z0-9][-a-z0-9_.]+/\S+\.tar\.gz|https://[^\s-]\S*)?',
     "'gs://BUCKET/NAME.tar.gz', an https:// address to clone, or ''",
   ),
-  'ref': (r'[A-Za-z0-9][-A-Za-z0-9._/]*', 'a commit, tag or branch'),
+  'commit': (r'[A-Za-z0-9][-A-Za-z0-9._/]*', 'a commit, tag or branch'),
   'gke.cluster': (r'([a-z][-a-z0-9]{0,39})?', "a cluster's name"),
   'gke.image': (r'([a-z0-9][-a-z0-9._/:@]*)?', "an image as 'us-docker.pkg.dev/PROJECT/REPOSITORY/sweb_jax:TAG'"),
 }
@@ -52,7 +52,7 @@ class Pod:
   service_account: str
   source: str
   """Where its machines get this project: a tarball on a bucket, which is made from this clone, or a Git address."""
-  ref: str
+  commit: str
   study: tuple[str, ...]
   """Flags of sweb_jax.main: config, workdir and the rest."""
   cluster: str
@@ -80,7 +80,7 @@ def default() -> ConfigDict:
       'service_account': '',  # '': the default one of Compute Engine. Must read and write the bucket.
       'workdir': '',  # gs://...: what the study writes.
       'source': '',  # A Git address that needs no password, or gs://...tar.gz; '': a tarball on the workdir's bucket.
-      'ref': 'HEAD',  # Which commit of it.
+      'commit': 'HEAD',  # Of the source: a commit, tag or branch.
       'study': {
         'config': 'configs/quickstart.py',
         'flags': ('--config.mesh.data=-1',),
@@ -139,7 +139,7 @@ def parse(config: ConfigDict) -> Pod:
     network=config.network,
     service_account=config.service_account,
     source=config.source or f'gs://{bucket}/source/{config.name}.tar.gz',
-    ref=config.ref,
+    commit=config.commit,
     study=_study(config.study.config, tuple(config.study.flags), config.workdir),
     cluster=config.gke.cluster,
     image=config.gke.image,

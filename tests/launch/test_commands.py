@@ -9,12 +9,16 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import kauldron.konfig  # noqa: F401  # It comes with gemma, and adds attributes to every ConfigDict of the process.
 import pytest
 import yaml
+from ml_collections import ConfigDict
 
 from launch import chips, commands
+from launch import pod as pod_lib
 from launch.chips import LaunchError
 from launch.gke import jobset
+from sweb_jax.config import default
 
 ROOT = Path(__file__).parents[2]
 GKE = dict(gke__cluster='my-cluster', gke__image='us-docker.pkg.dev/my-project/study/sweb_jax:1')
@@ -63,6 +67,18 @@ def test_gcloud_does_not_split_the_boot_script(load):
   subprocess.run(['bash', '-n', '-c', commands.boot_script(pod)], check=True)
 
 
+def _fields(config: ConfigDict):
+  for key, value in config.items():
+    yield key
+    if isinstance(value, ConfigDict):
+      yield from _fields(value)
+
+
+@pytest.mark.parametrize('config', [pod_lib.default(), default()], ids=['pod', 'study'])
+def test_no_field_has_the_name_of_an_attribute_that_would_be_read_instead(config):
+  assert not [field for field in _fields(config) if hasattr(ConfigDict, field)]
+
+
 @pytest.mark.parametrize(
   ('field', 'value'),
   [
@@ -82,7 +98,7 @@ def test_gcloud_does_not_split_the_boot_script(load):
     ('slices', 0),
     ('source', 'http://example.org/x.git'),
     ('source', 'https://-x'),
-    ('ref', '--upload-pack=x'),
+    ('commit', '--upload-pack=x'),
     ('network', '--x'),
     ('service_account', 'me'),
     ('study__config', '../x.py'),
