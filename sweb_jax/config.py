@@ -172,83 +172,20 @@ def validate(config: ConfigDict) -> None:
       value = _get(config, field)
       need(value > 0, field, value, 'must be positive')
 
-  positive('question_sets', 'task.train', 'task.validation', 'task.test', 'sampling.max_new_tokens')
-  positive('train.batch', 'train.checkpoints', 'train.row_length', 'train.clip_norm', 'train.save_seconds')
-  positive('train.seeds')
-  need(config.engine.slots >= 0, 'engine.slots', config.engine.slots, 'must be positive, or 0: chosen by memory')
-  positive('engine.steps', 'engine.jobs', 'mesh.fsdp', 'mesh.tensor')
-  need(config.mesh.data == -1 or config.mesh.data > 0, 'mesh.data', config.mesh.data, 'must be positive, or -1: all')
+  positive('question_sets', 'task.train', 'task.validation', 'task.test')
+  positive('engine.steps', 'engine.jobs', 'mesh.fsdp', 'mesh.tensor', 'judge.max_new_tokens')
   positive('estimate.prompt_tokens', 'estimate.completion_tokens')
   positive('estimate.sampling_flops', 'estimate.training_flops')
+  need(config.engine.slots >= 0, 'engine.slots', config.engine.slots, 'must be positive, or 0: chosen by memory')
+  need(config.mesh.data == -1 or config.mesh.data > 0, 'mesh.data', config.mesh.data, 'must be positive, or -1: all')
   need(config.task.name, 'task.name', config.task.name, 'name a task')
   need(config.seed >= 0, 'seed', config.seed, 'must not be negative')
-
-  for field in ('generators', 'learners'):
-    names = config[field]
-    need(names, field, names, 'name at least one model')
-    need(len(set(names)) == len(names), field, names, 'a name is given twice')
-    for name in names:
-      need(name in config.models, field, name, f'is not in config.models, which has {sorted(config.models)}')
-  for name in config.chat:
-    need(name in config.models, 'chat', name, f'is not in config.models, which has {sorted(config.models)}')
-  for name, source in config.models.items():
-    need(name.isidentifier(), 'models', name, 'a name is letters, digits and _: it becomes a folder')
-    sources = (source,) if isinstance(source, str) else source
-    wish = "give 'embedded:NAME', 'gguf:NAME', 'size:NAME' or a folder, or several of them"
-    need(sources and all(s and isinstance(s, str) for s in sources), f'models.{name}', source, wish)
-  need(config.budgets, 'budgets', {}, 'name at least one budget, as {name: {generator: samples a problem}}')
-
-  need(config.cost.name in UNITS, 'cost.name', config.cost.name, f'costs are {", ".join(UNITS)}')
-  for name, policy in config.policies.items():
-    need(name.isidentifier(), 'policies', name, 'a name is letters, digits and _: it becomes a folder')
-    need(isinstance(policy, ConfigDict), f'policies.{name}', policy, "give {'kind': ..., ...}")
+  _check_models(config, need)
+  _check_budgets(config, need)
+  _check_sampling(config, need, positive)
+  _check_training(config, need, positive)
   for name, rules in config.variants.items():
     _check_variant(config, name, rules, need)
-  for name in config.train.batches:
-    need(name in config.learners, 'train.batches', name, f'is not in config.learners, which has {config.learners}')
-  for budget, anchor in config.budgets.items():
-    need(isinstance(anchor, ConfigDict), f'budgets.{budget}', anchor, 'give {generator: samples a problem}')
-  for budget in (*config.budgets, *(('gold',) if config.gold else ())):
-    steps = config.train.steps.get(budget)
-    need(isinstance(steps, int) and steps > 0, f'train.steps.{budget}', steps, 'give the number of steps')
-    for learner in config.learners:
-      batch = config.train.batches.get(learner, config.train.batch)
-      wish = f'must divide the {steps * config.train.batch} examples of train.steps.{budget} x train.batch'
-      fits = isinstance(batch, int) and batch > 0 and steps * config.train.batch % batch == 0
-      need(fits, f'train.batches.{learner}', batch, wish)
-      enough = config.train.checkpoints <= steps_of(config, learner, budget)
-      wish = f'a run of {learner} has fewer steps than checkpoints; lower it'
-      need(enough, 'train.checkpoints', config.train.checkpoints, wish)
-  rates = config.train.learning_rates
-  positive_rates = rates and all(isinstance(r, float | int) and r > 0 for r in rates)
-  need(positive_rates, 'train.learning_rates', rates, 'give at least one, all positive')
-  need(0 <= config.train.final <= 1, 'train.final', config.train.final, 'must lie in [0, 1]')
-  need(0 <= config.train.b2 < 1, 'train.b2', config.train.b2, 'must lie in [0, 1)')
-
-  t = config.train
-  for field, known in (
-    ('optimizer', ('adamw', 'adafactor')),
-    ('remat', ('none', 'dots', 'full')),
-    ('dtype', ('float32', 'bfloat16')),
-  ):
-    need(t[field] in known, f'train.{field}', t[field], f'must be one of {", ".join(known)}')
-  positive('train.micro_batches')
-  for field in ('epochs', 'unique_examples', 'lora.rank', 'peak_flops'):
-    value = _get(config, f'train.{field}')
-    need(value >= 0, f'train.{field}', value, 'must not be negative')
-  try:
-    re.compile(t.lora.targets)
-  except re.error as e:
-    need(False, 'train.lora.targets', t.lora.targets, f'is no regular expression: {e}')
-
-  s, maj_k = config.sampling, config.evaluate.maj_k
-  need(s.temperature > 0, 'sampling.temperature', s.temperature, 'samples of a problem must differ: give more than 0')
-  need(s.dtype in ('float32', 'bfloat16'), 'sampling.dtype', s.dtype, 'must be one of float32, bfloat16')
-  need(s.top_k >= 0, 'sampling.top_k', s.top_k, 'must be 0 (off) or positive')
-  need(0 < s.top_p <= 1, 'sampling.top_p', s.top_p, 'must lie in (0, 1]')
-  need(s.top_p == 1 or s.top_k, 'sampling.top_p', s.top_p, 'needs sampling.top_k: the nucleus is sought in the top k')
-  need(all(isinstance(k, int) and k > 0 for k in maj_k), 'evaluate.maj_k', maj_k, 'must be positive whole numbers')
-  positive('judge.max_new_tokens')
   _check_judge(config, need)
   for name, test in config.transfer.items():
     _check_transfer(name, test, need)
@@ -264,6 +201,80 @@ def rules_of(config: ConfigDict, variant: str | None) -> dict[str, Any]:
   """The fields of `config.data` as an arm's variant has them."""
   changed = config.variants[variant].to_dict() if variant else {}
   return config.data.to_dict() | {k: v for k, v in changed.items() if k != 'budgets'}
+
+
+def _check_models(config: ConfigDict, need: Callable[..., None]) -> None:
+  for field in ('generators', 'learners'):
+    names = config[field]
+    need(names, field, names, 'name at least one model')
+    need(len(set(names)) == len(names), field, names, 'a name is given twice')
+    for name in names:
+      need(name in config.models, field, name, f'is not in config.models, which has {sorted(config.models)}')
+  for name in config.chat:
+    need(name in config.models, 'chat', name, f'is not in config.models, which has {sorted(config.models)}')
+  for name, source in config.models.items():
+    need(name.isidentifier(), 'models', name, 'a name is letters, digits and _: it becomes a folder')
+    sources = (source,) if isinstance(source, str) else source
+    wish = "give 'embedded:NAME', 'gguf:NAME', 'size:NAME' or a folder, or several of them"
+    need(sources and all(s and isinstance(s, str) for s in sources), f'models.{name}', source, wish)
+
+
+def _check_budgets(config: ConfigDict, need: Callable[..., None]) -> None:
+  need(config.budgets, 'budgets', {}, 'name at least one budget, as {name: {generator: samples a problem}}')
+  need(config.cost.name in UNITS, 'cost.name', config.cost.name, f'costs are {", ".join(UNITS)}')
+  for name, policy in config.policies.items():
+    need(name.isidentifier(), 'policies', name, 'a name is letters, digits and _: it becomes a folder')
+    need(isinstance(policy, ConfigDict), f'policies.{name}', policy, "give {'kind': ..., ...}")
+  for budget, anchor in config.budgets.items():
+    need(isinstance(anchor, ConfigDict), f'budgets.{budget}', anchor, 'give {generator: samples a problem}')
+
+
+def _check_sampling(config: ConfigDict, need: Callable[..., None], positive: Callable[..., None]) -> None:
+  positive('sampling.max_new_tokens')
+  s, maj_k = config.sampling, config.evaluate.maj_k
+  need(s.temperature > 0, 'sampling.temperature', s.temperature, 'samples of a problem must differ: give more than 0')
+  need(s.dtype in ('float32', 'bfloat16'), 'sampling.dtype', s.dtype, 'must be one of float32, bfloat16')
+  need(s.top_k >= 0, 'sampling.top_k', s.top_k, 'must be 0 (off) or positive')
+  need(0 < s.top_p <= 1, 'sampling.top_p', s.top_p, 'must lie in (0, 1]')
+  need(s.top_p == 1 or s.top_k, 'sampling.top_p', s.top_p, 'needs sampling.top_k: the nucleus is sought in the top k')
+  need(all(isinstance(k, int) and k > 0 for k in maj_k), 'evaluate.maj_k', maj_k, 'must be positive whole numbers')
+
+
+def _check_training(config: ConfigDict, need: Callable[..., None], positive: Callable[..., None]) -> None:
+  t = config.train
+  positive('train.batch', 'train.checkpoints', 'train.row_length', 'train.clip_norm', 'train.save_seconds')
+  positive('train.seeds', 'train.micro_batches')
+  for name in t.batches:
+    need(name in config.learners, 'train.batches', name, f'is not in config.learners, which has {config.learners}')
+  for budget in (*config.budgets, *(('gold',) if config.gold else ())):
+    steps = t.steps.get(budget)
+    need(isinstance(steps, int) and steps > 0, f'train.steps.{budget}', steps, 'give the number of steps')
+    for learner in config.learners:
+      batch = t.batches.get(learner, t.batch)
+      wish = f'must divide the {steps * t.batch} examples of train.steps.{budget} x train.batch'
+      fits = isinstance(batch, int) and batch > 0 and steps * t.batch % batch == 0
+      need(fits, f'train.batches.{learner}', batch, wish)
+      enough = t.checkpoints <= steps_of(config, learner, budget)
+      wish = f'a run of {learner} has fewer steps than checkpoints; lower it'
+      need(enough, 'train.checkpoints', t.checkpoints, wish)
+  rates = t.learning_rates
+  above_0 = rates and all(isinstance(r, float | int) and r > 0 for r in rates)
+  need(above_0, 'train.learning_rates', rates, 'give at least one, all positive')
+  need(0 <= t.final <= 1, 'train.final', t.final, 'must lie in [0, 1]')
+  need(0 <= t.b2 < 1, 'train.b2', t.b2, 'must lie in [0, 1)')
+  for field, known in (
+    ('optimizer', ('adamw', 'adafactor')),
+    ('remat', ('none', 'dots', 'full')),
+    ('dtype', ('float32', 'bfloat16')),
+  ):
+    need(t[field] in known, f'train.{field}', t[field], f'must be one of {", ".join(known)}')
+  for field in ('epochs', 'unique_examples', 'lora.rank', 'peak_flops'):
+    value = _get(config, f'train.{field}')
+    need(value >= 0, f'train.{field}', value, 'must not be negative')
+  try:
+    re.compile(t.lora.targets)
+  except re.error as e:
+    need(False, 'train.lora.targets', t.lora.targets, f'is no regular expression: {e}')
 
 
 def _check_variant(config: ConfigDict, name: str, rules: Any, need: Callable[..., None]) -> None:
