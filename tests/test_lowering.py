@@ -127,6 +127,15 @@ def test_no_weights_travel_while_tokens_are_drawn(pods, name):
   assert sum(b for _, b in pods[name]['collectives'].values()) < 20e6
 
 
+@pytest.mark.parametrize(
+  ('name', 'size', 'tensor'), [('9b decode 64', 'gemma2_9b', 4), ('27b decode 256', 'gemma2_27b', 8)]
+)
+def test_the_cache_is_written_in_place_while_tokens_are_drawn(pods, name, size, tensor):
+  """Keys and values of 32 rows, 384 tokens and two layers, in 32 bits: a copy of them would be most of the memory."""
+  cache = 2 * 2 * 4 * 32 * 384 * SIZES[size].kv_heads // tensor * SIZES[size].head_width
+  assert pods[name]['temporaries'] < cache / 2
+
+
 def test_every_short_step_fits_v5e(pods):
   assert {name: x['peak'] < 16e9 for name, x in pods.items()} == dict.fromkeys(pods, True)
 

@@ -273,15 +273,16 @@ def decode(
   if stop_table is not None:
     ended |= state == stop_table.shape[0] - 1
 
-  # Which chunk of its completion this was. One pass over the cache a chunk, in place.
-  number = (rows.length // steps)[:, None, None, None, None]
+  # One pass over the cache a chunk, in place: the old values must not be reshaped for that.
+  here = completion_at // steps == rows.length[:, None] // steps
+  chunks = completion_at.shape[0] // steps
 
   def append(old: LayerKV, new: LayerKV) -> LayerKV:
     (k, v), (nk, nv) = old, new
-    ks, vs = k.reshape(*k.shape[:-1], -1, steps), v.reshape(*v.shape[:2], -1, steps, v.shape[-1])
-    ks = jnp.where(jnp.arange(ks.shape[3])[:, None] == number, nk[:, :, :, None], ks)
-    vs = jnp.where(jnp.arange(vs.shape[2])[:, None, None] == number, nv[:, :, None], vs)
-    return ks.reshape(k.shape), vs.reshape(v.shape)
+    return (
+      jnp.where(here[:, None, None, :], jnp.tile(nk, (1, 1, 1, chunks)), k),
+      jnp.where(here[:, None, :, None], jnp.tile(nv, (1, 1, chunks, 1)), v),
+    )
 
   completions = tuple(append(old, new) for old, new in zip(cache.completions, chunk, strict=True))
   completions = jax.lax.with_sharding_constraint(completions, kv_sharding(config, mesh))
