@@ -13,20 +13,23 @@ import dataclasses
 import os
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 if TYPE_CHECKING:
+  from rich.console import Console
+
   from sweb_jax.lowering_steps import Step  # Imports JAX, which `main` sets up first.
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The experiment: a file with get_config().', lock_config=False, accept_new_attributes=True
 )
 _DEVICES = flags.DEFINE_integer('devices', None, 'Devices to simulate; config.mesh says how they are used.', 1, 4096)
+_HOSTS = flags.DEFINE_integer('hosts', 1, 'Processes that have the devices between them: each draws by itself.', 1)
 _HBM = flags.DEFINE_float('hbm_gb', 0.0, 'Memory of a device in GB: v5e 16, v6e 32, v5p 95; 0: only report.', 0.0)
-_FULL = flags.DEFINE_bool('full_depth', False, 'Compile all layers, which takes minutes, instead of extrapolating.')
 
 _REMATERIALISED = 'Involuntary full rematerialization'
 
@@ -37,19 +40,18 @@ class LoweringError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Lowered:
-  """One step of one model, on one device of the mesh. Extrapolated numbers are linear in the layers."""
+  """One step of one model, on one device of the mesh."""
 
   model: str
   step: str
   """'prefill', 'decode' (a token of every row) or 'train'."""
-  layers: tuple[int, ...]
-  """Compiled; what the model has beyond is extrapolated from two."""
-  computed: float
+  layers: int
+  computed: int
   """Bytes of parameters, optimiser's state and cache, by the sharding alone."""
-  arguments: float
-  outputs: float
+  arguments: int
+  outputs: int
   """Beyond the arguments that are given back in place."""
-  temporaries: float
+  temporaries: int
   flops: float
   collectives: dict[str, tuple[float, float]]
   """Kind -> how many, and bytes of their results."""
@@ -61,18 +63,18 @@ class Lowered:
   """How often XLA found no way between two shardings but to gather everything."""
 
   @property
-  def peak(self) -> float:
+  def peak(self) -> int:
     """Bytes a device at most."""
     return self.arguments + self.outputs + self.temporaries
 
 
-def lower(config: ConfigDict, hbm: float = 0.0, full_depth: bool = False) -> list[Lowered]:
+def lower(config: ConfigDict, hbm: float = 0.0, hosts: int = 1) -> list[Lowered]:
   """Lowers and compiles every step of a config for its mesh; the process must have that many (simulated) devices.
 
   Args:
     config: resolved and valid; neither weights nor data are read.
     hbm: bytes of a device, by which the number of slots is chosen where the config leaves it open; 0: as on 16 GB.
-    full_depth: compile all layers.
+    hosts: processes that the devices belong to; each draws by itself, or with those that hold the rest of a model.
 
   Raises:
     MeshError: there are not enough devices, or rows do not divide over them.
@@ -80,19 +82,11 @@ def lower(config: ConfigDict, hbm: float = 0.0, full_depth: bool = False) -> lis
   """
   from sweb_jax.lowering_steps import steps
 
-  out = []
-  for step in steps(config, hbm or 16e9):
-    if full_depth or step.layers <= 3 * step.period:
-      out.append(compiled(step, step.layers))
-    else:
-      # Training loops over the layers from two periods on.
-      first = 2 * step.period if step.name == 'train' else step.period
-      out.append(extrapolated(compiled(step, first), compiled(step, first + step.period), step.layers))
-  return out
+  return [compiled(step, step.layers) for step in steps(config, hbm or 16e9, hosts)]
 
 
 def compiled(step: Step, layers: int) -> Lowered:
-  """Compiles a step of a model of so many layers."""
+  """Compiles a step of a model, or of a shorter one of so many layers."""
   from sweb_jax import hlo
 
   lowered, given, state, tokens = step.lower(layers)
@@ -115,11 +109,11 @@ def compiled(step: Step, layers: int) -> Lowered:
   return Lowered(
     step.model,
     step.name,
-    (layers,),
-    float(state),
-    float(memory.argument_size_in_bytes - given + state),
-    float(memory.output_size_in_bytes - memory.alias_size_in_bytes),
-    float(memory.temp_size_in_bytes),
+    layers,
+    state,
+    memory.argument_size_in_bytes - given + state,
+    memory.output_size_in_bytes - memory.alias_size_in_bytes,
+    memory.temp_size_in_bytes,
     program.flops,
     {kind: (t.count, t.bytes) for kind, t in program.collectives.items()},
     program.largest,
@@ -128,34 +122,12 @@ def compiled(step: Step, layers: int) -> Lowered:
   )
 
 
-def extrapolated(a: Lowered, b: Lowered, layers: int) -> Lowered:
-  """The step at another depth, from two: each number as linear in the layers."""
-  (low,), (high,) = a.layers, b.layers
-
-  def line(x: float, y: float) -> float:
-    return y + (y - x) * (layers - high) / (high - low)
-
-  kinds = {k: None for k in (*a.collectives, *b.collectives)}
-  none = (0.0, 0.0)
-  collectives = {
-    k: tuple(line(x, y) for x, y in zip(a.collectives.get(k, none), b.collectives.get(k, none), strict=True))
-    for k in kinds
-  }
-  numbers = ('computed', 'arguments', 'outputs', 'temporaries', 'flops')
-  return dataclasses.replace(
-    b,
-    layers=(low, high),
-    collectives=collectives,
-    rematerialised=a.rematerialised + b.rematerialised,
-    **{n: line(getattr(a, n), getattr(b, n)) for n in numbers},
-  )
-
-
-def show(found: list[Lowered], mesh: Any, console: Any) -> None:
-  """The steps as a table."""
+def show(found: list[Lowered], mesh: Mapping[str, int], part: Mapping[str, int], console: Console) -> None:
+  """The steps as a table; `part` is what of the mesh one process draws on."""
   from rich.table import Table
 
-  table = Table(title='A device of the mesh ' + ' x '.join(f'{k}={v}' for k, v in mesh.items()))
+  whole, drawing = (' x '.join(f'{k}={v}' for k, v in m.items()) for m in (mesh, part))
+  table = Table(title=f'A device of the mesh {whole}' + (f'; drawing: {drawing}' if drawing != whole else ''))
   for column in ('model', 'step', 'state, GB', 'at most, GB', 'TFLOP', 'messages, MB', 'largest', 'logits', 'remat'):
     table.add_column(column, justify='left' if column in ('model', 'step', 'messages, MB') else 'right')
   for x in found:
@@ -208,8 +180,9 @@ def main(argv: list[str]) -> None:
   try:
     config = config_lib.resolve(_CONFIG.value, config_flags.get_override_values(flags.FLAGS['config']))
     config_lib.validate(config)
-    found = lower(config, hbm, _FULL.value)
-    show(found, sharding.make_mesh(**config.mesh).shape, console)
+    found = lower(config, hbm, _HOSTS.value)
+    mesh = sharding.make_mesh(**config.mesh)
+    show(found, mesh.shape, sharding.part_to_draw(mesh, _HOSTS.value, 0).shape, console)
     if hbm and (wrong := misfits(found, hbm)):
       raise LoweringError('\n'.join(wrong))
   except (ValueError, OSError) as e:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -32,8 +33,6 @@ class Step:
   name: str
   lower: Callable[[int], tuple[Any, int, int, int]]
   """Layers -> what `jax.jit(...).lower` gave, bytes of its state, bytes of the state as it will be, tokens a device."""
-  period: int
-  """Layers after which the pattern repeats."""
   layers: int
   vocabulary: set[int]
   """Sizes of the vocabulary's dimension, whole and on a device."""
@@ -41,21 +40,25 @@ class Step:
   """Likewise of the model's."""
 
 
-def steps(config: ConfigDict, hbm: float) -> list[Step]:
+def steps(config: ConfigDict, hbm: float, processes: int = 1) -> list[Step]:
   """The steps of a config: prefill and decode of its generators, training of its learners.
 
   Raises MeshError where there are not enough devices, or rows do not divide over them, and CheckpointError for a model
-  that is not there. `hbm`, bytes of a device, decides on the slots where the config does not.
+  that is not there. `hbm`, bytes of a device, decides on the slots where the config does not. `processes` have the
+  mesh between them: they train together, and draw each by itself or with those that hold the rest of the model.
   """
-  mesh = sharding.make_mesh(**config.mesh)
+  whole = sharding.make_mesh(**config.mesh)
+  part = sharding.part_to_draw(whole, processes, 0)
   found = []
-  for names, make in ((config.generators, _drawing), (config.learners, _training)):
+  share = math.ceil(config.task.train * part.size / whole.size)
+  drawing = functools.partial(_drawing, problems=share, hbm=hbm)
+  for names, make, mesh in ((config.generators, drawing, part), (config.learners, _training, whole)):
     for name in names:
       source = config.models[name]
       shape = open_model(source if isinstance(source, str) else source[0]).config
       sizes = [{n, n // mesh.shape[axis]} for n, axis in ((shape.vocab_size, 'tensor'), (shape.width, 'fsdp'))]
-      for step, function in make(config, name, shape, mesh, hbm):
-        found.append(Step(name, step, function, len(shape.pattern), shape.layers, *sizes))
+      for step, function in make(config, name, shape, mesh):
+        found.append(Step(name, step, function, shape.layers, *sizes))
   return found
 
 
@@ -72,13 +75,13 @@ def _placed(tree: Any, shardings: Any) -> Any:
 
 
 def _drawing(
-  config: ConfigDict, name: str, shape: ModelConfig, mesh: Mesh, hbm: float
+  config: ConfigDict, name: str, shape: ModelConfig, mesh: Mesh, *, problems: int, hbm: float
 ) -> Iterator[tuple[str, Callable]]:
-  """Prompts and chunks of tokens of a generator, as the engine would ask for them."""
+  """Prompts and chunks of tokens of a generator, as the engine would ask for them for so many problems."""
   del name
   s, e = config.sampling, config.estimate
   dtype = jnp.dtype(s.dtype)
-  samples, problems = _samples(config), config.task.train
+  samples = _samples(config)
   width = bucket(e.prompt_tokens)
   columns = -(-s.max_new_tokens // config.engine.steps) * config.engine.steps
   weights = _placed(transformer.shapes(shape, dtype), sharding.for_params(transformer.shapes(shape, dtype), mesh))
@@ -141,11 +144,8 @@ def _samples(config: ConfigDict) -> int:
   return max(map(int, counts), default=1)
 
 
-def _training(
-  config: ConfigDict, name: str, shape: ModelConfig, mesh: Mesh, hbm: float
-) -> Iterator[tuple[str, Callable]]:
+def _training(config: ConfigDict, name: str, shape: ModelConfig, mesh: Mesh) -> Iterator[tuple[str, Callable]]:
   """An update of a learner, with every example as long as it may become."""
-  del hbm
   t = config.train
   batch = t.batches.get(name, t.batch)
   longest = min(t.row_length, config.estimate.prompt_tokens + config.sampling.max_new_tokens)

@@ -38,8 +38,8 @@ def main() -> None:
     found[path.stem] = {}
     for step in steps(config, 32e9):
       if (key := seen(config, step)) not in known:
-        short, longer = (step.lower(n * step.period)[2] for n in (1, 2))
-        known[key] = longer + (longer - short) / step.period * (step.layers - 2 * step.period)
+        short, longer = (step.lower(layers)[2] for layers in (2, 4))
+        known[key] = longer + (longer - short) / 2 * (step.layers - 4)
       found[path.stem][f'{step.model} {step.name}'] = known[key]
   print(json.dumps(found))
 

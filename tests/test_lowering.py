@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sweb_jax import hlo
-from sweb_jax.lowering import Lowered, extrapolated, misfits
+from sweb_jax.lowering import Lowered, misfits
 from sweb_jax.models.config import SIZES
 
 ROOT = Path(__file__).parents[1]
@@ -61,15 +61,7 @@ def test_only_what_is_written_to_memory_counts_as_an_array():
   assert found.holding({64}, 16) == [(16, 64)]
 
 
-LOW = Lowered('m', 'train', (2,), 10.0, 20.0, 1.0, 5.0, 100.0, {'all-gather': (4.0, 40.0)}, (2, 3), (), 0)
-HIGH = Lowered('m', 'train', (4,), 14.0, 28.0, 1.0, 6.0, 150.0, {'all-gather': (6.0, 60.0)}, (2, 3), (), 0)
-
-
-def test_depth_is_extrapolated_as_a_line():
-  found = extrapolated(LOW, HIGH, 10)
-  assert (found.computed, found.arguments, found.temporaries, found.flops) == (26.0, 52.0, 9.0, 300.0)
-  assert found.collectives == {'all-gather': (12.0, 120.0)}
-  assert found.layers == (2, 4) and found.peak == 62.0
+LOW = Lowered('m', 'train', 2, 10, 20, 1, 5, 100.0, {'all-gather': (4.0, 40.0)}, (2, 3), (), 0)
 
 
 def test_what_does_not_fit_is_named():
@@ -147,9 +139,9 @@ def command(*flags: str) -> subprocess.CompletedProcess:
 
 
 def test_the_command_prints_a_table_and_fails_where_a_step_does_not_fit():
-  run = command('--devices=2', '--config.mesh.fsdp=2', '--hbm_gb=0.001')
+  run = command('--devices=4', '--config.mesh.data=2', '--config.mesh.fsdp=2', '--hosts=2', '--hbm_gb=0.001')
   assert run.returncode == 1
-  assert all(word in run.stdout for word in ('prefill', 'decode', 'train', 'fsdp=2'))
+  assert all(word in run.stdout for word in ('prefill', 'decode', 'train', 'drawing: data=1 x fsdp=2'))
   assert 'Error: ' in run.stderr and 'GB a device, 0.001 GB are there' in run.stderr
   assert 'Traceback' not in run.stderr
 
@@ -158,3 +150,8 @@ def test_a_mesh_larger_than_the_devices_is_refused():
   run = command('--devices=2', '--config.mesh.fsdp=4')
   assert run.returncode == 1
   assert 'config.mesh asks for data=1 x fsdp=4 x tensor=1 = 4 devices; there are 2' in run.stderr
+
+
+def test_hosts_with_unequal_parts_of_the_mesh_are_refused():
+  run = command('--devices=4', '--config.mesh.data=4', '--hosts=3')
+  assert run.returncode == 1 and 'each of the 3 processes must have as many of them' in run.stderr

@@ -94,36 +94,44 @@ def put(x: jax.Array | np.ndarray, where: Sharding) -> jax.Array:
   return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
 
 
-def processes_a_copy(mesh: Mesh) -> int:
+def processes_a_copy(mesh: Mesh, processes: int = 0) -> int:
   """How many neighbouring processes `tensor` spans: together they hold a whole copy of the parameters.
 
-  Raises MeshError where processes have unequal parts of the mesh, or are left over.
+  `processes` is of how many the mesh is; 0: of those that its devices belong to. Raises MeshError where processes have
+  unequal parts of the mesh, or are left over.
   """
-  count = len({d.process_index for d in mesh.devices.flat})
+  count = processes or len({d.process_index for d in mesh.devices.flat})
   each, tensor = mesh.size // count, mesh.shape['tensor']
   together = tensor // math.gcd(tensor, each)
-  equal = count == 1 or (count == jax.process_count() and mesh.size == count * each)
-  if not equal or count % together:
+  there = processes or (count if count == 1 else jax.process_count())
+  if count != there or mesh.size != count * each or count % together:
     raise MeshError(
-      f'config.mesh of {mesh.size} devices: each of the {jax.process_count()} processes must have as many of them, '
-      f'and tensor={tensor} must divide those of one or of some neighbouring processes; config.mesh.data=-1 takes all'
+      f'config.mesh of {mesh.size} devices: each of the {there} processes must have as many of them, and '
+      f'tensor={tensor} must divide those of one or of some neighbouring processes; config.mesh.data=-1 takes all'
     )
   return together
 
 
-def sampling_mesh(mesh: Mesh) -> Mesh:
-  """The part of `mesh` on which this process draws: its own devices, or with its neighbours' what `tensor` spans.
+def part_to_draw(mesh: Mesh, processes: int, index: int) -> Mesh:
+  """The part of `mesh` on which one of so many processes draws: its own devices, or all those that `tensor` spans.
 
   `tensor` stays as it is, `fsdp` is as much of it as lies in that part, `data` what is left. Raises MeshError as
   `processes_a_copy` does.
   """
+  together = processes_a_copy(mesh, processes)
+  size = mesh.size // processes * together
+  part = mesh.devices.ravel()[index // together * size :][:size]
+  ways = size // mesh.shape['tensor']
+  fsdp = math.gcd(ways, mesh.shape['fsdp'])
+  return Mesh(part.reshape(ways // fsdp, fsdp, mesh.shape['tensor']), AXES)
+
+
+def sampling_mesh(mesh: Mesh) -> Mesh:
+  """The part on which this process draws; with one process all of it. Raises MeshError as `processes_a_copy` does."""
   if not mesh.is_multi_process:
     return mesh
-  together = processes_a_copy(mesh)
-  part = [d for d in mesh.devices.flat if d.process_index // together == jax.process_index() // together]
-  ways = len(part) // mesh.shape['tensor']
-  fsdp = math.gcd(ways, mesh.shape['fsdp'])
-  return Mesh(np.asarray(part).reshape(ways // fsdp, fsdp, mesh.shape['tensor']), AXES)
+  processes_a_copy(mesh)
+  return part_to_draw(mesh, jax.process_count(), jax.process_index())
 
 
 def to_sample_with(params: Any, mesh: Mesh) -> Any:

@@ -175,7 +175,9 @@ def prefill(
     segments.append(Segment((k, v), causal & _seen(config, layer, positions[:1], positions[:1]), fresh=True))
     return attention(config, q, segments)
 
-  transformer.run_blocks(params, config, tokens, positions, attend, inference=True, mesh=mesh)
+  transformer.run_blocks(
+    params, config, tokens, positions, attend, inference=True, mesh=mesh, stationary=mesh.shape['fsdp'] > 1
+  )
   width = cache.prompts[0][0].shape[-1] // places
 
   def write(old: LayerKV, new: LayerKV) -> LayerKV:
