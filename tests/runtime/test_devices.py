@@ -24,7 +24,8 @@ def test_more_programs_than_threads_do_not_hang_simulated_devices():
 
 def test_a_number_of_devices_that_is_none_is_refused_by_its_name(monkeypatch):
   monkeypatch.delenv('XLA_FLAGS', raising=False)
-  monkeypatch.delenv('NPROC', raising=False)
+  monkeypatch.setenv('NPROC', '')  # So that it is as before when the test has ended.
+  monkeypatch.delenv('NPROC')
   for wrong in ('four', '', '0', '-2', '2.5'):
     monkeypatch.setenv('JAX_NUM_CPU_DEVICES', wrong)
     with pytest.raises(devices.DevicesError, match=f"JAX_NUM_CPU_DEVICES='{wrong}': give a number"):
@@ -33,4 +34,3 @@ def test_a_number_of_devices_that_is_none_is_refused_by_its_name(monkeypatch):
     monkeypatch.setenv('JAX_NUM_CPU_DEVICES', right)
     devices.room_for_simulated_devices()
     assert os.environ.get('NPROC') == threads
-  monkeypatch.delenv('NPROC')
