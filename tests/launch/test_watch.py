@@ -335,6 +335,9 @@ def test_the_command_ends_with_a_message_and_a_code_that_is_not_zero(gcloud):
   forgotten = launch(*pod, '--config.study.config=configs/forgotten.py', '--action=create')
   assert (forgotten.returncode, 'Traceback' in forgotten.stderr) == (1, False)
   assert "'configs/forgotten.py' does not exist in 'HEAD'" in forgotten.stderr
+  elsewhere = launch(*pod, '--config.zone=us-east5-b', '--action=cost', '--hours=1')
+  assert (elsewhere.returncode, 'Traceback' in elsewhere.stderr) == (1, False)
+  assert 'zones of v5e are europe-west4-b, us-central1-a' in elsewhere.stderr
   nowhere = launch(*pod, '--config=launch/configs/no_such.py', '--action=delete')
   assert (nowhere.returncode, 'Traceback' in nowhere.stderr) == (1, False)
   assert 'no_such.py' in nowhere.stderr
