@@ -116,6 +116,11 @@ _OF_TPUS = (
     True,
   ),
   (
+    r"quota metric '[^']*request|rate.?limit",
+    'Google was asked too often in a minute: wait, or look less often (--config.watch.poll_seconds)',
+    False,
+  ),
+  (
     r"quota (limit |metric )?'|quota exceeded|quota .*exhausted|exceeded .*quota|insufficient quota",
     'project {project} has no quota left for {accelerator} in {zone} ({kind}): ask for more (console: IAM & Admin, '
     'Quotas, Cloud TPU API), take another zone ({zones}), or --config.spot={other_spot}; suspended requests count '

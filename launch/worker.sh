@@ -82,9 +82,14 @@ start() {
   exec 7> "$state/lock"
   flock 7
   if running; then
-    echo "worker.sh: the study already runs on $host" >&2
-    return
+    if printf '%s\0' "$@" | cmp --silent - "$state/flags"; then
+      echo "worker.sh: the study already runs on $host" >&2
+      return
+    fi
+    echo "worker.sh: another study runs on $host: $(tr '\0' ' ' < "$state/flags"); stop it first" >&2
+    exit 1
   fi
+  printf '%s\0' "$@" > "$state/flags"
   rm -f "$state/exit" "$state/pid"
   # In a session of its own: it outlives the login that started it.
   setsid bash "$script" background "$@" >> "$log" 2>&1 < /dev/null 7>&- &

@@ -8,6 +8,7 @@ in a collective that will never end.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -21,8 +22,7 @@ import numpy as np
 from etils import epath
 from jaxtyping import Int
 
-from sweb_jax.runtime import files
-from sweb_jax.runtime.stopping import Deadline
+from sweb_jax.runtime import files, stopping
 from sweb_jax.runtime.supervisor import AGAIN, TRY_AGAIN, Parent
 
 _BEAT_SECONDS = 1.0
@@ -59,7 +59,7 @@ class Hosts:
     patience: float = 1800.0,
     silence: float = 25.0,
     parent: Parent | None = None,
-    deadline: Deadline | None = None,
+    deadline: stopping.Deadline | None = None,
   ):
     self.index, self.count, self._client, self._parent, self._deadline = index, count, client, parent, deadline
     self._patience, self._silence = patience, silence
@@ -199,8 +199,9 @@ class Hosts:
       telling = threading.Thread(target=self._tell, args=(f'{code} {why}', time.monotonic() + seconds), daemon=True)
       telling.start()
       telling.join(seconds)
-      sys.stdout.flush()
-      sys.stderr.flush()
+      with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
       self._parent.leaving(code)
       os._exit(code)
 
@@ -244,6 +245,8 @@ class Hosts:
         if p in ended:
           code, _, why = ended[p].partition(' ')
           if int(code) not in (TRY_AGAIN, 130):
+            if self._name(self.index) in why:  # It waited for this one in vain.
+              stopping.show_stacks()
             self._say(f'Error: {self._name(p)} ended: {why}')
             self.leave(int(code), f'{self._name(p)} ended: {why}')
           elif not stop:
@@ -267,7 +270,8 @@ class Hosts:
     self.leave(TRY_AGAIN, why)
 
   def _say(self, text: str) -> None:
-    print(f'{log_prefix(self.index, self.count)}{text}', file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, ValueError):  # Whoever read it may be gone, and this process goes all the same.
+      print(f'{log_prefix(self.index, self.count)}{text}', file=sys.stderr, flush=True)
 
   def _name(self, process: int) -> str:
     return self._names.get(process, f'process {process}')

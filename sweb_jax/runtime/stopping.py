@@ -7,6 +7,7 @@ that never ends. So a thread is woken by the signal itself, and ends the process
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import signal
@@ -34,6 +35,12 @@ def heed() -> None:
     raise Preempted
 
   signal.signal(signal.SIGTERM, handle)
+
+
+def show_stacks() -> None:
+  """Prints what each thread does, where somebody still reads it."""
+  with contextlib.suppress(OSError, ValueError, RuntimeError):
+    faulthandler.dump_traceback()
 
 
 class Deadline:
@@ -74,11 +81,12 @@ class Deadline:
       pass
     self._asked = time.monotonic()
     if not self._met.wait(self._seconds):
-      faulthandler.dump_traceback()
+      show_stacks()
       self.end(f'this process still waited {self._seconds:g} s (--grace) after it was asked to stop, as shown above')
 
   def _end(self, why: str) -> None:
-    print(f'Stopped: {why}. {AGAIN}', file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, ValueError):
+      print(f'Stopped: {why}. {AGAIN}', file=sys.stderr, flush=True)
     if self._parent is not None:
       self._parent.leaving(TRY_AGAIN)
     os._exit(TRY_AGAIN)

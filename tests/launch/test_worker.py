@@ -120,7 +120,10 @@ def test_a_started_study_is_reported_until_it_has_ended(worker):
   assert worker('start', '--config=x.py').returncode == 0
   assert worker.status('running') == 'running'
   again = worker('start', '--config=x.py')
-  assert 'already runs' in again.stderr
+  assert (again.returncode, 'already runs' in again.stderr) == (0, True)
+  other = worker('start', '--config=y.py')
+  assert other.returncode == 1
+  assert 'another study runs' in other.stderr and '--config=x.py' in other.stderr
   (worker.folder / 'code').write_text('3')
   assert worker.status('exited 3') == 'exited 3'
   log = worker('log').stdout
@@ -147,7 +150,7 @@ def test_stop_while_the_environment_is_made_is_no_error_of_the_study(worker):
 
 def test_a_study_that_does_not_stop_is_killed(worker):
   script = worker.folder / 'clone/launch/worker.sh'
-  script.write_text(script.read_text().replace('seq 600', 'seq 2'))
+  script.write_text(script.read_text().replace('seq 600', 'seq 1'))
   python = worker.folder / 'bin/python3'
   python.write_text(PYTHON.replace("trap 'echo told to go; exit 75' TERM", "trap '' TERM"))
   worker('start', '--config=x.py')

@@ -73,7 +73,10 @@ def troubles():
       'alone': join(at['alone'], 'alone'),
       'one hung': join('', 'hang'),
       'one asked often': join('', 'busy'),
+      'one unread': join('', 'hang'),
     }
+    running['one unread'][0].stderr.close()
+    running['one unread'][0].stderr = None
     victims = {
       'killed': (1, signal.SIGKILL),
       'frozen': (1, signal.SIGSTOP),
@@ -83,6 +86,7 @@ def troubles():
       'alone': (0, signal.SIGKILL),
       'one hung': (0, signal.SIGTERM),
       'one asked often': (0, signal.SIGTERM),
+      'one unread': (0, signal.SIGTERM),
     }
     for name, (victim, sent) in victims.items():
       children = [int(p.stdout.readline()) for p in running[name]]
@@ -93,7 +97,7 @@ def troubles():
     found = {}
     for name, processes in running.items():
       for i, p in enumerate(processes):
-        if (name, i) not in (('frozen', 1), ('coordinator', 0), ('coordinator frozen', 0), ('late', 1)):
+        if (name, i) not in (('frozen', 1), ('coordinator', 0), ('coordinator frozen', 0)):
           found[name, i] = ends(p)
     found['seconds'] = time.monotonic() - begun
     for processes in running.values():
@@ -119,6 +123,13 @@ def test_a_barrier_names_who_is_missing(troubles):
   assert re.search(
     rf"Error: process 1 \({HOST}\) did not come to 'the end of the test' and did nothing for 3 s \(--patience\)", err
   ), err
+
+
+def test_a_process_that_was_waited_for_in_vain_shows_where_it_is(troubles):
+  code, err = troubles['late', 1]
+  assert code == 1, err
+  assert re.search(r'File ".*join.py", line \d+ in main', err) and "Error: process 0" in err, err
+  assert 'in main' not in troubles['fail', 0][1]  # Nobody waited for it.
 
 
 def test_an_error_of_one_process_ends_the_others_with_its_words(troubles):
@@ -160,6 +171,7 @@ def test_a_process_that_hangs_in_c_ends_a_while_after_it_was_asked_to_stop_and_s
     assert code == 75, err
     assert re.search(rf'^{prefix}Stopped: this process still waited 2 s \(--grace\) after .* stop', err, re.M), err
     assert re.search(r'File ".*join.py", line \d+ in hang', err), err
+  assert troubles['one unread', 0][0] == 75  # Nobody reads its stderr any more.
   code, err = troubles['hung', 0]
   assert code == 75 and re.search(rf'Stopped: process 1 \({HOST}\) ended: this process still waited', err), err
 
