@@ -121,6 +121,12 @@ _OF_TPUS = (
     False,
   ),
   (
+    r"quota .*\blimit:? 0\b",
+    'project {project} has no quota for {accelerator} in {zone} ({kind}): ask for some (console: IAM & Admin, Quotas, '
+    'Cloud TPU API), take another zone ({zones}), or --config.spot={other_spot}',
+    True,
+  ),
+  (
     r"quota (limit |metric )?'|quota exceeded|quota .*exhausted|exceeded .*quota|insufficient quota",
     'project {project} has no quota left for {accelerator} in {zone} ({kind}): ask for more (console: IAM & Admin, '
     'Quotas, Cloud TPU API), take another zone ({zones}), or --config.spot={other_spot}; suspended requests count '

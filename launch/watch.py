@@ -71,6 +71,8 @@ class _Watch:
       known = process.explain(message, self._pod) if message else None
       if known and known[1]:
         raise LaunchError(f'{known[0]}\n{message}')
+      if known:
+        self._report(known[0])
       self._recreate()
     elif state == 'ACTIVE':
       self._deleted = False

@@ -128,6 +128,15 @@ def test_the_pause_doubles_and_the_attempts_end(follow, gcloud):
   assert gcloud.kinds.count('delete') == 3
 
 
+def test_a_pod_that_failed_for_want_of_quota_is_explained_and_given_up_where_there_is_none_at_all(follow, gcloud):
+  words = MISTAKES['no quota left'][0].removeprefix('ERROR: ')
+  _, _, reports = follow(describe=[state('FAILED', words), MISSING, state('ACTIVE')], status=[study(*['exited 0'] * 4)])
+  assert [r for r in reports if 'ask for more (console: IAM & Admin' in r]
+  (Path(os.environ['FAKE_GCLOUD']) / 'asked.jsonl').unlink()
+  code, _, _ = follow(describe=[state('FAILED', MISTAKES['no quota'][0].removeprefix('ERROR: '))])
+  assert 'has no quota for v5p' in str(code) and gcloud.kinds == ['describe']
+
+
 def test_running_for_a_while_makes_the_attempts_count_anew(follow):
   cycle = [*[study(*['running'] * 4)] * 3, study(*['exited 75'] * 4)]
   code, _, _ = follow(describe=[state('ACTIVE')], status=[*cycle * 6, study(*['exited 0'] * 4)])
@@ -240,6 +249,11 @@ MISTAKES = {
   'no quota': (
     "ERROR: RESOURCE_EXHAUSTED: Quota limit 'TPUV5sPreemptibleLitepodPerProjectPerZoneForTPUAPI' has been exceeded. "
     'Limit: 0 in zone us-west4-a.',
+    'project my-project has no quota for v5e (v5litepod-64) in us-west4-a (spot): ask for some',
+  ),
+  'no quota left': (
+    "ERROR: RESOURCE_EXHAUSTED: Quota limit 'TPUV5sPreemptibleLitepodPerProjectPerZoneForTPUAPI' has been exceeded. "
+    'Limit: 64 in zone us-west4-a.',
     'no quota left for v5e (v5litepod-64) in us-west4-a (spot)',
   ),
   'too many requests': (
