@@ -49,11 +49,13 @@ exec bash {WORKER} setup
 
 
 def upload(pod: Pod) -> list[Argv]:
-  """Makes the tarball of this clone and puts it on the bucket; nothing for a Git address."""
+  """Puts a tarball of this clone, if the study's config is in it, on the bucket; nothing for a Git address."""
   if not pod.source.startswith('gs://'):
     return []
   local = f'build/{pod.name}.tar.gz'
+  config = pod.study[0].partition('=')[2]
   return [
+    ['git', 'cat-file', '-e', f'{pod.commit}:{config}'],  # Before machines are paid for that would not find it.
     ['mkdir', '-p', 'build'],
     ['git', 'archive', '--format=tar.gz', f'--output={local}', pod.commit],
     ['gcloud', 'storage', 'cp', local, pod.source, *_project(pod)],

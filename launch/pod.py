@@ -63,6 +63,12 @@ class Pod:
   def hosts(self) -> int:
     return self.slice.hosts * self.slices
 
+  @property
+  def bucket(self) -> str:
+    """Where its machines get this project; where that is a Git address, where the study writes."""
+    address = self.source if self.source.startswith('gs://') else self.study[1].partition('=')[2]
+    return '/'.join(address.split('/')[:3])
+
 
 def default() -> ConfigDict:
   """The fields common to all pods; a config file of launch/configs fills in what has no sensible default."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ import yaml
 from absl import app, flags
 from ml_collections import config_flags
 
-from launch import commands, pod, process, watch
+from launch import chips, commands, pod, process, watch
 from launch.chips import LaunchError
 from launch.gke import jobset
 
@@ -57,7 +58,12 @@ def main(argv: list[str]) -> int:
     print(f'Error: {e}', file=sys.stderr)
     return 1
   except KeyboardInterrupt:
-    print('\nNo longer watching; the pod and the study go on. The same command watches again.', file=sys.stderr)
+    print(
+      '\nNo longer watching; the pod and the study go on. The same command watches again.'
+      if _ACTION.value == 'watch'
+      else '\nStopped; what Google or the machines were asked for may go on.',
+      file=sys.stderr,
+    )
     return watch.STOPPED
 
 
@@ -77,9 +83,11 @@ def _act(p: pod.Pod) -> int:
       except LaunchError as e:
         unknown = e
     print(commands.printed(p, action, hours))
-    if unknown and action == 'cost':
-      raise unknown
-    if unknown:
+    if action == 'cost':
+      chips.dollars_an_hour(p.slice, p.slices, p.zone, p.spot)  # Raises where the answer could not be given.
+      if unknown:
+        raise unknown
+    elif unknown:
       print(unknown)
     return 0
   settings = _CONFIG.value.watch
@@ -99,12 +107,22 @@ def _act(p: pod.Pod) -> int:
     print(f'The study ended with exit code {code}. The pod is still paid for: --action=delete ends that.')
     return code
   for command in commands.actions(p)[action]:
+    if command[:2] == ['git', 'archive']:
+      _tell_what_stays()
     print(f'> {process.short(command)}', flush=True)
-    done = process.call(command, settings.gcloud_seconds * (6 if action in ('setup', 'stop') else 1))
+    # gcloud waits until a pod is made or deleted, and the machines until the study has saved.
+    done = process.call(command, settings.gcloud_seconds * (1 if action in ('run', 'logs') else 6))
     print(done.stdout, end='', flush=True)
     if done.returncode:
       raise process.error(done, p)
   return 0
+
+
+def _tell_what_stays() -> None:
+  """Names files that were changed and not committed."""
+  done = process.call(['git', 'diff', '--name-only', 'HEAD'], 60.0)
+  if names := done.stdout.split():
+    print(f'Not committed, so the machines get the last version without: {", ".join(names)}', flush=True)
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
@@ -118,5 +136,6 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 
 if __name__ == '__main__':
+  signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # What is printed may be cut short by `head`.
   flags.mark_flags_as_required(['config', 'action'])
   app.run(main, flags_parser=_parse_flags)

@@ -29,7 +29,7 @@ class Patience:
 
   poll: float
   command: float
-  """A gcloud command that takes longer hangs; setting up may take six times as long."""
+  """A gcloud command that takes longer hangs; to set up, stop, create and delete may take six times as long."""
   attempts: int
   """Restarts in a row that brought no `healthy` of running, before giving up."""
   healthy: float
@@ -48,6 +48,7 @@ class _Watch:
     self._broken = 0  # Looks in a row at a study that some machine has lost.
     self._troubles = 0
     self._deleted = False  # By us: that the pod is missing is no surprise.
+    self._seen = False  # The study, at work.
 
   def run(self) -> int:
     while True:
@@ -70,8 +71,11 @@ class _Watch:
       known = process.explain(message, self._pod) if message else None
       if known and known[1]:
         raise LaunchError(f'{known[0]}\n{message}')
+      if known:
+        self._report(known[0])
       self._recreate()
     elif state == 'ACTIVE':
+      self._deleted = False
       return self._look_at_study()
     return None
 
@@ -112,6 +116,7 @@ class _Watch:
     self._troubles = 0
     words = [state for _, state, _ in found]
     if 'running' in words:
+      self._seen = True
       broken = any(state in ('none', 'lost') or code not in ('', '0') for _, state, code in found if state != 'running')
       self._count_time(broken)
       self._report(f'study runs on {words.count("running")} of {len(words)} machines')
@@ -134,18 +139,23 @@ class _Watch:
     """The study's exit code, or None after it was started again. A machine that lost its study has the code None."""
     if all(code == 0 for code in codes.values()):
       self._report('study has ended well')
-      return 0
+      return self._ended(0)
     shown = ', '.join(f'{host} {"lost" if code is None else code}' for host, code in codes.items())
     self._report(f'study has ended: {shown}')
     if None not in codes.values() and PREEMPTED not in codes.values():
       # A machine that was taken away stops the others with an error; Google says so a little later.
       self._sleep(self._patience.poll * 2)
       if self._state()[0] == 'ACTIVE':
-        return next((c for c in codes.values() if c not in (0, STOPPED)), STOPPED)
+        return self._ended(next((c for c in codes.values() if c not in (0, STOPPED)), STOPPED))
       return None
     self._count_attempt()
     self._start()
     return None
+
+  def _ended(self, code: int) -> int:
+    if not self._seen:
+      self._report('it had ended before it was watched; --action=run starts it again, or the next')
+    return code
 
   def _start(self) -> None:
     """Sets the machines up and starts the study on them; a failure is tried again at the next look."""
@@ -157,25 +167,25 @@ class _Watch:
         if done is not None:
           self._trouble(done)
         return
-    self._ran = 0.0
+    self._ran, self._seen = 0.0, True
     self._report('study was started')
 
   def _recreate(self) -> None:
     """Deletes what is left of a pod that was taken away; it is created again once it is gone."""
     self._count_attempt()
-    done = self._call(commands.delete(self._pod))
+    self._deleted = True  # Also where the answer does not come.
+    done = self._call(commands.delete(self._pod), 6)
     if done is None:
       return
     if done.returncode and not process.is_missing(done.stderr):
       self._trouble(done)
       return
-    self._deleted = True
     seconds = min(3600.0, self._patience.backoff * 2 ** (self._attempts - 1))
     self._report(f'deleted; attempt {self._attempts} of {self._patience.attempts} in {seconds:.0f} s')
     self._sleep(seconds)
 
   def _create(self) -> None:
-    done = self._call(commands.create(self._pod))
+    done = self._call(commands.create(self._pod), 6)
     if done is None:
       return
     if not done.returncode:
@@ -207,10 +217,11 @@ class _Watch:
     """Reports a failure that may pass. Raises LaunchError for one that will not, or that went on too long."""
     error = LaunchError(what) if isinstance(what, str) else process.error(what, self._pod)
     self._troubles += 1
-    known = None if isinstance(what, str) else process.explain(what.stderr, self._pod)
+    known = None if isinstance(what, str) else process.known(what, self._pod)
     if self._troubles > _TROUBLES or (known and known[1]):
       raise error
     self._report(f'trying again: {error}')
+    self._sleep(self._patience.poll * (self._troubles - 1))  # Ten are about an hour: a laptop may be off the net.
 
   def _report(self, text: str) -> None:
     if text != self._said:

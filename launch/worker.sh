@@ -6,7 +6,7 @@
 #   worker.sh start FLAGS    main in the background, with a log and a file that holds its exit code
 #   worker.sh status         one line: sweb_jax HOST none|running|lost, or sweb_jax HOST exited CODE
 #   worker.sh log            the end of the log
-#   worker.sh stop           asks the study to save and stop, and waits
+#   worker.sh stop           asks the study to save and stop, and waits; after ten minutes it is killed
 set -euo pipefail
 
 script=$(readlink -f "${BASH_SOURCE[0]}")
@@ -18,10 +18,19 @@ log=$home/logs/$host.log
 boot=$(cat /proc/sys/kernel/random/boot_id)
 
 setup() {
-  # TPU images of Ubuntu 22.04 have Python 3.10; uv brings one that was tested.
+  mkdir -p "$home"
+  # The boot script, a login and the study itself may come at the same time.
+  (
+    flock 8
+    make_environment
+  ) 8> "$home/lock"
+}
+
+make_environment() {
+  # TPU images of Ubuntu 22.04 have Python 3.10; uv brings one that was tested. Without ensurepip there is no venv.
   local python='' candidate version=''
   for candidate in ${PYTHON:-python3 python3.12 python3.11}; do
-    version=$("$candidate" -c 'import sys; print("py%d%d" % sys.version_info[:2])' 2>/dev/null || true)
+    version=$("$candidate" -c 'import ensurepip, sys; print("py%d%d" % sys.version_info[:2])' 2>/dev/null || true)
     if [ -n "$version" ] && [ -f "$root/constraints/$version.txt" ]; then
       python=$candidate
       break
@@ -44,7 +53,7 @@ setup() {
     python3 -m pip install --quiet --target "$home/uv" uv
     "$home/uv/bin/uv" venv --quiet --seed --python 3.11 "$home/venv"
   fi
-  "$home/venv/bin/pip" install --quiet --constraint "$root/constraints/$version.txt" --editable "$root[gcs]" 'jax[tpu]'
+  "$home/venv/bin/pip" install --quiet --constraint "$root/constraints/$version.txt" --editable "${root}[gcs]" 'jax[tpu]'
   echo "$made" > "$home/venv/.complete"  # An install that was cut short is done again.
 }
 
@@ -69,14 +78,21 @@ pid() {
 }
 
 start() {
-  if running; then
-    echo "worker.sh: the study already runs on $host" >&2
-    return
-  fi
   mkdir -p "$state" "$home/logs"
+  exec 7> "$state/lock"
+  flock 7
+  if running; then
+    if printf '%s\0' "$@" | cmp --silent - "$state/flags"; then
+      echo "worker.sh: the study already runs on $host" >&2
+      return
+    fi
+    echo "worker.sh: another study runs on $host: $(tr '\0' ' ' < "$state/flags"); stop it first" >&2
+    exit 1
+  fi
+  printf '%s\0' "$@" > "$state/flags"
   rm -f "$state/exit" "$state/pid"
   # In a session of its own: it outlives the login that started it.
-  setsid bash "$script" background "$@" >> "$log" 2>&1 < /dev/null &
+  setsid bash "$script" background "$@" >> "$log" 2>&1 < /dev/null 7>&- &
   for _ in $(seq 100); do
     [ -f "$state/pid" ] && return
     sleep 0.1
@@ -94,11 +110,13 @@ background() {
   echo "== $(date -u +%FT%TZ) $host: $*"
   bash "$script" main "$@" &
   child=$!
+  [ -z "$told" ] || kill -TERM "$child" 2>/dev/null || true
   wait "$child" || code=$?
   while [ -n "$told" ]; do  # The signal ended the wait, not yet the study.
     told='' code=0
     wait "$child" || code=$?
   done
+  [ "$code" != 143 ] || code=75  # The signal came before the study, while the environment was made.
   echo "== $(date -u +%FT%TZ) $host: exit code $code"
   echo "$code" > "$state/exit.new"
   mv "$state/exit.new" "$state/exit"
@@ -128,6 +146,16 @@ case ${1:-} in
         running || break
         sleep 1
       done
+      if running; then
+        echo "worker.sh: the study on $host did not stop within 600 s and is killed" >&2
+        kill -KILL -- "-$(pid)"
+        for _ in $(seq 10); do
+          running || break
+          sleep 1
+        done
+        status
+        exit 1
+      fi
     fi
     status
     ;;

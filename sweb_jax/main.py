@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import sys
 import time
 import traceback
@@ -39,15 +38,8 @@ _PROCESS_ID = flags.DEFINE_integer('process_id', -1, 'Which of them this is, fro
 _START_SECONDS = flags.DEFINE_float('start_seconds', 300.0, 'How long the other processes are waited for at the start.')
 _PATIENCE = flags.DEFINE_float('patience', 1800.0, 'Seconds to wait for a process that gets nothing done.')
 _SILENCE = flags.DEFINE_float('silence', 25.0, 'Seconds without a sign of life after which a process counts as dead.')
+_GRACE = flags.DEFINE_float('grace', 45.0, 'Seconds from a SIGTERM until the process ends, saved or not.', 1.0)
 _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Check the config, print the plan, and stop.')
-
-
-class Preempted(KeyboardInterrupt):
-  """The process was asked to end: the machine goes away, or somebody sent a kill."""
-
-
-def _preempted(*_) -> None:
-  raise Preempted
 
 
 def main(argv: list[str]) -> None:
@@ -56,8 +48,9 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags are written --name=value')
   if unknown := set(_STAGES_FLAG.value) - set(_STAGES):
     raise app.UsageError(f'--stages={",".join(sorted(unknown))}: stages are {", ".join(_STAGES)}')
-  # A kill asks for the same clean stop as Ctrl-C, also under nohup, where Ctrl-C itself is ignored.
-  signal.signal(signal.SIGTERM, _preempted)
+  from sweb_jax.runtime import stopping
+
+  stopping.heed()  # A kill asks for the same clean stop as Ctrl-C.
   from rich.console import Console
 
   from sweb_jax import config as config_lib
@@ -83,6 +76,7 @@ def main(argv: list[str]) -> None:
       start_seconds=_START_SECONDS.value,
       patience=_PATIENCE.value,
       silence=_SILENCE.value,
+      grace=_GRACE.value,
     )
     console.quiet = not hosts.leads
     # Imported late: JAX takes seconds, and neither --help nor a wrong field should wait for it.

@@ -13,15 +13,25 @@ from etils import epath
 _THREADS = 8  # A simulated device: as many programs of different jobs may wait, and one runs.
 
 
+class DevicesError(ValueError):
+  """The environment asks for devices in a way that makes no sense; the message names the variable."""
+
+
 def room_for_simulated_devices() -> None:
   """Gives XLA threads enough for several simulated devices of a CPU; to be called before JAX is used.
 
   All devices of a CPU share a pool of as many threads as the machine has cores. A program waits in its thread for what
   other devices give to a collective, and one more of those that wait to begin may hold another: with few cores
   nothing is left for the program that all wait for, and the run hangs. XLA takes the pool's size from NPROC.
+
+  Raises:
+    DevicesError: JAX_NUM_CPU_DEVICES is no such number.
   """
+  wished = os.environ.get('JAX_NUM_CPU_DEVICES', '-1')  # -1 is JAX's own default.
+  if not re.fullmatch(r'-1|[1-9]\d*', wished.strip()):
+    raise DevicesError(f'JAX_NUM_CPU_DEVICES={wished!r}: give a number of simulated devices, from 1, or unset it')
   told = re.search(r'--xla_force_host_platform_device_count=(\d+)', os.environ.get('XLA_FLAGS', ''))
-  devices = int(told[1] if told else os.environ.get('JAX_NUM_CPU_DEVICES') or 1)
+  devices = int(told[1] if told else wished)
   if devices > 1:
     os.environ.setdefault('NPROC', str(_THREADS * devices))
 

@@ -10,6 +10,7 @@ import socket
 from absl import logging
 
 from sweb_jax.runtime.hosts import DistributedError, Hosts, log_prefix
+from sweb_jax.runtime.stopping import Deadline
 from sweb_jax.runtime.supervisor import fork
 
 
@@ -22,6 +23,7 @@ def start(
   start_seconds: float = 300.0,
   patience: float = 1800.0,
   silence: float = 25.0,
+  grace: float = 45.0,
 ) -> Hosts:
   """Joins the other processes of a run; to be called before JAX is imported.
 
@@ -37,6 +39,7 @@ def start(
     start_seconds: how long the others are waited for.
     patience: of `Hosts`.
     silence: of `Hosts`.
+    grace: seconds from a SIGTERM to this process to its end, whatever it waits for.
 
   Raises:
     DistributedError: the flags do not fit together, the port is taken, or not all processes came.
@@ -45,12 +48,14 @@ def start(
   if mode == 'off' and any(given):
     raise DistributedError('--coordinator, --process_count and --process_id make no sense with --distributed=off')
   if mode == 'off' or (mode == 'auto' and not any(given) and not _may_be_several()):
+    Deadline(grace)
     return Hosts()
   if any(given):
     if not all(given):
       raise DistributedError('give --coordinator=HOST:PORT, --process_count and --process_id together')
     _check(coordinator, count, index)
   parent = fork(start_seconds)
+  deadline = Deadline(grace, parent)
   import jax
 
   stdlib_logging.getLogger('jax._src.distributed').setLevel(stdlib_logging.WARNING)
@@ -67,7 +72,8 @@ def start(
   except (RuntimeError, ValueError) as e:
     if not any(given) and isinstance(e, ValueError):
       if mode == 'auto':
-        return Hosts()
+        parent.alone()
+        return Hosts(parent=parent)
       raise DistributedError(
         f'--distributed={mode}: the environment does not tell who takes part ({e}); give --coordinator, '
         '--process_count and --process_id, or --distributed=off'
@@ -82,9 +88,10 @@ def start(
 
   index, count = jax.process_index(), jax.process_count()
   if count == 1:
-    return Hosts()
+    parent.alone()
+    return Hosts(parent=parent)
   parent.joined(jax_distributed.global_state.coordinator_address, log_prefix(index, count))
-  hosts = Hosts(index, count, jax_distributed.global_state.client, patience, silence, parent)
+  hosts = Hosts(index, count, jax_distributed.global_state.client, patience, silence, parent, deadline)
   logging.get_absl_handler().setFormatter(_Prefixed(log_prefix(index, count)))
   return hosts
 

@@ -8,6 +8,7 @@ in a collective that will never end.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -21,11 +22,10 @@ import numpy as np
 from etils import epath
 from jaxtyping import Int
 
-from sweb_jax.runtime import files
+from sweb_jax.runtime import files, stopping
 from sweb_jax.runtime.supervisor import AGAIN, TRY_AGAIN, Parent
 
 _BEAT_SECONDS = 1.0
-_SAVE_SECONDS = 45.0  # A process may take so long to save after another one was asked to stop.
 _KEY = 'sweb_jax'
 
 
@@ -47,7 +47,8 @@ class Hosts:
     patience: seconds that others may be waited for while they do nothing.
     silence: seconds without a sign of life after which a process counts as dead; a stopped process, a dead host and a
       cut network look the same.
-    parent: is told when this process ends; None with one process.
+    parent: is told when this process ends; None where there is none.
+    deadline: of this process once any was asked to stop; None with one process, which has no others to ask it.
   """
 
   def __init__(
@@ -58,15 +59,16 @@ class Hosts:
     patience: float = 1800.0,
     silence: float = 25.0,
     parent: Parent | None = None,
+    deadline: stopping.Deadline | None = None,
   ):
-    self.index, self.count, self._client, self._parent = index, count, client, parent
+    self.index, self.count, self._client, self._parent, self._deadline = index, count, client, parent, deadline
     self._patience, self._silence = patience, silence
     self.together = 1
     """So many neighbouring processes draw as one: a model that does not fit into one is split over them."""
     self.stop = threading.Event()
     """Set when any process was asked to stop, and by a job that failed, for those beside it."""
     self._asked = threading.Event()
-    self._progress = self._barriers = 0
+    self._progress = self._barriers = self._looks = 0
     self._names: dict[int, str] = {}
     self._seen: dict[int, tuple[str, float]] = {}
     self._ended = threading.Event()
@@ -75,7 +77,9 @@ class Hosts:
       self._put(f'host/{index}', socket.gethostname())
       self.barrier('start')
       self._names = {p: f'process {p} ({host})' for p, host in self._read('host').items()}
-      threading.Thread(target=self._watch, name='watch', daemon=True).start()
+      self._deadline.end = self._lost
+      for target in (self._watch, self._guard):
+        threading.Thread(target=target, name=target.__name__, daemon=True).start()
 
   @property
   def leads(self) -> bool:
@@ -168,6 +172,7 @@ class Hosts:
     self.stop.set()
     self._asked.set()
     if self.count > 1:
+      self._deadline.begin()
       self._put(f'stop/{self.index}', '')
 
   def finish(self) -> None:
@@ -181,23 +186,33 @@ class Hosts:
     jax.distributed.shutdown()
 
   def leave(self, code: int, why: str) -> None:
-    """Ends this process at once, with others busy or not, after telling them. Does not return with several."""
+    """Ends this process at once, with others busy or not, after telling them. Returns where there are none."""
+    if self._parent is not None and self.count == 1:
+      self._parent.leaving(code)
     if self.count == 1:
       return
     with self._leaving:
       self._ended.set()
-      try:
-        self._put(f'ended/{self.index}', f'{code} {why}')
-        # The others read it from the first process, and their own saves need it.
-        until = time.monotonic() + (_SAVE_SECONDS if self.stop.is_set() else 5 * _BEAT_SECONDS)
-        while self.leads and len(self._read('ended')) < self.count and time.monotonic() < until:
-          time.sleep(0.1)
-      except RuntimeError:
-        pass  # The store is gone: they know by that.
-      sys.stdout.flush()
-      sys.stderr.flush()
+      self._deadline.meet()
+      seconds = 5 * _BEAT_SECONDS + (max(0.0, self._deadline.left()) if self.stop.is_set() else 0.0)
+      # In a thread, as a store whose machine is gone does not answer.
+      telling = threading.Thread(target=self._tell, args=(f'{code} {why}', time.monotonic() + seconds), daemon=True)
+      telling.start()
+      telling.join(seconds)
+      with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
       self._parent.leaving(code)
       os._exit(code)
+
+  def _tell(self, end: str, until: float) -> None:
+    """Tells the others how this process ends. The first stays until they know: they ask it, and their saves need it."""
+    try:
+      self._put(f'ended/{self.index}', end)
+      while self.leads and len(self._read('ended')) < self.count and time.monotonic() < until:
+        time.sleep(0.1)
+    except RuntimeError:
+      pass  # The store is gone: they know by that.
 
   def settle(self, error: Exception) -> None:
     """After an error that another process may be the cause of: gives the watch time to name it, and then to end.
@@ -213,41 +228,50 @@ class Hosts:
   # --------------------------------------------------------------------------------------------------------------------
 
   def _watch(self) -> None:
-    beat, asked = 0, 0.0
     while not self._ended.wait(_BEAT_SECONDS):
-      beat += 1
       try:
-        self._put(f'alive/{self.index}', str(beat))
+        self._put(f'alive/{self.index}', str(self._looks))
         self._put(f'progress/{self.index}', str(self._progress))
         alive, ended, stop = self._read('alive'), self._read('ended'), self._read('stop')
       except RuntimeError:
         self._lost(f'{self._name(0)} coordinates the run and is gone')
+      self._looks += 1
       now = time.monotonic()
-      if stop and not asked:
-        asked = now
+      if stop and not self._asked.is_set():
+        self._deadline.begin()
         self.stop.set()
         self._asked.set()
       for p in sorted(self._names.keys() - {self.index}):
         if p in ended:
           code, _, why = ended[p].partition(' ')
           if int(code) not in (TRY_AGAIN, 130):
+            if self._name(self.index) in why:  # It waited for this one in vain.
+              stopping.show_stacks()
             self._say(f'Error: {self._name(p)} ended: {why}')
             self.leave(int(code), f'{self._name(p)} ended: {why}')
-          elif not asked:
+          elif not stop:
             self._lost(f'{self._name(p)} ended: {why}')
-          elif now - asked > _SAVE_SECONDS:
-            self._lost(f'{self._name(p)} stopped')
         elif self._seen.get(p, ('', 0.0))[0] != alive.get(p, '0'):
           self._seen[p] = alive.get(p, '0'), now
         elif now - self._seen[p][1] > self._silence:
           self._lost(f'{self._name(p)} gave no sign of life for {self._silence:g} s (--silence)')
+
+  def _guard(self) -> None:
+    """Watches the watch: where the coordinator's machine is gone, or frozen, its call does not return."""
+    looks = unanswered = 0  # Beats are counted, not time: this process may itself have been frozen.
+    while not self._ended.wait(_BEAT_SECONDS):
+      unanswered = unanswered + 1 if looks == self._looks else 0
+      looks = self._looks
+      if unanswered * _BEAT_SECONDS > self._silence:
+        self._lost(f'{self._name(0)} coordinates the run and gave no answer for {self._silence:g} s (--silence)')
 
   def _lost(self, why: str) -> None:
     self._say(f'Stopped: {why}. {AGAIN}')
     self.leave(TRY_AGAIN, why)
 
   def _say(self, text: str) -> None:
-    print(f'{log_prefix(self.index, self.count)}{text}', file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, ValueError):  # Whoever read it may be gone, and this process goes all the same.
+      print(f'{log_prefix(self.index, self.count)}{text}', file=sys.stderr, flush=True)
 
   def _name(self, process: int) -> str:
     return self._names.get(process, f'process {process}')

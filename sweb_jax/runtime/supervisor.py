@@ -31,6 +31,10 @@ class Parent:
     """Says that the processes are together, where, and how lines of this one begin."""
     os.write(self._pipe, f'{coordinator}\n{prefix}\n'.encode())
 
+  def alone(self) -> None:
+    """Says that there are no others."""
+    self.joined('', '')
+
   def leaving(self, code: int | None = None) -> None:
     """Says that this process ends of its own accord, with which code where it knows, and has said why."""
     os.write(self._pipe, b'leaving\n' if code is None else f'leaving {code}\n'.encode())
@@ -84,7 +88,8 @@ def _explain(code: int, said: list[str], start_seconds: float) -> tuple[str, int
   coordinator, prefix = said[:2]
   host, _, port = coordinator.rpartition(':')
   try:
-    socket.create_connection((host.strip('[]'), int(port)), timeout=5).close()
+    if coordinator:
+      socket.create_connection((host.strip('[]'), int(port)), timeout=5).close()
   except OSError:
     return f'{prefix}Stopped: process 0, the coordinator at {coordinator}, is gone. {AGAIN}', TRY_AGAIN
   how = f'with code {code}' if code > 0 else f'by signal {-code}' + (' (out of memory?)' if code == -9 else '')

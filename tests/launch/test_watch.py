@@ -68,7 +68,7 @@ def test_a_queued_pod_is_waited_for_and_its_study_started_once(follow, gcloud, l
   assert dict(gcloud.asked)['start'] == commands.run(load('v5p_32'))[1:]
   said = [r for r in reports if 'pod is' in r]
   assert said[:4] == [f'pod is {s}' for s in ('ACCEPTED', 'WAITING_FOR_RESOURCES', 'PROVISIONING', 'ACTIVE')]
-  assert reports[-1] == 'study has ended well'
+  assert reports[-1] == 'study has ended well' and not [r for r in reports if 'before it was watched' in r]
 
 
 def test_a_preempted_pod_is_deleted_and_created_again_and_runs_the_same_command(follow, gcloud, load):
@@ -87,12 +87,54 @@ def test_a_preempted_pod_is_deleted_and_created_again_and_runs_the_same_command(
   assert [argv for k, argv in actions if k == 'start'] == [commands.run(pod)[1:]] * 2
 
 
+def test_a_deletion_that_is_not_answered_in_time_is_waited_for_and_the_pod_created_again(follow, gcloud, monkeypatch):
+  call, deletions = process.call, []
+
+  def without_answer(argv, seconds):
+    if 'delete' in argv:
+      deletions.append(seconds)
+      raise process.HungError('gcloud did not end')
+    return call(argv, seconds)
+
+  monkeypatch.setattr(process, 'call', without_answer)
+  code, _, _ = follow(
+    describe=[state('SUSPENDED'), state('DELETING'), MISSING, state('ACTIVE')], status=[study(*['exited 0'] * 4)]
+  )
+  assert code == 0
+  assert deletions == [6 * PATIENCE.command]  # A slice takes minutes.
+  assert 'create' in gcloud.kinds
+
+
+def test_a_pod_that_somebody_deletes_after_it_was_brought_back_is_not_created_behind_his_back(follow, gcloud):
+  code, _, _ = follow(
+    describe=[state('SUSPENDED'), state('ACTIVE'), MISSING], status=[study(*['running'] * 4)]
+  )  # The first deletion was undone, as by a reset in the console.
+  assert '--action=create' in str(code)
+  assert 'create' not in gcloud.kinds
+
+
+@pytest.mark.parametrize('code', [0, 1])
+def test_a_study_that_had_ended_before_is_not_reported_as_this_watchs(follow, code):
+  found, _, reports = follow(describe=[state('ACTIVE')], status=[study(*[f'exited {code}'] * 4)])
+  assert found == code
+  assert 'it had ended before it was watched; --action=run starts it again, or the next' in reports
+
+
 def test_the_pause_doubles_and_the_attempts_end(follow, gcloud):
   code, pauses, _ = follow(describe=[answer for _ in range(9) for answer in (state('FAILED', 'no luck'), MISSING)])
   assert isinstance(code, LaunchError)
   assert 'gave up after 3 attempts' in str(code)
   assert pauses == [120.0, 240.0]  # The first is as long as a look: 60 s.
   assert gcloud.kinds.count('delete') == 3
+
+
+def test_a_pod_that_failed_for_want_of_quota_is_explained_and_given_up_where_there_is_none_at_all(follow, gcloud):
+  words = MISTAKES['no quota left'][0].removeprefix('ERROR: ')
+  _, _, reports = follow(describe=[state('FAILED', words), MISSING, state('ACTIVE')], status=[study(*['exited 0'] * 4)])
+  assert [r for r in reports if 'ask for more (console: IAM & Admin' in r]
+  (Path(os.environ['FAKE_GCLOUD']) / 'asked.jsonl').unlink()
+  code, _, _ = follow(describe=[state('FAILED', MISTAKES['no quota'][0].removeprefix('ERROR: '))])
+  assert 'has no quota for v5p' in str(code) and gcloud.kinds == ['describe']
 
 
 def test_running_for_a_while_makes_the_attempts_count_anew(follow):
@@ -167,8 +209,9 @@ def test_a_gcloud_that_hangs_is_ended_and_asked_again(follow, gcloud):
 
 
 def test_machines_that_never_answer_end_the_watch(follow, gcloud):
-  code, _, _ = follow(describe=[state('ACTIVE')], status=[study('running', 'running')])
+  code, pauses, _ = follow(describe=[state('ACTIVE')], status=[study('running', 'running')])
   assert '2 of 4 machines answered' in str(code)
+  assert sum(pauses) > 40 * 60  # As long as a laptop may be off the net.
   code, _, _ = follow(describe=[state('ACTIVE')], status=[study(*['none'] * 4)], setup=[{'code': 1, 'err': 'pip: no'}])
   assert 'gave up' in str(code)
 
@@ -206,7 +249,17 @@ MISTAKES = {
   'no quota': (
     "ERROR: RESOURCE_EXHAUSTED: Quota limit 'TPUV5sPreemptibleLitepodPerProjectPerZoneForTPUAPI' has been exceeded. "
     'Limit: 0 in zone us-west4-a.',
+    'project my-project has no quota for v5e (v5litepod-64) in us-west4-a (spot): ask for some',
+  ),
+  'no quota left': (
+    "ERROR: RESOURCE_EXHAUSTED: Quota limit 'TPUV5sPreemptibleLitepodPerProjectPerZoneForTPUAPI' has been exceeded. "
+    'Limit: 64 in zone us-west4-a.',
     'no quota left for v5e (v5litepod-64) in us-west4-a (spot)',
+  ),
+  'too many requests': (
+    "ERROR: (gcloud.compute.tpus.queued-resources.create) RESOURCE_EXHAUSTED: Quota exceeded for quota metric 'API "
+    "requests' and limit 'API requests per minute' of service 'tpu.googleapis.com'",
+    '--config.watch.poll_seconds',
   ),
   'no capacity': (
     'ERROR: Error code 8, message: There is no more capacity in the zone "us-west4-a"; you can try in another zone',
@@ -218,6 +271,16 @@ MISTAKES = {
   ),
   'no key': ('ERROR: SSH Key is not present in the SSH agent. Please run "ssh-add k"', 'eval $(ssh-agent)'),
   'no billing': ('ERROR: PERMISSION_DENIED: This API method requires billing to be enabled.', 'no billing account'),
+  'no such project': (
+    'ERROR: (gcloud.compute.tpus.queued-resources.create) PERMISSION_DENIED: Permission denied on resource project '
+    'my-project.',
+    'project my-project does not exist, or is closed to your account: `gcloud projects list`',
+  ),
+  'no network': (
+    "ERROR: (gcloud.compute.tpus.queued-resources.create) INVALID_ARGUMENT: The resource 'projects/my-project/global/"
+    "networks/default' was not found",
+    '`gcloud compute networks create default --project=my-project --subnet-mode=auto`',
+  ),
   'no role': ("ERROR: PERMISSION_DENIED: Permission 'tpu.nodes.create' denied", 'roles/tpu.admin'),
 }
 
@@ -232,11 +295,48 @@ def test_a_newcomers_mistake_gets_a_message_that_says_what_to_do(gcloud, load, m
   assert words.splitlines()[-1] in error  # gcloud's own words are kept.
 
 
-def test_a_bucket_that_does_not_exist_is_not_taken_for_a_pod(gcloud, load):
-  gcloud.play(storage=[{'code': 1, 'err': 'ERROR: HTTPError 404: The specified bucket does not exist.\n'}])
+BUCKETS = {
+  'ERROR: HTTPError 404: The specified bucket does not exist.': (
+    'gcloud storage buckets create gs://my-bucket --project=my-project --location=us-west4'
+  ),
+  'ERROR: (gcloud.storage.cp) gs://my-bucket not found: 404.': 'gcloud storage buckets create gs://my-bucket',
+  'ERROR: (gcloud.storage.cp) HTTPError 403: me@example.org does not have storage.objects.create access to the Google '
+  'Cloud Storage object.': 'gcloud storage buckets add-iam-policy-binding gs://my-bucket',
+}
+
+
+@pytest.mark.parametrize('words', BUCKETS)
+def test_a_bucket_that_is_missing_or_closed_is_not_taken_for_a_pod(gcloud, load, words):
+  gcloud.play(storage=[{'code': 1, 'err': words + '\n'}])
   pod = load('v5e_64')
   error = str(process.error(process.call(commands.upload(pod)[-1], 20.0), pod))
-  assert 'gcloud storage buckets create gs://my-bucket --project=my-project' in error
+  assert BUCKETS[words] in error.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+  ('words', 'advice'),
+  [
+    ('bash: line 11: gcloud: command not found', 'failed with exit code 1'),  # No pod is missing.
+    ('OSError: [Errno 122] Disk quota exceeded', 'failed with exit code 1'),  # Nor quota for chips.
+    ('bash: /opt/sweb_jax/source/launch/worker.sh: No such file or directory', '--action=setup'),
+    (
+      'ERROR: (gcloud.storage.cat) HTTPError 403: 12-compute@developer.gserviceaccount.com does not have '
+      'storage.objects.get access to the Google Cloud Storage object.',
+      'gcloud storage buckets add-iam-policy-binding gs://my-bucket',
+    ),
+    (
+      'ERROR: (gcloud.compute.tpus.tpu-vm.ssh) This TPU has terminal state "PREEMPTED", so it cannot be used anymore.',
+      '--action=watch',
+    ),
+    ("ERROR: (gcloud.compute.tpus.tpu-vm.ssh) NOT_FOUND: Resource 'projects/p/x' was not found", '--action=create'),
+  ],
+)
+def test_what_programs_on_the_machines_write_is_not_taken_for_words_of_gcloud(gcloud, load, words, advice):
+  pod = load('v5e_64')
+  gcloud.play(setup=[{'code': 1, 'err': f'SSH: Attempting to connect to worker 0...\n{words}\n'}])
+  error = str(process.error(process.call(commands.setup(pod), 20.0), pod))
+  assert advice in error.splitlines()[0]
+  assert words in error
 
 
 def launch(*flags: str, **env: str) -> subprocess.CompletedProcess:
@@ -257,6 +357,12 @@ def test_the_command_ends_with_a_message_and_a_code_that_is_not_zero(gcloud):
   unset = launch('--config.workdir=gs://my-bucket/runs/one', '--action=watch')
   assert unset.returncode == 1
   assert 'gcloud projects list' in unset.stderr
+  forgotten = launch(*pod, '--config.study.config=configs/forgotten.py', '--action=create')
+  assert (forgotten.returncode, 'Traceback' in forgotten.stderr) == (1, False)
+  assert "'configs/forgotten.py' does not exist in 'HEAD'" in forgotten.stderr
+  elsewhere = launch(*pod, '--config.zone=us-east5-b', '--action=cost', '--hours=1')
+  assert (elsewhere.returncode, 'Traceback' in elsewhere.stderr) == (1, False)
+  assert 'zones of v5e are europe-west4-b, us-central1-a' in elsewhere.stderr
   nowhere = launch(*pod, '--config=launch/configs/no_such.py', '--action=delete')
   assert (nowhere.returncode, 'Traceback' in nowhere.stderr) == (1, False)
   assert 'no_such.py' in nowhere.stderr

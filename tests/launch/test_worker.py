@@ -27,6 +27,7 @@ case "$1 $2" in
     exit "$(cat "$PLAY/code")" ;;
   'install '*)
     [ -f "$PLAY/no_network" ] && exit 1
+    [ -f "$PLAY/slow_network" ] && sleep 1
     echo "$@" >> "$PLAY/installs" ;;
 esac
 """
@@ -88,6 +89,23 @@ def test_the_environment_is_made_once_and_again_after_an_install_that_was_cut_sh
   assert len(worker.read('installs').splitlines()) == 2
 
 
+def test_the_boot_script_and_a_login_do_not_make_the_environment_at_the_same_time(worker):
+  (worker.folder / 'slow_network').touch()
+  command = ['bash', str(worker.folder / 'clone/launch/worker.sh'), 'setup']
+  both = [subprocess.Popen(command, env=worker.env) for _ in range(2)]
+  assert [p.wait(60) for p in both] == [0, 0]
+  assert len(worker.read('installs').splitlines()) == 1
+
+
+def test_a_python_without_ensurepip_makes_no_environment(worker):
+  for name in ('python3', 'python3.12'):
+    program = worker.folder / 'bin' / name
+    program.write_text(PYTHON.replace("'-c import'*)", "'-c import ensurepip'*) exit 1 ;; '-c import'*)"))
+  worker('setup')
+  made = (worker.folder / 'clone.home/venv/bin/python').read_text()
+  assert 'ensurepip' not in made  # By python3.11.
+
+
 def test_the_study_gets_its_flags_unharmed_and_its_exit_code_is_passed_on(worker):
   flags = ['--config=configs/quickstart.py', '--config.name=two words', "--a='$HOME'\n", '--b="; exit 9"']
   for code in ('0', '1', '75', '130'):
@@ -102,7 +120,10 @@ def test_a_started_study_is_reported_until_it_has_ended(worker):
   assert worker('start', '--config=x.py').returncode == 0
   assert worker.status('running') == 'running'
   again = worker('start', '--config=x.py')
-  assert 'already runs' in again.stderr
+  assert (again.returncode, 'already runs' in again.stderr) == (0, True)
+  other = worker('start', '--config=y.py')
+  assert other.returncode == 1
+  assert 'another study runs' in other.stderr and '--config=x.py' in other.stderr
   (worker.folder / 'code').write_text('3')
   assert worker.status('exited 3') == 'exited 3'
   log = worker('log').stdout
@@ -118,6 +139,27 @@ def test_stop_lets_the_study_save_and_reports_its_code(worker):
   time.sleep(0.2)  # The fake sets its trap after it has noted the run.
   assert worker('stop').stdout.split(maxsplit=2)[2] == 'exited 75\n'
   assert 'told to go' in worker('log').stdout
+
+
+def test_stop_while_the_environment_is_made_is_no_error_of_the_study(worker):
+  (worker.folder / 'slow_network').touch()
+  worker('start', '--config=x.py')
+  assert worker('stop').stdout.split(maxsplit=2)[2] == 'exited 75\n'
+  assert not worker.read('runs')
+
+
+def test_a_study_that_does_not_stop_is_killed(worker):
+  script = worker.folder / 'clone/launch/worker.sh'
+  script.write_text(script.read_text().replace('seq 600', 'seq 1'))
+  python = worker.folder / 'bin/python3'
+  python.write_text(PYTHON.replace("trap 'echo told to go; exit 75' TERM", "trap '' TERM"))
+  worker('start', '--config=x.py')
+  while not worker.read('runs'):
+    time.sleep(0.05)
+  time.sleep(0.2)
+  stopped = worker('stop')
+  assert (stopped.returncode, stopped.stdout.split(maxsplit=2)[2]) == (1, 'lost\n')
+  assert 'is killed' in stopped.stderr
 
 
 def test_a_study_that_was_killed_with_its_keeper_is_lost(worker):

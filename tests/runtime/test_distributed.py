@@ -57,7 +57,8 @@ def troubles():
   with socket.socket() as taken:
     taken.bind(('', 0))
     taken.listen()
-    at = {name: f'127.0.0.1:{free_port()}' for name in ('absent', 'late', 'fail', 'killed', 'frozen', 'coordinator')}
+    names = ('absent', 'late', 'fail', 'killed', 'frozen', 'coordinator', 'coordinator frozen', 'hung', 'alone')
+    at = {name: f'127.0.0.1:{free_port()}' for name in names}
     begun = time.monotonic()
     running = {
       'port': join(f'127.0.0.1:{taken.getsockname()[1]}', 'wait', ''),
@@ -67,15 +68,36 @@ def troubles():
       'killed': join(at['killed'], 'busy', 'busy'),
       'frozen': join(at['frozen'], 'busy', 'busy'),
       'coordinator': join(at['coordinator'], 'busy', 'busy'),
+      'coordinator frozen': join(at['coordinator frozen'], 'busy', 'busy'),
+      'hung': join(at['hung'], 'hang', 'hang'),
+      'alone': join(at['alone'], 'alone'),
+      'one hung': join('', 'hang'),
+      'one asked often': join('', 'busy'),
+      'one unread': join('', 'hang'),
     }
-    victims = {'killed': (1, signal.SIGKILL), 'frozen': (1, signal.SIGSTOP), 'coordinator': (0, signal.SIGKILL)}
+    running['one unread'][0].stderr.close()
+    running['one unread'][0].stderr = None
+    victims = {
+      'killed': (1, signal.SIGKILL),
+      'frozen': (1, signal.SIGSTOP),
+      'coordinator': (0, signal.SIGKILL),
+      'coordinator frozen': (0, signal.SIGSTOP),
+      'hung': (1, signal.SIGTERM),
+      'alone': (0, signal.SIGKILL),
+      'one hung': (0, signal.SIGTERM),
+      'one asked often': (0, signal.SIGTERM),
+      'one unread': (0, signal.SIGTERM),
+    }
     for name, (victim, sent) in victims.items():
       children = [int(p.stdout.readline()) for p in running[name]]
-      os.kill(running[name][victim].pid if name == 'coordinator' else children[victim], sent)
+      os.kill(running[name][victim].pid if name in ('coordinator', 'hung') else children[victim], sent)
+    for _ in range(3):
+      time.sleep(0.2)
+      running['one asked often'][0].send_signal(signal.SIGTERM)
     found = {}
     for name, processes in running.items():
       for i, p in enumerate(processes):
-        if (name, i) not in (('frozen', 1), ('coordinator', 0), ('late', 1)):
+        if (name, i) not in (('frozen', 1), ('coordinator', 0), ('coordinator frozen', 0)):
           found[name, i] = ends(p)
     found['seconds'] = time.monotonic() - begun
     for processes in running.values():
@@ -103,6 +125,13 @@ def test_a_barrier_names_who_is_missing(troubles):
   ), err
 
 
+def test_a_process_that_was_waited_for_in_vain_shows_where_it_is(troubles):
+  code, err = troubles['late', 1]
+  assert code == 1, err
+  assert re.search(r'File ".*join.py", line \d+ in main', err) and "Error: process 0" in err, err
+  assert 'in main' not in troubles['fail', 0][1]  # Nobody waited for it.
+
+
 def test_an_error_of_one_process_ends_the_others_with_its_words(troubles):
   assert troubles['fail', 1][0] == 1
   code, err = troubles['fail', 0]
@@ -127,6 +156,33 @@ def test_a_process_that_the_kernel_killed_is_spoken_for(troubles):
 def test_a_coordinator_that_vanishes_ends_the_others(troubles):
   code, err = troubles['coordinator', 1]
   assert code == 75 and re.search(rf'\[1/2 {HOST}\] Stopped: process 0.* gone\. Start all processes again', err), err
+
+
+def test_a_frozen_coordinator_ends_the_others_with_its_name(troubles):
+  code, err = troubles['coordinator frozen', 1]
+  assert code == 75, err
+  told = rf'\[1/2 {HOST}\] Stopped: process 0 \({HOST}\) coordinates the run and gave no answer for 6 s \(--silence\)'
+  assert re.search(told, err), err
+
+
+def test_a_process_that_hangs_in_c_ends_a_while_after_it_was_asked_to_stop_and_shows_where(troubles):
+  for name, index, prefix in (('hung', 1, rf'\[1/2 {HOST}\] '), ('one hung', 0, '')):
+    code, err = troubles[name, index]
+    assert code == 75, err
+    assert re.search(rf'^{prefix}Stopped: this process still waited 2 s \(--grace\) after .* stop', err, re.M), err
+    assert re.search(r'File ".*join.py", line \d+ in hang', err), err
+  assert troubles['one unread', 0][0] == 75  # Nobody reads its stderr any more.
+  code, err = troubles['hung', 0]
+  assert code == 75 and re.search(rf'Stopped: process 1 \({HOST}\) ended: this process still waited', err), err
+
+
+def test_a_process_that_is_asked_to_stop_more_than_once_saves_all_the_same(troubles):
+  assert troubles['one asked often', 0] == (75, 'saved\n')
+
+
+def test_a_process_of_a_single_machine_that_the_kernel_killed_is_spoken_for(troubles):
+  code, err = troubles['alone', 0]
+  assert code == 75 and err.startswith('Stopped: this process was ended by signal 9 (out of memory?). Start'), err
 
 
 def test_every_problem_is_of_one_process_and_the_shares_are_even():
