@@ -2,8 +2,8 @@
 
     python -m sweb_jax.lowering --config=configs/FILE.py --devices=64 --hbm_gb=16
 
-Prints, for each generator, what computing prompts and drawing need a device, and for each learner, training; with the
-messages between devices. Ends with status 1 where a step needs more than `--hbm_gb`. docs/pods.md says how
+Prints, for each generator and learner, what computing prompts and drawing need a device, and for each learner training;
+with the messages between devices. Ends with status 1 where a step needs more than `--hbm_gb`. docs/pods.md says how
 far the numbers carry.
 """
 

@@ -41,7 +41,7 @@ class Step:
 
 
 def steps(config: ConfigDict, hbm: float, processes: int = 1) -> list[Step]:
-  """The steps of a config: prefill and decode of its generators, training of its learners.
+  """The steps of a config: prefill and decode of its models, as learners are drawn from too, and training of learners.
 
   Raises MeshError where there are not enough devices, or rows do not divide over them, and CheckpointError for a model
   that is not there. `hbm`, bytes of a device, decides on the slots where the config does not. `processes` have the
@@ -52,7 +52,8 @@ def steps(config: ConfigDict, hbm: float, processes: int = 1) -> list[Step]:
   found = []
   share = math.ceil(config.task.train * part.size / whole.size)
   drawing = functools.partial(_drawing, problems=share, hbm=hbm)
-  for names, make, mesh in ((config.generators, drawing, part), (config.learners, _training, whole)):
+  drawn = tuple(dict.fromkeys((*config.generators, *config.learners)))
+  for names, make, mesh in ((drawn, drawing, part), (config.learners, _training, whole)):
     for name in names:
       source = config.models[name]
       shape = open_model(source if isinstance(source, str) else source[0]).config
@@ -77,7 +78,7 @@ def _placed(tree: Any, shardings: Any) -> Any:
 def _drawing(
   config: ConfigDict, name: str, shape: ModelConfig, mesh: Mesh, *, problems: int, hbm: float
 ) -> Iterator[tuple[str, Callable]]:
-  """Prompts and chunks of tokens of a generator, as the engine would ask for them for so many problems."""
+  """Prompts and chunks of tokens of a model, as the engine would ask for them for so many problems."""
   del name
   s, e = config.sampling, config.estimate
   dtype = jnp.dtype(s.dtype)

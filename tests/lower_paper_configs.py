@@ -36,7 +36,7 @@ def main() -> None:
     config = config_lib.resolve(runpy.run_path(str(path))['get_config'](), ())
     config_lib.validate(config)
     found[path.stem] = {}
-    for step in steps(config, 32e9):
+    for step in steps(config, 16e9):
       if (key := seen(config, step)) not in known:
         short, longer = (step.lower(layers)[2] for layers in (2, 4))
         known[key] = longer + (longer - short) / 2 * (step.layers - 4)
