@@ -215,8 +215,8 @@ class Jobs:
   def greedy(self, model: str, question_set: int, problems: Sequence[Problem], params: Params) -> list[Sample]:
     """Zero-shot completions of a fine-tuned model at temperature 0, one a problem."""
     renderer = self.renderer(model, few_shot=False)
-    params = sharding.to_sample_with(params, self.drawing.train_mesh)
     params = jax.tree.map(lambda x: x.astype(self.config.sampling.dtype), params)  # As it will be evaluated.
+    params = sharding.to_sample_with(params, self.drawing.train_mesh)
     requests = [Request(p.id, 0, renderer.prompt(self.task.prompt(p))) for p in problems]
     return list(self.drawing.completions(model, question_set, renderer, requests, params=params, greedy=True))
 
