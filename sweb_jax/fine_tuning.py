@@ -21,7 +21,7 @@ from sweb_jax.records import Example, Problem
 from sweb_jax.runtime import files
 from sweb_jax.runtime.hosts import Interrupted
 from sweb_jax.runtime.progress import Meter
-from sweb_jax.training import DataError, Fit, Lora, Optimizer, Packer, Schedule, fit, marks
+from sweb_jax.training import Agreement, DataError, Fit, Lora, Optimizer, Packer, Schedule, fit, marks
 
 _REPEATS = 1_000_000
 """Between the seeds of two fine-tunings on the same data: question sets have those in between."""
@@ -91,9 +91,8 @@ def _train(
   seed += _REPEATS * repeat  # Of the training: the data are the same.
   renderer = jobs.renderer(learner, few_shot=False)
   rendered = [renderer.example(e) for e in examples]
-  batch, steps = t.batches.get(learner, t.batch), steps_of(jobs.config, learner, arm.budget or arm.name)
-  if t.epochs:
-    steps = min(steps, max(1, t.epochs * len(examples) // batch))
+  batch, most = t.batches.get(learner, t.batch), steps_of(jobs.config, learner, arm.budget or arm.name)
+  steps = min(most, max(1, t.epochs * len(examples) // batch)) if t.epochs else most
   try:
     packer = Packer(
       rendered,
@@ -118,12 +117,15 @@ def _train(
     lora=Lora(t.lora.rank, t.lora.alpha, t.lora.targets) if t.lora.rank else None,
   )
   validation = jobs.problems(question_set, 'validation')
+  stop, taken = Agreement(jobs.drawing.train_mesh), 0
 
   def on_step():
+    nonlocal taken
     jobs.hosts.progressed()
-    if jobs.hosts.any(jobs.hosts.stop.is_set()):  # At the same step on all processes.
-      raise Interrupted
+    taken += 1
     meter.add()
+    if stop(jobs.hosts.stop.is_set()):  # At the same step on all processes.
+      raise Interrupted
 
   best: tuple[float, Fit] | None = None
   scores = []
@@ -146,6 +148,8 @@ def _train(
       flops_per_token=training_flops_per_token(model.config.parameters),
       peak_flops=t.peak_flops,
     )
+    meter.skip(most - taken)  # What an earlier run did, and what `epochs` leave out.
+    taken = 0
     scores += [{'learning_rate': rate} | dataclasses.asdict(s) | {'n': len(validation)} for s in found.scores]
     if best is None or found.accuracy > best[1].accuracy:  # Of equals the lower learning rate.
       best = rate, found

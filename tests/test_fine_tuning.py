@@ -38,7 +38,8 @@ def trained(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(fine_tuning, 'Packer', pack)
     monkeypatch.setattr(fine_tuning, 'fit', fit)
     do = jobs.Jobs(ConfigDict(config), finished.workdir)
-    fine_tuning.run(tmp_path / 'train', do, 0, 'wc', WC_HIGH, Meter('test', 1, None))
+    run.meter = Meter('test', 1, None)
+    fine_tuning.run(tmp_path / 'train', do, 0, 'wc', WC_HIGH, run.meter)
     return seen['ids'], seen['steps'], json.loads((tmp_path / 'train/selection.json').read_text())
 
   return run
@@ -72,3 +73,4 @@ def test_more_unique_examples_than_there_are_are_all(trained, own):
 def test_epochs_are_over_the_arms_own_examples_and_steps_are_the_most(trained, own, epochs, most):
   _, steps, _ = trained(train={'epochs': epochs, 'steps': {'low': 4, 'high': most, 'gold': 4}})
   assert steps == min(most, epochs * len(own) // 8) and (steps < most) == (epochs < 50)
+  assert trained.meter.line(0.0).startswith(f'test: {most} of {most} (100 %)')  # Also what is not trained is done.

@@ -70,9 +70,10 @@ def start(params: transformer.Params, optimizer: Optimizer, mesh: Mesh, seed: in
   """A fresh state; `seed` is of the adapters. The parameters are copied: the steps donate them."""
   trained = params if optimizer.lora is None else lora_lib.init(params, optimizer.lora, jax.random.key(seed))
   trained = sharding.place(trained, mesh)
-  opt_state = jax.jit(optimizer.transform.init)(trained)
-  # What has a parameter's name lives where the parameter does; the step counter on every device.
-  return TrainState(trained, jax.tree.map(sharding.put, opt_state, sharding.for_params(opt_state, mesh)))
+  init = optimizer.transform.init
+  # What has a parameter's name is made where the parameter lives: whole, it may not fit on a device.
+  where = sharding.for_params(jax.eval_shape(init, trained), mesh)
+  return TrainState(trained, jax.jit(init, out_shardings=where)(trained))
 
 
 def feed(batch: Batch, mesh: Mesh) -> Batch:
