@@ -219,6 +219,9 @@ def validate(config: ConfigDict) -> None:
       enough = config.train.checkpoints <= steps_of(config, learner, budget)
       wish = f'a run of {learner} has fewer steps than checkpoints; lower it'
       need(enough, 'train.checkpoints', config.train.checkpoints, wish)
+      warm = 0 <= config.train.warmup <= steps_of(config, learner, budget)
+      wish = f'must lie within the {steps_of(config, learner, budget)} steps of {learner} on {budget!r}'
+      need(warm, 'train.warmup', config.train.warmup, wish)
   rates = config.train.learning_rates
   positive_rates = rates and all(isinstance(r, float | int) and r > 0 for r in rates)
   need(positive_rates, 'train.learning_rates', rates, 'give at least one, all positive')
@@ -233,7 +236,7 @@ def validate(config: ConfigDict) -> None:
   ):
     need(t[field] in known, f'train.{field}', t[field], f'must be one of {", ".join(known)}')
   positive('train.micro_batches')
-  for field in ('epochs', 'unique_examples', 'lora.rank', 'peak_flops'):
+  for field in ('epochs', 'unique_examples', 'lora.rank', 'peak_flops', 'weight_decay'):
     value = _get(config, f'train.{field}')
     need(value >= 0, f'train.{field}', value, 'must not be negative')
   try:

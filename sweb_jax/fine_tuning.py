@@ -21,7 +21,7 @@ from sweb_jax.records import Example, Problem
 from sweb_jax.runtime import files
 from sweb_jax.runtime.hosts import Interrupted
 from sweb_jax.runtime.progress import Meter
-from sweb_jax.training import Agreement, DataError, Fit, Lora, Optimizer, Packer, Schedule, fit, marks
+from sweb_jax.training import Agreement, DataError, Fit, Lora, Optimizer, Packer, Schedule, aside, back, fit, marks
 
 _REPEATS = 1_000_000
 """Between the seeds of two fine-tunings on the same data: question sets have those in between."""
@@ -93,6 +93,11 @@ def _train(
   rendered = [renderer.example(e) for e in examples]
   batch, most = t.batches.get(learner, t.batch), steps_of(jobs.config, learner, arm.budget or arm.name)
   steps = min(most, max(1, t.epochs * len(examples) // batch)) if t.epochs else most
+  if steps < t.warmup:
+    logging.warning(
+      '%s on %s, question set %d: %d epochs of %d examples are %d steps, fewer than config.train.warmup=%d: the '
+      'learning rate stays below its peak', learner, arm.name, question_set, t.epochs, len(examples), steps, t.warmup
+    )  # fmt: skip
   try:
     packer = Packer(
       rendered,
@@ -152,12 +157,14 @@ def _train(
     taken = 0
     scores += [{'learning_rate': rate} | dataclasses.asdict(s) | {'n': len(validation)} for s in found.scores]
     if best is None or found.accuracy > best[1].accuracy:  # Of equals the lower learning rate.
-      best = rate, found
-  rate, found = best
-  save_model(folder / 'best', model.config, found.params, model.tokenizer)  # A model by itself: it can be exported.
+      best = rate, dataclasses.replace(found, params=aside(found.params))
+    del found
+  rate, chosen = best
+  # A model by itself: it can be exported.
+  save_model(folder / 'best', model.config, back(chosen.params), model.tokenizer)
   return {
     'learning_rate': rate,
-    'step': found.step,
+    'step': chosen.step,
     'validation': scores,
     'examples': len(examples),
     **changed,

@@ -35,7 +35,7 @@ class EventFile:
   def write(self) -> None:
     """Brings the file up to date. Raises FullDiskError."""
     if files.on_object_store(self._path):
-      self._path.write_bytes(bytes(self._data))
+      files.write_bytes(self._path, bytes(self._data))
       return
     with files.full_disk_named(self._path):
       self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from absl import logging
 from etils import epath
 from jax.sharding import Mesh
 
-from sweb_jax.models import checkpoint, sharding, transformer
+from sweb_jax.models import checkpoint, transformer
 from sweb_jax.models.config import ModelConfig
 from sweb_jax.runtime import files
 from sweb_jax.training import step as step_lib
@@ -105,7 +105,7 @@ def fit(
   base = None if optimizer.lora is None else params
   state = step_lib.start(params, optimizer, mesh, seed)
   del params  # They were copied: who does not keep them gets their memory back.
-  best, done = sharding.place(state.params, mesh), 0
+  best, done = step_lib.aside(state.params), 0
   metrics = Metrics(folder, packer.names, flops_per_token, peak_flops * mesh.size)
   ask_every = _AGREE_EVERY if mesh.is_multi_process else 1
   options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=True)
@@ -120,7 +120,7 @@ def fit(
         metrics.settle()
         found = Score(done, *score(step_lib.plain(state.params, base, optimizer)))
         if found.accuracy > max((s.accuracy for s in metrics.scores), default=-1.0):
-          best = sharding.place(state.params, mesh)
+          best = step_lib.aside(state.params)
         metrics.add_score(found)
       asked = done in score_at or done % ask_every == 0
       if asked and agree(time.monotonic() - saved > save_seconds) and manager.latest_step() != done:
@@ -143,7 +143,7 @@ def fit(
     metrics.publish()
   top = max(s.accuracy for s in metrics.scores)
   first = next(s.step for s in metrics.scores if s.accuracy == top)
-  return Fit(step_lib.plain(best, base, optimizer), first, top, tuple(metrics.scores))
+  return Fit(step_lib.plain(step_lib.back(best), base, optimizer), first, top, tuple(metrics.scores))
 
 
 def _save(manager: ocp.CheckpointManager, step: int, state: TrainState, best: Any, metrics: Metrics) -> None:
@@ -181,7 +181,7 @@ def _restore(
 ) -> tuple[TrainState, Any]:
   """The state and the best parameters as they were saved; fills the metrics."""
   like = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding.with_memory_kind('device')),
     {'params': state.params, 'opt_state': state.opt_state, 'best': best},
   )
   args = ocp.args.Composite(arrays=ocp.args.StandardRestore(like), meta=ocp.args.JsonRestore())
@@ -194,4 +194,4 @@ def _restore(
     ) from e
   arrays, meta = found['arrays'], found['meta']
   metrics.restore(meta['metrics'], [Score(**s) for s in meta['scores']])
-  return TrainState(arrays['params'], arrays['opt_state']), arrays['best']
+  return TrainState(arrays['params'], arrays['opt_state']), step_lib.aside(arrays['best'])

@@ -88,6 +88,17 @@ def plain(trained: Any, base: transformer.Params | None, optimizer: Optimizer) -
   return trained if optimizer.lora is None else lora_lib.merge(base, trained, optimizer.lora)
 
 
+def aside(trained: Any) -> Any:
+  """A copy in the hosts' memory, on the same shards: it takes none of the accelerators', which the steps need."""
+  # Copied first: on a CPU both memories are one, and the steps donate what they are given.
+  return jax.tree.map(lambda x: jax.device_put(jnp.copy(x), x.sharding.with_memory_kind('pinned_host')), trained)
+
+
+def back(trained: Any) -> Any:
+  """What was put aside, on the devices again."""
+  return jax.tree.map(lambda x: jax.device_put(x, x.sharding.with_memory_kind('device')), trained)
+
+
 @functools.partial(jax.jit, static_argnames=('config', 'optimizer', 'mesh'), donate_argnames=('state',))
 def train_step(
   state: TrainState,
