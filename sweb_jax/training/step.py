@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, SingleDeviceSharding
 from jaxtyping import Array, Float
 
 from sweb_jax.models import sharding, transformer
@@ -91,12 +91,18 @@ def plain(trained: Any, base: transformer.Params | None, optimizer: Optimizer) -
 def aside(trained: Any) -> Any:
   """A copy in the hosts' memory, on the same shards: it takes none of the accelerators', which the steps need."""
   # Copied first: on a CPU both memories are one, and the steps donate what they are given.
-  return jax.tree.map(lambda x: jax.device_put(jnp.copy(x), x.sharding.with_memory_kind('pinned_host')), trained)
+  return jax.tree.map(lambda x: _moved(jnp.copy(x), 'pinned_host'), trained)
 
 
 def back(trained: Any) -> Any:
   """What was put aside, on the devices again."""
-  return jax.tree.map(lambda x: jax.device_put(x, x.sharding.with_memory_kind('device')), trained)
+  return jax.tree.map(lambda x: _moved(x, 'device'), trained)
+
+
+def _moved(x: jax.Array, kind: str) -> jax.Array:
+  """The array in another memory of its devices; each process moves its shards."""
+  shards = [jax.device_put(s.data, SingleDeviceSharding(s.device, memory_kind=kind)) for s in x.addressable_shards]
+  return jax.make_array_from_single_device_arrays(x.shape, x.sharding.with_memory_kind(kind), shards)
 
 
 @functools.partial(jax.jit, static_argnames=('config', 'optimizer', 'mesh'), donate_argnames=('state',))
