@@ -82,33 +82,47 @@ def check_rows(jobs: Jobs, question_set: int) -> None:
       )  # fmt: skip
 
 
+def steps(jobs: Jobs, question_set: int, learner: str, arm: Arm) -> int | None:
+  """Steps of a training; None where the examples are not there yet."""
+  if not _source(jobs, question_set, arm).exists():
+    return None
+  examples, _ = _examples(jobs, question_set, arm, jobs.config.seed + question_set)
+  return _steps(jobs, learner, arm, len(examples))
+
+
+def _steps(jobs: Jobs, learner: str, arm: Arm, examples: int) -> int:
+  t, most = jobs.config.train, steps_of(jobs.config, learner, arm.budget or arm.name)
+  return min(most, max(1, t.epochs * examples // t.batches.get(learner, t.batch))) if t.epochs else most
+
+
 def _train(
   folder: epath.Path, jobs: Jobs, question_set: int, learner: str, arm: Arm, meter: Meter, repeat: int
 ) -> dict[str, Any]:
   """What was chosen, and from what; writes the parameters and leaves the saved states."""
   t, seed, model = jobs.config.train, jobs.config.seed + question_set, jobs.models[learner]
-  examples, source, changed = _examples(jobs, question_set, arm, seed)
+  examples, changed = _examples(jobs, question_set, arm, seed)
   seed += _REPEATS * repeat  # Of the training: the data are the same.
   renderer = jobs.renderer(learner, few_shot=False)
   rendered = [renderer.example(e) for e in examples]
   batch, most = t.batches.get(learner, t.batch), steps_of(jobs.config, learner, arm.budget or arm.name)
-  steps = min(most, max(1, t.epochs * len(examples) // batch)) if t.epochs else most
-  if steps < t.warmup:
+  count = _steps(jobs, learner, arm, len(examples))
+  if count < t.warmup:
     logging.warning(
       '%s on %s, question set %d: %d epochs of %d examples are %d steps, fewer than config.train.warmup=%d: the '
-      'learning rate stays below its peak', learner, arm.name, question_set, t.epochs, len(examples), steps, t.warmup
+      'learning rate stays below its peak', learner, arm.name, question_set, t.epochs, len(examples), count, t.warmup
     )  # fmt: skip
   try:
     packer = Packer(
       rendered,
       batch=batch,
-      steps=steps,
+      steps=count,
       seed=seed,
       row_length=t.row_length,
       multiple_of=jobs.drawing.train_mesh.shape['data'] * jobs.drawing.train_mesh.shape['fsdp'] * t.micro_batches,
       ids=[f'{i} ({e.problem_id})' for i, e in enumerate(examples)],
     )
   except DataError as e:
+    source = _source(jobs, question_set, arm)
     where = f'{learner} on {arm.name}, question set {question_set} ({source}, counted from 0)'
     raise DataError(f'{where}: {e}') from e
   optimizer = Optimizer(
@@ -141,8 +155,8 @@ def _train(
       packer,
       mesh=jobs.drawing.train_mesh,
       optimizer=optimizer,
-      schedule=Schedule(rate, steps, t.warmup, t.final),
-      score_at=marks(steps, t.checkpoints),
+      schedule=Schedule(rate, count, t.warmup, t.final),
+      score_at=marks(count, t.checkpoints),
       score=lambda params: _score(jobs, question_set, learner, validation, params),
       folder=folder / f'rate_{rate:g}',
       save_seconds=t.save_seconds,
@@ -174,15 +188,20 @@ def _train(
   }
 
 
-def _examples(jobs: Jobs, question_set: int, arm: Arm, seed: int) -> tuple[list[Example], epath.Path, dict[str, int]]:
-  """What an arm is trained on, the file it comes from, and what was added to the file's and taken from them."""
-  rules, count = rules_of(jobs.config, arm.variant), jobs.config.train.unique_examples
-  root = jobs.workdir
+def _source(jobs: Jobs, question_set: int, arm: Arm) -> epath.Path:
+  """The file that an arm's examples come from."""
   if arm.budget is None:
-    source = root / f'problems/set{question_set}/train.jsonl'
-    return _gold(jobs, question_set), source, {}
-  source = root / job_of(jobs.config, question_set, arm) / ('examples.jsonl' if arm.policy else f'{arm.name}.jsonl')
-  examples = list(records.read(Example, source))
+    return jobs.workdir / f'problems/set{question_set}/train.jsonl'
+  folder = jobs.workdir / job_of(jobs.config, question_set, arm)
+  return folder / ('examples.jsonl' if arm.policy else f'{arm.name}.jsonl')
+
+
+def _examples(jobs: Jobs, question_set: int, arm: Arm, seed: int) -> tuple[list[Example], dict[str, int]]:
+  """What an arm is trained on, and what was added to its own examples and taken from them."""
+  rules, count = rules_of(jobs.config, arm.variant), jobs.config.train.unique_examples
+  if arm.budget is None:
+    return _gold(jobs, question_set), {}
+  examples = list(records.read(Example, _source(jobs, question_set, arm)))
   changed = {}
   if rules['mix_gold']:
     gold = _gold(jobs, question_set)
@@ -192,7 +211,7 @@ def _examples(jobs: Jobs, question_set: int, arm: Arm, seed: int) -> tuple[list[
     changed['over_unique_examples'] = max(0, len(examples) - count)
     order = np.random.default_rng(seed).permutation(len(examples))[:count]
     examples = [examples[i] for i in sorted(order)]
-  return examples, source, changed
+  return examples, changed
 
 
 def _gold(jobs: Jobs, question_set: int) -> list[Example]:
