@@ -112,8 +112,9 @@ def fit(
   # What the last save had no space for is raised when the manager is closed.
   with files.full_disk_named(folder / 'state'), ocp.CheckpointManager(folder / 'state', options=options) as manager:
     if manager.latest_step() is not None:
-      done = manager.latest_step()
-      state, best = _restore(manager, done, state, best, metrics)
+      done, like = manager.latest_step(), _like(state, best)
+      del state, best  # Else the devices would hold both states at once.
+      state, best = _restore(manager, done, like, metrics)
     saved = time.monotonic()
     while True:
       if done in score_at and done not in {s.step for s in metrics.scores}:
@@ -153,9 +154,9 @@ def _save(manager: ocp.CheckpointManager, step: int, state: TrainState, best: An
   TrainingError instead where the state is no longer one of numbers.
   """
   metrics.settle()
-  meta = {'scores': [dataclasses.asdict(s) for s in metrics.scores], 'metrics': metrics.rows}
-  items = {'params': state.params, 'opt_state': state.opt_state, 'best': best}
-  args = ocp.args.Composite(arrays=ocp.args.StandardSave(items), meta=ocp.args.JsonSave(meta))
+  # The rows are copied: they are written later, beside steps that add to them.
+  meta = {'scores': [dataclasses.asdict(s) for s in metrics.scores], 'metrics': list(metrics.rows)}
+  args = ocp.args.Composite(arrays=ocp.args.StandardSave(_arrays(state, best)), meta=ocp.args.JsonSave(meta))
   checkpoint.SAVING.acquire()
   try:
     with files.full_disk_named(manager.directory):
@@ -176,14 +177,22 @@ def _save(manager: ocp.CheckpointManager, step: int, state: TrainState, best: An
   threading.Thread(target=finish, name='save').start()
 
 
+def _arrays(state: TrainState, best: Any) -> dict[str, Any]:
+  return {'params': state.params, 'opt_state': state.opt_state, 'best': best}
+
+
+def _like(state: TrainState, best: Any) -> dict[str, Any]:
+  """Shapes and places of what is saved, all on the devices: what is read comes there."""
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding.with_memory_kind('device')),
+    _arrays(state, best),
+  )
+
+
 def _restore(
-  manager: ocp.CheckpointManager, step: int, state: TrainState, best: Any, metrics: Metrics
+  manager: ocp.CheckpointManager, step: int, like: dict[str, Any], metrics: Metrics
 ) -> tuple[TrainState, Any]:
   """The state and the best parameters as they were saved; fills the metrics."""
-  like = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding.with_memory_kind('device')),
-    {'params': state.params, 'opt_state': state.opt_state, 'best': best},
-  )
   args = ocp.args.Composite(arrays=ocp.args.StandardRestore(like), meta=ocp.args.JsonRestore())
   try:
     found = manager.restore(step, args=args)

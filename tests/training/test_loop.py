@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import math
 import re
@@ -11,6 +12,7 @@ import weakref
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from sweb_jax.models import sharding
@@ -114,6 +116,40 @@ def test_a_killed_run_called_again_ends_as_an_undisturbed_one_bit_for_bit(tmp_pa
   assert without_seconds(metrics(tmp_path)) == without_seconds(undisturbed[1])
   if sum(kills) > 2 and len(kills) == 1:
     assert len(counted) < STEPS  # It went on from a saved state, not from the start.
+
+
+def test_a_resumed_run_frees_its_fresh_state_before_it_reads_the_saved_one(tmp_path, monkeypatch):
+  """Both at once would not fit where one does."""
+  run(tmp_path)
+  shape = wc()[1]['embedder']['input_embedding'].shape
+  gc.collect()
+
+  def count() -> int:
+    return sum(x.shape == shape for x in jax.live_arrays())
+
+  before, restore, at = count(), ocp.CheckpointManager.restore, []
+
+  def counting(*args, **kwargs):
+    at.append(count())
+    return restore(*args, **kwargs)
+
+  monkeypatch.setattr(ocp.CheckpointManager, 'restore', counting)
+  run(tmp_path)
+  assert at == [before]
+
+
+def test_what_is_saved_has_the_metrics_of_its_step_though_it_is_written_later(tmp_path, monkeypatch):
+  save, saved = ocp.CheckpointManager.save, []
+
+  def keeping(self, step, *, args):
+    saved.append((step, args['meta'].item))
+    return save(self, step, args=args)
+
+  monkeypatch.setattr(ocp.CheckpointManager, 'save', keeping)
+  run(tmp_path)
+  assert len(saved) > 2
+  for step, meta in saved:
+    assert [row['step'] for row in meta['metrics']] == list(range(1, step + 1))
 
 
 class Stopped(Exception):
