@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -136,15 +137,18 @@ def _train(
     lora=Lora(t.lora.rank, t.lora.alpha, t.lora.targets) if t.lora.rank else None,
   )
   validation = jobs.problems(question_set, 'validation')
-  stop, taken = Agreement(jobs.drawing.train_mesh), 0
+  soon, taken = Agreement(jobs.drawing.train_mesh), 0
+
+  def check(agreed: Callable[[bool], bool]):
+    if agreed(jobs.hosts.stop.is_set()):  # At the same step on all processes.
+      raise Interrupted
 
   def on_step():
     nonlocal taken
     jobs.hosts.progressed()
     taken += 1
     meter.add()
-    if stop(jobs.hosts.stop.is_set()):  # At the same step on all processes.
-      raise Interrupted
+    check(soon)
 
   best: tuple[float, Fit] | None = None
   scores = []
@@ -161,6 +165,7 @@ def _train(
       folder=folder / f'rate_{rate:g}',
       save_seconds=t.save_seconds,
       on_step=on_step,
+      before_score=lambda: check(jobs.hosts.any),
       agree=jobs.hosts.any,
       save_on=Interrupted,
       seed=seed,

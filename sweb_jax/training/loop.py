@@ -75,6 +75,7 @@ def fit(
   folder: epath.PathLike,
   save_seconds: float,
   on_step: Callable[[], None] = lambda: None,
+  before_score: Callable[[], None] = lambda: None,
   agree: Callable[[bool], bool] = bool,
   save_on: type[BaseException] = KeyboardInterrupt,
   seed: int = 0,
@@ -91,8 +92,9 @@ def fit(
   Args:
     score: parameters to accuracy, tokens drawn, and share of completions that ended in the stop token.
     on_step: called after each step.
+    before_score: called after those of `score_at` too: processes score each by itself, and must begin it together.
     agree: whether any process of the run says so, where several train together.
-    save_on: what `on_step` raises when the run shall stop: the state is saved before it goes on its way.
+    save_on: what either raises when the run shall stop: the state is saved before it goes on its way.
     seed: of fresh adapters, where `optimizer` asks for some.
     flops_per_token: of training.
     peak_flops: FLOP/s that one device could do; 0: unknown, and no MFU is given.
@@ -138,6 +140,8 @@ def fit(
       metrics.add(done, rate, int((batch.segment_ids > 0).sum()), measured)
       try:
         on_step()
+        if done in score_at:
+          before_score()
       except save_on:
         _save(manager, done, state, best, metrics)
         raise

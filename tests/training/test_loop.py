@@ -183,6 +183,27 @@ def test_a_run_asked_to_stop_saves_first_and_loses_no_step(tmp_path, optimizer):
   assert without_seconds(metrics(tmp_path / 'stopped')) == without_seconds(metrics(tmp_path / 'undisturbed'))
 
 
+def test_a_run_asked_to_stop_before_a_score_saves_and_scores_when_it_goes_on(tmp_path, undisturbed):
+  scored = []
+
+  def before_score():
+    if not scored:
+      scored.append(None)
+      raise Stopped
+
+  def score(params):
+    scored.append(likelihood()(params))
+    return scored[-1], 11, 0.5
+
+  with pytest.raises(Stopped):
+    run(tmp_path, save_seconds=1e9, before_score=before_score, score=score, save_on=Stopped)
+  assert scored == [None]
+  counted = []
+  again = run(tmp_path, save_seconds=1e9, score=score, on_step=lambda: counted.append(1))
+  assert len(counted) == STEPS - MARKS[0]
+  assert again.scores == undisturbed[0].scores and same_bits(again.params, undisturbed[0].params)
+
+
 def test_a_state_of_another_model_or_optimiser_is_refused(tmp_path):
   run(tmp_path)
   with pytest.raises(CheckpointError, match=r'state/7: not a state of this model and optimiser; delete '):
