@@ -12,10 +12,10 @@ from sweb_jax.runtime import files
 class EventFile:
   """Events in the order in which they are added.
 
-  A TensorBoard that has the file open reads on from where it was, and never sees a file that is renamed over it
-  (tensorflow/tensorboard, issue 349). So the file is the one that is extended in place; an object store has no such
-  files, and gets it whole. An event's size depends on its names and its step alone: a run that goes on from a saved
-  state writes the same bytes but for the values, and a reader finds its place again.
+  A TensorBoard that has the file open reads on from where it was, and never sees a file that is renamed over it. So
+  this file is extended in place; an object store has no such files, and gets it whole. An event's size depends on its
+  names and its step alone: a run that goes on from a saved state writes the same bytes but for the values, and a reader
+  finds its place again.
   """
 
   def __init__(self, path: epath.PathLike):
