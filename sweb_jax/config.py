@@ -257,6 +257,8 @@ def _check_training(config: ConfigDict, need: Callable[..., None], positive: Cal
       enough = t.checkpoints <= steps_of(config, learner, budget)
       wish = f'a run of {learner} has fewer steps than checkpoints; lower it'
       need(enough, 'train.checkpoints', t.checkpoints, wish)
+      wish = f'must lie within the {steps_of(config, learner, budget)} steps of {learner} on {budget!r}'
+      need(0 <= t.warmup <= steps_of(config, learner, budget), 'train.warmup', t.warmup, wish)
   rates = t.learning_rates
   above_0 = rates and all(isinstance(r, float | int) and r > 0 for r in rates)
   need(above_0, 'train.learning_rates', rates, 'give at least one, all positive')
@@ -268,7 +270,7 @@ def _check_training(config: ConfigDict, need: Callable[..., None], positive: Cal
     ('dtype', ('float32', 'bfloat16')),
   ):
     need(t[field] in known, f'train.{field}', t[field], f'must be one of {", ".join(known)}')
-  for field in ('epochs', 'unique_examples', 'lora.rank', 'peak_flops'):
+  for field in ('epochs', 'unique_examples', 'lora.rank', 'peak_flops', 'weight_decay'):
     value = _get(config, f'train.{field}')
     need(value >= 0, f'train.{field}', value, 'must not be negative')
   try:

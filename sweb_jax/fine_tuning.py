@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from sweb_jax.records import Example, Problem
 from sweb_jax.runtime import files
 from sweb_jax.runtime.hosts import Interrupted
 from sweb_jax.runtime.progress import Meter
-from sweb_jax.training import DataError, Fit, Lora, Optimizer, Packer, Schedule, fit, marks
+from sweb_jax.training import Agreement, DataError, Fit, Lora, Optimizer, Packer, Schedule, aside, back, fit, marks
 
 _REPEATS = 1_000_000
 """Between the seeds of two fine-tunings on the same data: question sets have those in between."""
@@ -82,29 +83,47 @@ def check_rows(jobs: Jobs, question_set: int) -> None:
       )  # fmt: skip
 
 
+def steps(jobs: Jobs, question_set: int, learner: str, arm: Arm) -> int | None:
+  """Steps of a training; None where the examples are not there yet."""
+  if not _source(jobs, question_set, arm).exists():
+    return None
+  examples, _ = _examples(jobs, question_set, arm, jobs.config.seed + question_set)
+  return _steps(jobs, learner, arm, len(examples))
+
+
+def _steps(jobs: Jobs, learner: str, arm: Arm, examples: int) -> int:
+  t, most = jobs.config.train, steps_of(jobs.config, learner, arm.budget or arm.name)
+  return min(most, max(1, t.epochs * examples // t.batches.get(learner, t.batch))) if t.epochs else most
+
+
 def _train(
   folder: epath.Path, jobs: Jobs, question_set: int, learner: str, arm: Arm, meter: Meter, repeat: int
 ) -> dict[str, Any]:
   """What was chosen, and from what; writes the parameters and leaves the saved states."""
   t, seed, model = jobs.config.train, jobs.config.seed + question_set, jobs.models[learner]
-  examples, source, changed = _examples(jobs, question_set, arm, seed)
+  examples, changed = _examples(jobs, question_set, arm, seed)
   seed += _REPEATS * repeat  # Of the training: the data are the same.
   renderer = jobs.renderer(learner, few_shot=False)
   rendered = [renderer.example(e) for e in examples]
-  batch, steps = t.batches.get(learner, t.batch), steps_of(jobs.config, learner, arm.budget or arm.name)
-  if t.epochs:
-    steps = min(steps, max(1, t.epochs * len(examples) // batch))
+  batch, most = t.batches.get(learner, t.batch), steps_of(jobs.config, learner, arm.budget or arm.name)
+  count = _steps(jobs, learner, arm, len(examples))
+  if count < t.warmup:
+    logging.warning(
+      '%s on %s, question set %d: %d epochs of %d examples are %d steps, fewer than config.train.warmup=%d: the '
+      'learning rate stays below its peak', learner, arm.name, question_set, t.epochs, len(examples), count, t.warmup
+    )  # fmt: skip
   try:
     packer = Packer(
       rendered,
       batch=batch,
-      steps=steps,
+      steps=count,
       seed=seed,
       row_length=t.row_length,
       multiple_of=jobs.drawing.train_mesh.shape['data'] * jobs.drawing.train_mesh.shape['fsdp'] * t.micro_batches,
       ids=[f'{i} ({e.problem_id})' for i, e in enumerate(examples)],
     )
   except DataError as e:
+    source = _source(jobs, question_set, arm)
     where = f'{learner} on {arm.name}, question set {question_set} ({source}, counted from 0)'
     raise DataError(f'{where}: {e}') from e
   optimizer = Optimizer(
@@ -118,12 +137,18 @@ def _train(
     lora=Lora(t.lora.rank, t.lora.alpha, t.lora.targets) if t.lora.rank else None,
   )
   validation = jobs.problems(question_set, 'validation')
+  soon, taken = Agreement(jobs.drawing.train_mesh), 0
+
+  def check(agreed: Callable[[bool], bool]):
+    if agreed(jobs.hosts.stop.is_set()):  # At the same step on all processes.
+      raise Interrupted
 
   def on_step():
+    nonlocal taken
     jobs.hosts.progressed()
-    if jobs.hosts.any(jobs.hosts.stop.is_set()):  # At the same step on all processes.
-      raise Interrupted
+    taken += 1
     meter.add()
+    check(soon)
 
   best: tuple[float, Fit] | None = None
   scores = []
@@ -134,26 +159,31 @@ def _train(
       packer,
       mesh=jobs.drawing.train_mesh,
       optimizer=optimizer,
-      schedule=Schedule(rate, steps, t.warmup, t.final),
-      score_at=marks(steps, t.checkpoints),
+      schedule=Schedule(rate, count, t.warmup, t.final),
+      score_at=marks(count, t.checkpoints),
       score=lambda params: _score(jobs, question_set, learner, validation, params),
       folder=folder / f'rate_{rate:g}',
       save_seconds=t.save_seconds,
       on_step=on_step,
+      before_score=lambda: check(jobs.hosts.any),
       agree=jobs.hosts.any,
       save_on=Interrupted,
       seed=seed,
       flops_per_token=training_flops_per_token(model.config.parameters),
       peak_flops=t.peak_flops,
     )
+    meter.skip(most - taken)  # What an earlier run did, and what `epochs` leave out.
+    taken = 0
     scores += [{'learning_rate': rate} | dataclasses.asdict(s) | {'n': len(validation)} for s in found.scores]
     if best is None or found.accuracy > best[1].accuracy:  # Of equals the lower learning rate.
-      best = rate, found
-  rate, found = best
-  save_model(folder / 'best', model.config, found.params, model.tokenizer)  # A model by itself: it can be exported.
+      best = rate, dataclasses.replace(found, params=aside(found.params))
+    del found
+  rate, chosen = best
+  # A model by itself: it can be exported.
+  save_model(folder / 'best', model.config, back(chosen.params), model.tokenizer)
   return {
     'learning_rate': rate,
-    'step': found.step,
+    'step': chosen.step,
     'validation': scores,
     'examples': len(examples),
     **changed,
@@ -163,15 +193,20 @@ def _train(
   }
 
 
-def _examples(jobs: Jobs, question_set: int, arm: Arm, seed: int) -> tuple[list[Example], epath.Path, dict[str, int]]:
-  """What an arm is trained on, the file it comes from, and what was added to the file's and taken from them."""
-  rules, count = rules_of(jobs.config, arm.variant), jobs.config.train.unique_examples
-  root = jobs.workdir
+def _source(jobs: Jobs, question_set: int, arm: Arm) -> epath.Path:
+  """The file that an arm's examples come from."""
   if arm.budget is None:
-    source = root / f'problems/set{question_set}/train.jsonl'
-    return _gold(jobs, question_set), source, {}
-  source = root / job_of(jobs.config, question_set, arm) / ('examples.jsonl' if arm.policy else f'{arm.name}.jsonl')
-  examples = list(records.read(Example, source))
+    return jobs.workdir / f'problems/set{question_set}/train.jsonl'
+  folder = jobs.workdir / job_of(jobs.config, question_set, arm)
+  return folder / ('examples.jsonl' if arm.policy else f'{arm.name}.jsonl')
+
+
+def _examples(jobs: Jobs, question_set: int, arm: Arm, seed: int) -> tuple[list[Example], dict[str, int]]:
+  """What an arm is trained on, and what was added to its own examples and taken from them."""
+  rules, count = rules_of(jobs.config, arm.variant), jobs.config.train.unique_examples
+  if arm.budget is None:
+    return _gold(jobs, question_set), {}
+  examples = list(records.read(Example, _source(jobs, question_set, arm)))
   changed = {}
   if rules['mix_gold']:
     gold = _gold(jobs, question_set)
@@ -181,7 +216,7 @@ def _examples(jobs: Jobs, question_set: int, arm: Arm, seed: int) -> tuple[list[
     changed['over_unique_examples'] = max(0, len(examples) - count)
     order = np.random.default_rng(seed).permutation(len(examples))[:count]
     examples = [examples[i] for i in sorted(order)]
-  return examples, source, changed
+  return examples, changed
 
 
 def _gold(jobs: Jobs, question_set: int) -> list[Example]:

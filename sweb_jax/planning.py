@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from sweb_jax import budget, judging
+from sweb_jax import budget, fine_tuning, judging
 from sweb_jax.jobs import Jobs
 
 
@@ -49,14 +50,20 @@ class Plan:
     self._planned = self._plan()
 
   def show(self, console: Console) -> None:
-    """The plan as a table: a line a kind and model, and the total."""
+    """The plan as a table: a line a kind and model, and the total.
+
+    Under `config.train.epochs` trainings are as long as they will be where their examples are in the workdir, and as
+    long as they may be where not; says so.
+    """
     table = Table(title=f'Plan of {self._config.name!r}: {len(self._planned)} jobs')
     for column in ('kind', 'model', 'jobs', 'samples', 'tokens', 'FLOPs', 'share of budget', 'minutes'):
       table.add_column(column, justify='left' if column in ('kind', 'model') else 'right')
     groups: dict[tuple[str, str], list[budget.PlannedJob]] = {}
-    for job in self._planned:
+    known = self._known()
+    planned = [_with_samples(job, known[job.name]) if job.name in known else job for job in self._planned]
+    for job in planned:
       groups.setdefault((job.kind, job.model), []).append(job)
-    groups['all', ''] = self._planned
+    groups['all', ''] = planned
     for (kind, model), jobs in groups.items():
       shares = [j.share for j in jobs if j.share is not None]
       table.add_row(
@@ -70,6 +77,9 @@ class Plan:
         f'{sum(j.seconds for j in jobs) / 60:.1f}',
       )
     console.print(table)
+    if self._config.train.epochs:
+      trainings = sum(job.kind == 'train' for job in planned)
+      console.print(f'Epochs: {len(known)} of {trainings} trainings are counted by their examples, the others at most.')
     counted = (f' ({a.samples:.4g} a problem)' if a.samples else '' for a in self.arms)
     console.print('Arms: ' + ', '.join(a.name + count for a, count in zip(self.arms, counted, strict=True)))
     console.print(self._cost_table())
@@ -107,6 +117,18 @@ class Plan:
     return max((a.whole for a in self.arms if a.generator == generator), default=0)
 
   # --------------------------------------------------------------------------------------------------------------------
+
+  def _known(self) -> dict[str, int]:
+    """Training to the examples it will see, where `epochs` counts an arm's own and they are in the workdir."""
+    c, found = self._config, {}
+    if not c.train.epochs:
+      return found
+    for s, learner, arm in itertools.product(range(c.question_sets), c.learners, self.arms):
+      if steps := fine_tuning.steps(self._jobs, s, learner, arm):
+        seen = len(c.train.learning_rates) * steps * c.train.batches.get(learner, c.train.batch)
+        runs = (budget.run_name(arm.name, r) for r in range(c.train.seeds))
+        found |= {f'train/set{s}/{learner}/{run}': seen for run in runs}
+    return found
 
   def _cost_table(self) -> Table:
     """What each arm is expected to cost on a question set, under every definition."""
@@ -174,3 +196,11 @@ class Plan:
   def _beyond(self, arm: budget.Arm) -> dict[str, int]:
     """What a policy's arm has to draw itself, at most: all, or what is left of its number of samples."""
     return {g: n - arm.whole * self._config.task.train for g, n in self.samples[arm.name].items()}
+
+
+def _with_samples(job: budget.PlannedJob, samples: int) -> budget.PlannedJob:
+  """The job with another number of samples, and all else in proportion."""
+  share = samples / job.samples
+  return dataclasses.replace(
+    job, samples=samples, tokens=round(job.tokens * share), flops=round(job.flops * share), seconds=job.seconds * share
+  )

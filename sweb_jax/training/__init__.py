@@ -1,11 +1,14 @@
 """Fine-tuning: examples to packed batches, the step, the loop with scored checkpoints."""
 
+from sweb_jax.training.agreement import Agreement
 from sweb_jax.training.data import DataError, Packer, select
-from sweb_jax.training.loop import Fit, Schedule, TrainingError, fit, marks
+from sweb_jax.training.loop import Fit, Schedule, fit, marks
 from sweb_jax.training.lora import Lora, LoraError
-from sweb_jax.training.step import Optimizer
+from sweb_jax.training.metrics import TrainingError
+from sweb_jax.training.step import Optimizer, aside, back
 
 __all__ = [
+  'Agreement',
   'DataError',
   'Fit',
   'Lora',
@@ -14,6 +17,8 @@ __all__ = [
   'Packer',
   'Schedule',
   'TrainingError',
+  'aside',
+  'back',
   'fit',
   'marks',
   'select',

@@ -7,6 +7,7 @@ examples a step sees is a function of (seed, step) alone, so a resumed run needs
 from __future__ import annotations
 
 import collections
+import functools
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -116,8 +117,13 @@ def select(
 def examples_at(step: int, *, examples: int, batch: int, seed: int) -> list[int]:
   """Numbers of the examples of one step: epochs in keyed random order, back to back."""
   at = range(step * batch, (step + 1) * batch)
-  orders = {e: np.random.default_rng((seed, e)).permutation(examples) for e in {i // examples for i in at}}
-  return [int(orders[i // examples][i % examples]) for i in at]
+  return [int(_order(seed, i // examples, examples)[i % examples]) for i in at]
+
+
+@functools.lru_cache(maxsize=8)
+def _order(seed: int, epoch: int, examples: int) -> Int[np.ndarray, ' N']:
+  """The order of the examples in an epoch. Kept, as each of its steps asks for it."""
+  return np.random.default_rng((seed, epoch)).permutation(examples)
 
 
 def first_fit(lengths: Sequence[int], row_length: int) -> list[list[int]]:
@@ -148,8 +154,9 @@ class Packer:
     batch: examples a step.
     steps: steps of the run.
     seed: of the order of examples.
-    row_length: L; an example takes one column less than it has ids, as its last id is only a target.
-    multiple_of: the number of rows is rounded up to it (devices that share the batch, times parts of it).
+    row_length: of tokens, at most: an example takes one column less than it has ids, as its last id is only a target.
+    multiple_of: the number of rows is rounded up to it (devices that share the batch, times parts of it). Where that
+      makes rows, rows are as short, by eighths of `row_length`, as the number of them allows.
     ids: names of the examples, for messages; by default their numbers.
 
   Raises:
@@ -176,20 +183,27 @@ class Packer:
         f'example {self._ids[longest]} has {tokens} tokens, config.train.row_length={row_length} holds '
         f'{row_length + 1}; raise it or lower config.sampling.max_new_tokens'
       )
-    self._rendered, self._batch, self._seed, self._row_length = rendered, batch, seed, row_length
-    rows = targets = 1
-    for step in range(steps):
-      packed = self._rows(step)
-      rows = max(rows, len(packed))
-      targets = max([targets, *(sum(len(ids) - start for ids, start in row) for row in packed)])
-    self._shape = _rounded(rows, multiple_of), min(_rounded(targets, 8), row_length)
+    self._rendered, self._batch, self._seed = rendered, batch, seed
+    needed = max((len(self._rows(step, row_length)) for step in range(steps)), default=1)
+    rows = _rounded(needed, multiple_of)
+    if rows > _rounded(needed, 1):
+      # Devices would have nothing but padding: the examples are spread over all of them, in shorter rows.
+      shorter = (-(-row_length * eighths // 8) for eighths in range(1, 9))
+      enough = (n for n in shorter if n >= tokens - 1)
+      row_length = next(n for n in enough if all(len(self._rows(step, n)) <= rows for step in range(steps)))
+    self._row_length = row_length
+    targets = max(
+      (sum(len(ids) - start for ids, start in row) for step in range(steps) for row in self._rows(step, row_length)),
+      default=1,
+    )
+    self._shape = rows, min(_rounded(targets, 8), row_length)
 
-  def _rows(self, step: int) -> list[list[Rendered]]:
+  def _rows(self, step: int, row_length: int) -> list[list[Rendered]]:
     items = [
       self._rendered[i]
       for i in examples_at(step, examples=len(self._rendered), batch=self._batch, seed=self._seed)
     ]
-    return [[items[i] for i in row] for row in first_fit([len(ids) - 1 for ids, _ in items], self._row_length)]
+    return [[items[i] for i in row] for row in first_fit([len(ids) - 1 for ids, _ in items], row_length)]
 
   def names(self, step: int) -> list[str]:
     """The examples of a step."""
@@ -202,7 +216,7 @@ class Packer:
     tokens, segments, positions = (np.zeros((rows, self._row_length), np.int32) for _ in range(3))
     target_at, target = (np.zeros((rows, targets), np.int32) for _ in range(2))
     weights = np.zeros((rows, targets), np.float32)
-    for r, row in enumerate(self._rows(step)):
+    for r, row in enumerate(self._rows(step, self._row_length)):
       column = n = 0
       for segment, (ids, start) in enumerate(row, 1):
         length, losses = len(ids) - 1, len(ids) - start

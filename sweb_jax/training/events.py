@@ -1,32 +1,61 @@
-"""Metrics as an event file of TensorBoard, without TensorFlow."""
+"""An event file of TensorBoard that grows while a run goes on, without TensorFlow."""
 
 from __future__ import annotations
 
-import dataclasses
-import io
-import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+
+from etils import epath
+
+from sweb_jax.runtime import files
 
 
-def dumps(metrics: Iterable[Mapping[str, float]], scores: Iterable[Any]) -> bytes:
-  """The bytes of an event file: each metric of each step as `train/NAME`, each score as `validation/NAME`.
+class EventFile:
+  """Events in the order in which they are added.
 
-  Args:
-    metrics: rows with a `step` and numbers.
-    scores: dataclasses with a `step` and numbers.
+  A TensorBoard that has the file open reads on from where it was, and never sees a file that is renamed over it. So
+  this file is extended in place; an object store has no such files, and gets it whole. An event's size depends on its
+  names and its step alone: a run that goes on from a saved state writes the same bytes but for the values, and a reader
+  finds its place again.
   """
-  from tensorboard.compat.proto import event_pb2, summary_pb2
-  from tensorboard.summary.writer.record_writer import RecordWriter
 
-  out = io.BytesIO()
-  writer, now = RecordWriter(out), time.time()
-  writer.write(event_pb2.Event(wall_time=now, file_version='brain.Event:2').SerializeToString())
-  rows = [('train', m) for m in metrics] + [('validation', dataclasses.asdict(s)) for s in scores]
-  for prefix, row in rows:
-    values = [
-      summary_pb2.Summary.Value(tag=f'{prefix}/{k}', simple_value=v) for k, v in row.items() if k != 'step'
-    ]
-    event = event_pb2.Event(wall_time=now, step=row['step'], summary=summary_pb2.Summary(value=values))
-    writer.write(event.SerializeToString())
-  return out.getvalue()
+  def __init__(self, path: epath.PathLike):
+    self._path = epath.Path(path)
+    self._data = bytearray()
+    self._written = 0
+
+  def add(self, kind: str, step: int, seconds: float, values: Mapping[str, float]) -> None:
+    """Adds the values of a step as `KIND/NAME`; `seconds` is Unix time."""
+    from tensorboard.compat.proto import event_pb2, summary_pb2
+
+    if not self._data:
+      self._append(event_pb2.Event(wall_time=seconds, file_version='brain.Event:2'))
+    named = [summary_pb2.Summary.Value(tag=f'{kind}/{k}', simple_value=v) for k, v in values.items()]
+    self._append(event_pb2.Event(wall_time=seconds, step=step, summary=summary_pb2.Summary(value=named)))
+
+  def write(self) -> None:
+    """Brings the file up to date. Raises FullDiskError."""
+    if files.on_object_store(self._path):
+      files.write_bytes(self._path, bytes(self._data))
+      return
+    with files.full_disk_named(self._path):
+      self._path.parent.mkdir(parents=True, exist_ok=True)
+      if not self._path.exists():
+        self._path.touch()
+        self._written = 0
+      with open(self._path, 'r+b') as f:
+        f.seek(self._written)
+        f.write(self._data[self._written :])
+        f.truncate()
+    self._written = len(self._data)
+
+  def _append(self, event) -> None:
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    RecordWriter(_Sink(self._data)).write(event.SerializeToString())
+
+
+class _Sink:
+  """What a RecordWriter writes to."""
+
+  def __init__(self, data: bytearray):
+    self.write = data.extend

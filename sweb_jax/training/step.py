@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, SingleDeviceSharding
 from jaxtyping import Array, Float
 
 from sweb_jax.models import sharding, transformer
@@ -70,9 +70,10 @@ def start(params: transformer.Params, optimizer: Optimizer, mesh: Mesh, seed: in
   """A fresh state; `seed` is of the adapters. The parameters are copied: the steps donate them."""
   trained = params if optimizer.lora is None else lora_lib.init(params, optimizer.lora, jax.random.key(seed))
   trained = sharding.place(trained, mesh)
-  opt_state = jax.jit(optimizer.transform.init)(trained)
-  # What has a parameter's name lives where the parameter does; the step counter on every device.
-  return TrainState(trained, jax.tree.map(sharding.put, opt_state, sharding.for_params(opt_state, mesh)))
+  init = optimizer.transform.init
+  # What has a parameter's name is made where the parameter lives: whole, it may not fit on a device.
+  where = sharding.for_params(jax.eval_shape(init, trained), mesh)
+  return TrainState(trained, jax.jit(init, out_shardings=where)(trained))
 
 
 def feed(batch: Batch, mesh: Mesh) -> Batch:
@@ -85,6 +86,23 @@ def feed(batch: Batch, mesh: Mesh) -> Batch:
 def plain(trained: Any, base: transformer.Params | None, optimizer: Optimizer) -> transformer.Params:
   """The parameters to sample with: what is trained itself, or the base with the trained adapters merged in."""
   return trained if optimizer.lora is None else lora_lib.merge(base, trained, optimizer.lora)
+
+
+def aside(trained: Any) -> Any:
+  """A copy in the hosts' memory, on the same shards: it takes none of the accelerators', which the steps need."""
+  # Copied first: on a CPU both memories are one, and the steps donate what they are given.
+  return jax.tree.map(lambda x: _moved(jnp.copy(x), 'pinned_host'), trained)
+
+
+def back(trained: Any) -> Any:
+  """What was put aside, on the devices again."""
+  return jax.tree.map(lambda x: _moved(x, 'device'), trained)
+
+
+def _moved(x: jax.Array, kind: str) -> jax.Array:
+  """The array in another memory of its devices; each process moves its shards."""
+  shards = [jax.device_put(s.data, SingleDeviceSharding(s.device, memory_kind=kind)) for s in x.addressable_shards]
+  return jax.make_array_from_single_device_arrays(x.shape, x.sharding.with_memory_kind(kind), shards)
 
 
 @functools.partial(jax.jit, static_argnames=('config', 'optimizer', 'mesh'), donate_argnames=('state',))

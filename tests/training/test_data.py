@@ -97,6 +97,19 @@ def test_padding_rows_are_an_eighth_of_the_batch_at_most(rows):
   assert rows <= packer.batch(0).tokens.shape[0] <= rows * 9 / 8
 
 
+def test_rows_are_shorter_where_devices_would_have_nothing_but_padding():
+  """16 devices, and examples that fill 3 rows: half of a row is enough for each of 16."""
+  rendered = [((2, *range(4, 4 + n), 1), 2) for n in (10, 30, 38, 20, 25, 14, 9, 30)]
+  wide, many = (
+    Packer(rendered, batch=8, steps=2, seed=0, row_length=80, multiple_of=n).batch(1) for n in (1, 16)
+  )
+  assert wide.tokens.shape == (3, 80) and many.tokens.shape == (16, 40)
+  for batch in (wide, many):
+    found = collections.Counter(batch.targets[batch.weights > 0].tolist())
+    assert found == collections.Counter(t for ids, start in rendered for t in ids[start:])
+  assert many.segment_ids.max() > 1  # As few rows as it takes, of that length.
+
+
 def test_all_batches_of_a_run_have_one_shape_and_hold_every_example_of_their_step():
   rng = np.random.default_rng(0)
   rendered = [((2, *rng.integers(4, 90, n).tolist(), 1), n // 2 + 1) for n in rng.integers(2, 30, 40).tolist()]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import math
 import re
+import weakref
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from sweb_jax.models import sharding
@@ -18,7 +21,8 @@ from sweb_jax.models.source import open_model
 from sweb_jax.records import Example
 from sweb_jax.tasks import get
 from sweb_jax.tasks.rendering import Renderer
-from sweb_jax.training import Fit, Lora, Optimizer, Packer, Schedule, TrainingError, fit, loop, marks
+from sweb_jax.training import Agreement, Fit, Lora, Optimizer, Packer, Schedule, TrainingError, fit, marks
+from sweb_jax.training import metrics as metrics_lib
 from sweb_jax.training.step import mean_loss, start, train_step
 
 STEPS, MARKS = 7, (2, 4, 7)
@@ -70,7 +74,7 @@ def metrics(folder) -> list[dict]:
 
 
 def without_seconds(rows: list[dict]) -> list[dict]:
-  return [{k: v for k, v in row.items() if k not in ('seconds', 'tokens_per_second')} for row in rows]
+  return [{k: v for k, v in row.items() if k not in ('seconds', 'tokens_per_second', 'time')} for row in rows]
 
 
 @pytest.fixture(scope='module')
@@ -114,6 +118,40 @@ def test_a_killed_run_called_again_ends_as_an_undisturbed_one_bit_for_bit(tmp_pa
     assert len(counted) < STEPS  # It went on from a saved state, not from the start.
 
 
+def test_a_resumed_run_frees_its_fresh_state_before_it_reads_the_saved_one(tmp_path, monkeypatch):
+  """Both at once would not fit where one does."""
+  run(tmp_path)
+  shape = wc()[1]['embedder']['input_embedding'].shape
+  gc.collect()
+
+  def count() -> int:
+    return sum(x.shape == shape for x in jax.live_arrays())
+
+  before, restore, at = count(), ocp.CheckpointManager.restore, []
+
+  def counting(*args, **kwargs):
+    at.append(count())
+    return restore(*args, **kwargs)
+
+  monkeypatch.setattr(ocp.CheckpointManager, 'restore', counting)
+  run(tmp_path)
+  assert at == [before]
+
+
+def test_what_is_saved_has_the_metrics_of_its_step_though_it_is_written_later(tmp_path, monkeypatch):
+  save, saved = ocp.CheckpointManager.save, []
+
+  def keeping(self, step, *, args):
+    saved.append((step, args['meta'].item))
+    return save(self, step, args=args)
+
+  monkeypatch.setattr(ocp.CheckpointManager, 'save', keeping)
+  run(tmp_path)
+  assert len(saved) > 2
+  for step, meta in saved:
+    assert [row['step'] for row in meta['metrics']] == list(range(1, step + 1))
+
+
 class Stopped(Exception):
   pass
 
@@ -145,6 +183,27 @@ def test_a_run_asked_to_stop_saves_first_and_loses_no_step(tmp_path, optimizer):
   assert without_seconds(metrics(tmp_path / 'stopped')) == without_seconds(metrics(tmp_path / 'undisturbed'))
 
 
+def test_a_run_asked_to_stop_before_a_score_saves_and_scores_when_it_goes_on(tmp_path, undisturbed):
+  scored = []
+
+  def before_score():
+    if not scored:
+      scored.append(None)
+      raise Stopped
+
+  def score(params):
+    scored.append(likelihood()(params))
+    return scored[-1], 11, 0.5
+
+  with pytest.raises(Stopped):
+    run(tmp_path, save_seconds=1e9, before_score=before_score, score=score, save_on=Stopped)
+  assert scored == [None]
+  counted = []
+  again = run(tmp_path, save_seconds=1e9, score=score, on_step=lambda: counted.append(1))
+  assert len(counted) == STEPS - MARKS[0]
+  assert again.scores == undisturbed[0].scores and same_bits(again.params, undisturbed[0].params)
+
+
 def test_a_state_of_another_model_or_optimiser_is_refused(tmp_path):
   run(tmp_path)
   with pytest.raises(CheckpointError, match=r'state/7: not a state of this model and optimiser; delete '):
@@ -161,23 +220,56 @@ def test_metrics_have_tokens_mfu_and_an_event_file(tmp_path):
   for row in rows:
     assert row['mfu'] == pytest.approx(row['tokens_per_second'] * 6e5 / 1e9, rel=0.1, abs=1e-3)
   [path] = tmp_path.glob('events.out.tfevents.*')
-  from tensorboard.compat.proto import event_pb2
-
-  data, events = path.read_bytes(), []
-  while data:
-    length = int.from_bytes(data[:8], 'little')
-    events.append(event_pb2.Event.FromString(data[12 : 12 + length]))
-    data = data[16 + length :]
-  values = {(e.step, v.tag): v.simple_value for e in events for v in e.summary.value}
+  with open(path, 'rb') as f:
+    found_events = events(f)
+  values = {(e.step, v.tag): v.simple_value for e in found_events for v in e.summary.value}
   assert values[3, 'train/loss'] == pytest.approx(rows[2]['loss'])
   assert values[7, 'validation/accuracy'] == pytest.approx(found.scores[-1].accuracy)
 
 
+def events(file) -> list:
+  """What TensorBoard reads from where an open event file stands."""
+  from tensorboard.compat.proto import event_pb2
+
+  data, found = file.read(), []
+  while data:
+    length = int.from_bytes(data[:8], 'little')
+    found.append(event_pb2.Event.FromString(data[12 : 12 + length]))
+    data = data[16 + length :]
+  return found
+
+
 def test_metrics_can_be_read_while_the_run_goes_on(tmp_path, monkeypatch):
-  monkeypatch.setattr(loop, '_PUBLISH_SECONDS', 0.0)
+  """All steps but the two that the devices are busy with; a score waits for them."""
+  monkeypatch.setattr(metrics_lib, '_PUBLISH_SECONDS', 0.0)
   seen = []
-  run(tmp_path, on_step=lambda: seen.append(len(metrics(tmp_path)) if any(tmp_path.glob('*.jsonl')) else 0))
-  assert seen == [max([m for m in MARKS if m < step], default=0) for step in range(1, STEPS + 1)]
+
+  def on_step():
+    seen.append(len(metrics(tmp_path)) if any(tmp_path.glob('*.jsonl')) else 0)
+
+  run(tmp_path, on_step=on_step, save_seconds=1e9)
+  assert seen == [max(0, step - 2, *(m for m in MARKS if m < step)) for step in range(1, STEPS + 1)]
+
+
+@pytest.mark.parametrize('save_seconds', [0.0, 1e9])
+def test_a_tensorboard_that_is_open_sees_a_killed_run_go_on(tmp_path, monkeypatch, save_seconds):
+  """It reads on in the file that it opened: each step once; also where the run begins again."""
+  monkeypatch.setattr(metrics_lib, '_PUBLISH_SECONDS', 0.0)
+  with pytest.raises(Killed):
+    run(tmp_path, on_step=killer(6), save_seconds=save_seconds)
+  [path] = tmp_path.glob('events.out.tfevents.*')
+  with open(path, 'rb') as f:
+    first = events(f)
+    run(tmp_path, save_seconds=save_seconds)
+    seen = first + events(f)
+    f.seek(0)
+    whole = events(f)
+  tags = [(e.step, e.summary.value[0].tag.split('/')[0]) for e in seen[1:]]
+  assert 1 < len(first) < len(seen)
+  assert tags == [(s, kind) for s in range(1, STEPS + 1) for kind in ('train', *['validation'] * (s in MARKS))]
+  assert [e.step for e in whole] == [e.step for e in seen]
+  times = {row['step']: row['time'] for row in metrics(tmp_path)}
+  assert [e.wall_time for e in whole[1:]] == [times[e.step] for e in whole[1:]] and len(set(times.values())) > 1
 
 
 def test_a_finished_run_called_again_trains_no_step(tmp_path, undisturbed):
@@ -235,6 +327,32 @@ def test_the_best_checkpoint_is_kept_and_of_equals_the_earliest(tmp_path, accura
 def test_the_callers_parameters_are_left_alone(undisturbed):
   assert not any(x.is_deleted() for x in jax.tree.leaves(wc()[1]))
   assert not same_bits(undisturbed[0].params, wc()[1])
+
+
+def test_parameters_that_the_caller_does_not_keep_are_freed(tmp_path):
+  """On accelerators they would be a whole copy beside the state."""
+  kept = []
+
+  def fresh():
+    params = jax.tree.map(jnp.copy, wc()[1])
+    kept.append(weakref.ref(params['final_norm']['scale']))
+    return params
+
+  def score(_):
+    assert kept[0]() is None
+    return 0.0, 0, 0.0
+
+  fit(
+    fresh(), wc()[0], packer(), mesh=sharding.make_mesh(), optimizer=OPTIMIZER, schedule=Schedule(1e-3, 2),
+    score_at=[2], score=score, folder=tmp_path, save_seconds=1e9,
+  )  # fmt: skip
+
+
+def test_processes_that_train_together_know_two_steps_later_and_one_by_itself_at_once():
+  stop = Agreement(sharding.make_mesh())
+  assert [stop(n == 1) for n in range(3)] == [False, True, False]
+  stop._multi_process = True
+  assert [stop(n == 1) for n in range(5)] == [False, False, False, True, False]
 
 
 def test_a_loss_that_is_no_number_names_step_and_rate(tmp_path):
