@@ -200,11 +200,11 @@ def _restore(
   args = ocp.args.Composite(arrays=ocp.args.StandardRestore(like), meta=ocp.args.JsonRestore())
   try:
     found = manager.restore(step, args=args)
+    arrays, meta = found['arrays'], found['meta']
+    metrics.restore(meta['metrics'], [Score(**s) for s in meta['scores']])
   except (ValueError, KeyError, TypeError) as e:
     raise checkpoint.CheckpointError(
       f'{manager.directory}/{step}: not a state of this model and optimiser; delete {manager.directory} to start the '
       f'training again ({str(e).splitlines()[0]})'
     ) from e
-  arrays, meta = found['arrays'], found['meta']
-  metrics.restore(meta['metrics'], [Score(**s) for s in meta['scores']])
   return TrainState(arrays['params'], arrays['opt_state']), step_lib.aside(arrays['best'])
