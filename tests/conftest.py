@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import hashlib
@@ -114,6 +115,59 @@ class Finished:
   workdir: Path
   output: str
   modules: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Forked:
+  """Starts of a script with a `main(folder)`, one after the other: see forked.py."""
+
+  process: subprocess.Popen
+
+  def start(self, folder: Path) -> int:
+    """Starts it; returns its process id once it has printed a line of its own."""
+    print(folder, file=self.process.stdin, flush=True)
+    pid = int(self.process.stdout.readline())
+    line = self.process.stdout.readline()
+    assert line and not line.startswith('ended '), line
+    return pid
+
+  def ends(self) -> int:
+    """Waits for its end; returns the exit code, or minus the signal."""
+    for line in self.process.stdout:
+      if line.startswith('ended '):
+        return int(line.split()[1])
+    raise AssertionError('the process of forked.py is gone')
+
+  def runs(self, pid: int) -> bool:
+    try:
+      os.kill(pid, 0)
+    except ProcessLookupError:
+      return False
+    return True
+
+  def kill(self, pid: int) -> None:
+    """Kills it, if it has not come to its end before."""
+    with contextlib.suppress(ProcessLookupError):
+      os.kill(pid, signal.SIGKILL)
+    assert self.ends() in (0, -signal.SIGKILL)
+
+
+@pytest.fixture
+def forked():
+  """A context: a script, started again and again."""
+
+  @contextlib.contextmanager
+  def serving(script: Path):
+    with subprocess.Popen(
+      [sys.executable, ROOT / 'tests/forked.py', script],
+      env=os.environ | {'PYTHONPATH': str(ROOT)},
+      text=True,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+    ) as process:
+      yield Forked(process)
+
+  return serving
 
 
 @pytest.fixture(scope='session')
