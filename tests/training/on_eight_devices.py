@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import tempfile
-
-# Nothing here is equal but to a tolerance, and XLA compiles faster without these.
-os.environ['XLA_FLAGS'] = '--xla_cpu_use_fusion_emitters=false'
 
 import jax
 

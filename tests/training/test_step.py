@@ -169,7 +169,7 @@ def test_the_loss_in_chunks_and_its_gradients_are_those_of_all_logits(monkeypatc
 def on_eight_devices() -> dict:
   script = pathlib.Path(__file__).with_name('on_eight_devices.py')
   root = str(script.parents[2])
-  environment = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'} | {'PYTHONPATH': root}
+  environment = os.environ | {'PYTHONPATH': root}
   done = subprocess.run(
     [sys.executable, script], env=environment, cwd=root, capture_output=True, text=True, check=False
   )
