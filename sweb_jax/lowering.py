@@ -48,6 +48,8 @@ class Lowered:
   layers: int
   computed: int
   """Bytes of parameters, optimiser's state and cache, by the sharding alone."""
+  beside: int
+  """Bytes of the weights that a learner's checkpoints are scored with, beside the state that is trained."""
   arguments: int
   outputs: int
   """Beyond the arguments that are given back in place."""
@@ -65,7 +67,7 @@ class Lowered:
   @property
   def peak(self) -> int:
     """Bytes a device at most."""
-    return self.arguments + self.outputs + self.temporaries
+    return max(self.arguments + self.outputs + self.temporaries, self.computed + self.beside)
 
 
 def lower(config: ConfigDict, hbm: float = 0.0, hosts: int = 1) -> list[Lowered]:
@@ -118,6 +120,7 @@ def compiled(step: Step, layers: int) -> Lowered:
     step.name,
     layers,
     state,
+    step.beside,
     memory.argument_size_in_bytes - given + state,
     memory.output_size_in_bytes - memory.alias_size_in_bytes,
     memory.temp_size_in_bytes,
@@ -147,7 +150,8 @@ def show(found: list[Lowered], mesh: Mapping[str, int], part: Mapping[str, int],
   console.print(table)
   console.print(
     'State: parameters, optimiser and cache, by the sharding alone. At most: with the temporaries of the program for\n'
-    'CPU, in 32 bits; a TPU in 16 bits needs less. FLOPs and messages: of a step; decode: of a token in every row.'
+    'CPU, in 32 bits; a TPU in 16 bits needs less. Or, in training, with the weights that score a checkpoint beside the\n'
+    'state. FLOPs and messages: of a step; decode: of a token in every row.'
   )
 
 

@@ -36,6 +36,8 @@ class Step:
   state: Callable[[int], tuple[int, int]]
   """Layers -> bytes of the state that is lowered, bytes of it as it will be."""
   layers: int
+  beside: int
+  """Bytes of the weights that a learner's checkpoints are scored with, beside the state that is trained."""
   vocabulary: set[int]
   """Sizes of the vocabulary's dimension, whole and on a device."""
   width: set[int]
@@ -60,14 +62,21 @@ def steps(config: ConfigDict, hbm: float, processes: int = 1) -> list[Step]:
       source = config.models[name]
       shape = open_model(source if isinstance(source, str) else source[0]).config
       sizes = [{n, n // mesh.shape[axis]} for n, axis in ((shape.vocab_size, 'tensor'), (shape.width, 'fsdp'))]
+      copied = make is _training and (part != whole or config.sampling.dtype != 'float32')
+      beside = _bytes(_weights(shape, config.sampling.dtype, part)) if copied else 0
       for step, lower, state in make(config, name, shape, mesh):
-        found.append(Step(name, step, lower, state, shape.layers, *sizes))
+        found.append(Step(name, step, lower, state, shape.layers, beside, *sizes))
   return found
 
 
 def _bytes(tree: Any) -> int:
   """Of one device's part of arrays that know their sharding."""
   return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _weights(shape: ModelConfig, dtype: Any, mesh: Mesh) -> Any:
+  params = transformer.shapes(shape, jnp.dtype(dtype))
+  return _placed(params, sharding.for_params(params, mesh))
 
 
 def _placed(tree: Any, shardings: Any) -> Any:
@@ -87,10 +96,9 @@ def _drawing(
   samples = _samples(config)
   width = bucket(e.prompt_tokens)
   columns = -(-s.max_new_tokens // config.engine.steps) * config.engine.steps
-  weights = _placed(transformer.shapes(shape, dtype), sharding.for_params(transformer.shapes(shape, dtype), mesh))
   slots = config.engine.slots or choose_slots(
     shape, mesh, requests=samples * problems, columns=width + columns, itemsize=dtype.itemsize,
-    free=int(hbm - _bytes(weights)), platform='tpu',
+    free=int(hbm - _bytes(_weights(shape, dtype, mesh))), platform='tpu',
   )  # fmt: skip
   sharding.check_rows(slots, mesh, 'config.engine.slots')
   rule = Rule(s.temperature, s.top_k, s.top_p, forbidden=(0, 2))
@@ -103,8 +111,7 @@ def _drawing(
 
   def state(layers: int, dtype: Any = jnp.float32):
     c = dataclasses.replace(shape, layers=layers)
-    params = transformer.shapes(c, dtype)
-    params = _placed(params, sharding.for_params(params, mesh))
+    params = _weights(c, dtype, mesh)
     cache = jax.eval_shape(
       lambda: decode.empty(
         slots=slots, blocks=slots // block, prompt_columns=places * width, completion_columns=columns, dtype=dtype,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -61,12 +62,13 @@ def test_only_what_is_written_to_memory_counts_as_an_array():
   assert found.holding({64}, 16) == [(16, 64)]
 
 
-LOW = Lowered('m', 'train', 2, 10, 20, 1, 5, 100.0, {'all-gather': (4.0, 40.0)}, (2, 3), (), 0)
+LOW = Lowered('m', 'train', 2, 10, 0, 20, 1, 5, 100.0, {'all-gather': (4.0, 40.0)}, (2, 3), (), 0)
 
 
 def test_what_does_not_fit_is_named():
   assert misfits([LOW], 26.0) == []
   assert 'm, train: needs' in misfits([LOW], 25.0)[0]
+  assert 'm, train: needs' in misfits([dataclasses.replace(LOW, beside=17)], 26.0)[0]
 
 
 def printed(script: str) -> dict:
