@@ -150,8 +150,8 @@ def show(found: list[Lowered], mesh: Mapping[str, int], part: Mapping[str, int],
   console.print(table)
   console.print(
     'State: parameters, optimiser and cache, by the sharding alone. At most: with the temporaries of the program for\n'
-    'CPU, in 32 bits; a TPU in 16 bits needs less. Or, in training, with the weights that score a checkpoint beside the\n'
-    'state. FLOPs and messages: of a step; decode: of a token in every row.'
+    'CPU, in 32 bits; a TPU in 16 bits needs less. Or, in training, with the weights that score a checkpoint beside\n'
+    'the state. FLOPs and messages: of a step; decode: of a token in every row.'
   )
 
 
