@@ -7,7 +7,7 @@ architecture, pre-trained by configs/quickstart_pretrain.py on a dialect whose r
 more or less often.
 
 Measured on 2 CPU cores, compilation included: 233 s and 1.0 GB in all; plan 1 s, sample 16 s, grade 3 s,
-train 136 s, evaluate 64 s, report 12 s, the rest imports and start. Other runs took 232 to 301 s.
+train 136 s, evaluate 64 s, report 12 s, the rest imports and start. Other runs took 209 to 301 s.
 
 Expected: coverage about .34 / .18 (low budget, WC / SE) and .75 / .62 (high); WC data ahead of SE data by the
 mean at equal compute, behind it at equal numbers at the low budget; most rows undecided at 95 % with three

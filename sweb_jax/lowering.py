@@ -99,13 +99,7 @@ def compiled(step: Step, layers: int) -> Lowered:
     os.dup2(said.fileno(), 2)
     try:
       # The machine code is never run. What is looked at is decided before, and does not depend on these.
-      done = lowered.compile(
-        {
-          'xla_backend_optimization_level': 0,
-          'xla_llvm_disable_expensive_passes': True,
-          'xla_cpu_use_fusion_emitters': False,
-        }
-      )
+      done = lowered.compile({'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True})
     finally:
       os.dup2(own, 2)
       os.close(own)

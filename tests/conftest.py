@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -28,9 +29,11 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:
     'JAX_COMPILATION_CACHE_DIR': f'{SESSION.name}/compiled',
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
     'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
-    'XLA_FLAGS': '--xla_cpu_use_fusion_emitters=false',  # A third of the compiler's time.
     'TF_CPP_MIN_LOG_LEVEL': '3',  # A kilobyte for each program out of the cache.
   }
+  # Later ones, as for Python 3.12, do not know the flag, and end the process.
+  if importlib.metadata.version('jaxlib').startswith('0.9.'):
+    os.environ['XLA_FLAGS'] = '--xla_cpu_use_fusion_emitters=false'  # A third of the compiler's time.
 
 # A shell's background job ignores Ctrl-C, and so would the commands that the tests start and stop.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
