@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from absl import logging
 from etils import epath
+from ml_collections import ConfigDict
 
 from sweb_jax import budget, records
 from sweb_jax.budget import Arm, training_flops_per_token
 from sweb_jax.config import rules_of, steps_of
 from sweb_jax.examples import job_of
 from sweb_jax.jobs import Jobs
+from sweb_jax.models import sharding
 from sweb_jax.models.source import save_model
 from sweb_jax.models.transformer import Params
 from sweb_jax.records import Example, Problem
@@ -23,6 +25,7 @@ from sweb_jax.runtime import files
 from sweb_jax.runtime.hosts import Interrupted
 from sweb_jax.runtime.progress import Meter
 from sweb_jax.training import Agreement, DataError, Fit, Lora, Optimizer, Packer, Schedule, aside, back, fit, marks
+from sweb_jax.training.data import Rendered
 
 _REPEATS = 1_000_000
 """Between the seeds of two fine-tunings on the same data: question sets have those in between."""
@@ -105,37 +108,14 @@ def _train(
   seed += _REPEATS * repeat  # Of the training: the data are the same.
   renderer = jobs.renderer(learner, few_shot=False)
   rendered = [renderer.example(e) for e in examples]
-  batch, most = t.batches.get(learner, t.batch), steps_of(jobs.config, learner, arm.budget or arm.name)
+  most = steps_of(jobs.config, learner, arm.budget or arm.name)
   count = _steps(jobs, learner, arm, len(examples))
   if count < t.warmup:
     logging.warning(
       '%s on %s, question set %d: %d epochs of %d examples are %d steps, fewer than config.train.warmup=%d: the '
       'learning rate stays below its peak', learner, arm.name, question_set, t.epochs, len(examples), count, t.warmup
     )  # fmt: skip
-  try:
-    packer = Packer(
-      rendered,
-      batch=batch,
-      steps=count,
-      seed=seed,
-      row_length=t.row_length,
-      multiple_of=jobs.drawing.train_mesh.shape['data'] * jobs.drawing.train_mesh.shape['fsdp'] * t.micro_batches,
-      ids=[f'{i} ({e.problem_id})' for i, e in enumerate(examples)],
-    )
-  except DataError as e:
-    source = _source(jobs, question_set, arm)
-    where = f'{learner} on {arm.name}, question set {question_set} ({source}, counted from 0)'
-    raise DataError(f'{where}: {e}') from e
-  optimizer = Optimizer(
-    t.optimizer,
-    b2=t.b2,
-    weight_decay=t.weight_decay,
-    clip_norm=t.clip_norm,
-    remat=t.remat,
-    micro_batches=t.micro_batches,
-    dtype=t.dtype,
-    lora=Lora(t.lora.rank, t.lora.alpha, t.lora.targets) if t.lora.rank else None,
-  )
+  packer = _packer(jobs, question_set, learner, arm, examples, rendered, count, seed)
   validation = jobs.problems(question_set, 'validation')
   soon, taken = Agreement(jobs.drawing.train_mesh), 0
 
@@ -158,7 +138,7 @@ def _train(
       model.config,
       packer,
       mesh=jobs.drawing.train_mesh,
-      optimizer=optimizer,
+      optimizer=optimizer(jobs.config),
       schedule=Schedule(rate, count, t.warmup, t.final),
       score_at=marks(count, t.checkpoints),
       score=lambda params: _score(jobs, question_set, learner, validation, params),
@@ -191,6 +171,48 @@ def _train(
     'unique': len({(e.problem_id, ' '.join(e.solution.split())) for e in examples}),
     'tokens': sum(len(ids) for ids, _ in rendered),
   }
+
+
+def optimizer(config: ConfigDict) -> Optimizer:
+  """How a config's learners are updated."""
+  t = config.train
+  return Optimizer(
+    t.optimizer,
+    b2=t.b2,
+    weight_decay=t.weight_decay,
+    clip_norm=t.clip_norm,
+    remat=t.remat,
+    micro_batches=t.micro_batches,
+    dtype=t.dtype,
+    lora=Lora(t.lora.rank, t.lora.alpha, t.lora.targets) if t.lora.rank else None,
+  )
+
+
+def _packer(
+  jobs: Jobs,
+  question_set: int,
+  learner: str,
+  arm: Arm,
+  examples: list[Example],
+  rendered: list[Rendered],
+  count: int,
+  seed: int,
+) -> Packer:
+  """The batches of so many steps. Raises DataError that names the examples' file."""
+  t, mesh = jobs.config.train, jobs.drawing.train_mesh
+  try:
+    return Packer(
+      rendered,
+      batch=t.batches.get(learner, t.batch),
+      steps=count,
+      seed=seed,
+      row_length=t.row_length,
+      multiple_of=sharding.ways(mesh) * t.micro_batches,
+      ids=[f'{i} ({e.problem_id})' for i, e in enumerate(examples)],
+    )
+  except DataError as e:
+    where = f'{learner} on {arm.name}, question set {question_set} ({_source(jobs, question_set, arm)}, counted from 0)'
+    raise DataError(f'{where}: {e}') from e
 
 
 def _source(jobs: Jobs, question_set: int, arm: Arm) -> epath.Path:

@@ -115,7 +115,8 @@ def test_seeds_share_the_data_and_differ_in_training(grid):
     first, second = (grid / f'train/set0/wc/{run}' for run in (name, f'{name}.seed1'))
     one, two = (json.loads((f / 'selection.json').read_text()) for f in (first, second))
     assert all(one[field] == two[field] for field in ('examples', 'problems', 'tokens'))
-    losses = [(f / 'rate_0.0025/metrics.jsonl').read_text() for f in (first, second)]
+    rows = ((f / 'rate_0.0025/metrics.jsonl').read_text().splitlines() for f in (first, second))
+    losses = [[json.loads(row)['loss'] for row in lines] for lines in rows]
     differ.append(losses[0] != losses[1])
     assert (grid / f'evaluate/set0/wc/{name}.seed1/greedy.verdicts.jsonl').exists()
   assert all(differ)
