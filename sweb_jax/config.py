@@ -1,7 +1,7 @@
 """Every field of an experiment, with its default, and the checks that need no compute.
 
-A config file calls `default()` and changes what differs. Which fields change a result and which only how fast it comes
-is decided here: see `FREE`.
+A config file calls `default()` and changes what differs. Which step's result depends on which field is said in
+`study/fields.py`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from sweb_jax.answers.filters import FILTERS
+from sweb_jax import layout
 from sweb_jax.budget import UNITS
-
-FREE = ('mesh', 'engine')
-"""Sections that change no result: a workdir may be continued with other values."""
+from sweb_jax.curation import FILTERS
 
 
 class ConfigError(ValueError):
@@ -46,7 +44,7 @@ def default() -> ConfigDict:
       # 'size:gemma2_9b' is a shape without weights, for a plan.
       'models': ConfigDict(),
       'chat': (),  # Names of the models that read and write chat turns (instruction-tuned Gemmas).
-      'generators': (),  # Names of the models that draw data.
+      'generators': (),  # Names of the models that draw data; (): learners are only evaluated, or trained on gold.
       'learners': (),  # Names of the models that are fine-tuned.
       # Name -> {generator: samples a problem}; the others get as much compute. Or {unit: amount} a question set.
       'budgets': ConfigDict(),
@@ -58,6 +56,13 @@ def default() -> ConfigDict:
         'share_prefix': True,  # Worked examples are charged once a job; else once a problem.
         'prices': ConfigDict(),  # Model -> (dollars a million input tokens, and output tokens).
         'seconds': ConfigDict(),  # Model -> device seconds a drawn token.
+      },
+      'rounds': 1,  # Of drawing and training: in later ones what was trained draws (docs/rounds.md).
+      'round': {
+        'arm': '',  # Of the first round: its models draw in the second.
+        'by': 'self',  # Each learner draws for itself; or the name of the learner that draws for all.
+        'samples': (),  # A problem, in each later round; (): as many as the arm's.
+        'keep': False,  # Examples of earlier rounds stay.
       },
       'number_matched': False,  # Also compare equal numbers of samples.
       'gold': True,  # Also train on solutions by people.
@@ -92,6 +97,7 @@ def default() -> ConfigDict:
         'learning_rates': (),  # The best on validation problems is taken.
         'checkpoints': 10,  # Scored on validation problems, evenly spaced; the best is kept.
         'row_length': 0,  # Tokens a packed row.
+        'too_long': 'refuse',  # An example that does not fit a row: 'refuse', or 'leave_out', which is counted.
         'warmup': 0,
         'final': 1.0,  # The cosine ends at this share of the peak; 1: constant.
         'b2': 0.95,
@@ -118,7 +124,8 @@ def default() -> ConfigDict:
         'samples': 500,  # So many kept samples of a generator and question set are judged, for the FPR.
         'gold': True,  # For the FPR the judge also reads a right solution.
       },
-      # Name -> {'task': ..., 'data_dir': ..., 'test': n, 'levels': ()}: further test sets (docs/filters.md).
+      # Name -> {'task': ..., 'test': n, 'data_dir': ..., 'levels': ()}: further test sets (docs/filters.md). Without
+      # a data_dir of their own they are looked for in the study's.
       'transfer': ConfigDict(),
       'mesh': {'data': 1, 'fsdp': 1, 'tensor': 1},  # data=-1: all devices that are left.
       'engine': {
@@ -172,7 +179,10 @@ def validate(config: ConfigDict) -> None:
       value = _get(config, field)
       need(value > 0, field, value, 'must be positive')
 
-  positive('question_sets', 'task.train', 'task.validation', 'task.test')
+  positive('question_sets', 'task.test', 'rounds')
+  trains = bool(config.generators or config.gold)
+  if trains:
+    positive('task.train', 'task.validation')
   positive('engine.steps', 'engine.jobs', 'mesh.fsdp', 'mesh.tensor', 'judge.max_new_tokens')
   positive('estimate.prompt_tokens', 'estimate.completion_tokens')
   positive('estimate.sampling_flops', 'estimate.training_flops')
@@ -183,7 +193,9 @@ def validate(config: ConfigDict) -> None:
   _check_models(config, need)
   _check_budgets(config, need)
   _check_sampling(config, need, positive)
-  _check_training(config, need, positive)
+  if trains:
+    _check_training(config, need, positive)
+  _check_rounds(config, need)
   for name, rules in config.variants.items():
     _check_variant(config, name, rules, need)
   _check_judge(config, need)
@@ -206,7 +218,7 @@ def rules_of(config: ConfigDict, variant: str | None) -> dict[str, Any]:
 def _check_models(config: ConfigDict, need: Callable[..., None]) -> None:
   for field in ('generators', 'learners'):
     names = config[field]
-    need(names, field, names, 'name at least one model')
+    need(names or field == 'generators', field, names, 'name at least one model')
     need(len(set(names)) == len(names), field, names, 'a name is given twice')
     for name in names:
       need(name in config.models, field, name, f'is not in config.models, which has {sorted(config.models)}')
@@ -220,7 +232,9 @@ def _check_models(config: ConfigDict, need: Callable[..., None]) -> None:
 
 
 def _check_budgets(config: ConfigDict, need: Callable[..., None]) -> None:
-  need(config.budgets, 'budgets', {}, 'name at least one budget, as {name: {generator: samples a problem}}')
+  wish = 'name at least one budget, as {name: {generator: samples a problem}}'
+  need(config.budgets or not config.generators, 'budgets', {}, wish)
+  need(config.generators or not config.budgets, 'budgets', sorted(config.budgets), 'needs config.generators')
   need(config.cost.name in UNITS, 'cost.name', config.cost.name, f'costs are {", ".join(UNITS)}')
   for name, policy in config.policies.items():
     need(name.isidentifier(), 'policies', name, 'a name is letters, digits and _: it becomes a folder')
@@ -267,6 +281,7 @@ def _check_training(config: ConfigDict, need: Callable[..., None], positive: Cal
   for field, known in (
     ('optimizer', ('adamw', 'adafactor')),
     ('remat', ('none', 'dots', 'full')),
+    ('too_long', ('refuse', 'leave_out')),
     ('dtype', ('float32', 'bfloat16')),
   ):
     need(t[field] in known, f'train.{field}', t[field], f'must be one of {", ".join(known)}')
@@ -277,6 +292,17 @@ def _check_training(config: ConfigDict, need: Callable[..., None], positive: Cal
     re.compile(t.lora.targets)
   except re.error as e:
     need(False, 'train.lora.targets', t.lora.targets, f'is no regular expression: {e}')
+
+
+def _check_rounds(config: ConfigDict, need: Callable[..., None]) -> None:
+  r, wish = config.round, 'name a budget\'s arm, as wc_low'
+  if config.rounds == 1:
+    return
+  need(r.arm, 'round.arm', r.arm, f'{wish}: its models draw in the second round')
+  need(r.by == 'self' or r.by in config.learners, 'round.by', r.by, f"must be 'self' or one of {config.learners}")
+  counts = isinstance(r.samples, tuple) and all(isinstance(n, int) and n > 0 for n in r.samples)
+  wish = f'give {config.rounds - 1} positive whole numbers, one for each round after the first; or (): as the arm has'
+  need(counts and len(r.samples) in (0, config.rounds - 1), 'round.samples', r.samples, wish)
 
 
 def _check_variant(config: ConfigDict, name: str, rules: Any, need: Callable[..., None]) -> None:
@@ -307,6 +333,7 @@ def _check_judge(config: ConfigDict, need: Callable[..., None]) -> None:
 def _check_transfer(name: str, test: Any, need: Callable[..., None]) -> None:
   field = f'transfer.{name}'
   need(name.isidentifier(), 'transfer', name, 'a name is letters, digits and _: it becomes a folder')
+  need(name != layout.TEST, 'transfer', name, "is the study's own test set; name it otherwise")
   need(isinstance(test, ConfigDict), field, test, "give {'task': name, 'data_dir': folder, 'test': n, 'levels': ()}")
   wish = "its fields are 'task', 'test', and if need be 'data_dir' and 'levels'"
   need({'task', 'test'} <= set(test) <= {'task', 'test', 'data_dir', 'levels'}, field, sorted(test), wish)

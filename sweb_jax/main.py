@@ -2,8 +2,9 @@
 
     python -m sweb_jax.main --config=configs/quickstart.py --workdir=DIR
 
-Prints the plan, runs the study's jobs, and ends with a table and DIR/report/index.html. Stop it at any time and start
-it again with the same command: finished jobs are skipped, a half-done one goes on.
+Prints the plan, runs the study's steps, and ends with a table and DIR/report/index.html. Stop it at any time and start
+it again with the same command: finished steps are skipped, a half-done one goes on. With another config, what fits is
+reused, what is new is added, and what would have to be made again is named before anything is done.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ _START_SECONDS = flags.DEFINE_float('start_seconds', 300.0, 'How long the other 
 _PATIENCE = flags.DEFINE_float('patience', 1800.0, 'Seconds to wait for a process that gets nothing done.')
 _SILENCE = flags.DEFINE_float('silence', 25.0, 'Seconds without a sign of life after which a process counts as dead.')
 _GRACE = flags.DEFINE_float('grace', 45.0, 'Seconds from a SIGTERM until the process ends, saved or not.', 1.0)
-_DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Check the config, print the plan, and stop.')
+_DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Check the config, print the plan, and stop; needs no data or weights.')
+_REDO = flags.DEFINE_bool('redo', False, 'Make again what was made for another config; it is moved to superseded/.')
+_FROM_WORKDIR = flags.DEFINE_string('from_workdir', None, 'Take over every finished step that fits from this workdir.')
 
 
 def main(argv: list[str]) -> None:
@@ -54,7 +57,7 @@ def main(argv: list[str]) -> None:
   from rich.console import Console
 
   from sweb_jax import config as config_lib
-  from sweb_jax.runtime import devices, distributed, supervisor
+  from sweb_jax.runtime import devices, distributed, files, supervisor
   from sweb_jax.runtime.hosts import Hosts, Interrupted
 
   hosts = None
@@ -80,14 +83,14 @@ def main(argv: list[str]) -> None:
     )
     console.quiet = not hosts.leads
     # Imported late: JAX takes seconds, and neither --help nor a wrong field should wait for it.
-    from sweb_jax import study as study_lib
+    from sweb_jax.study import command, opened
 
-    devices.prepare(_WORKDIR.value)
-    study = study_lib.Study(config, _WORKDIR.value, hosts)
-    study.show_plan(console)
+    root = files.absolute(_WORKDIR.value)
+    study = opened.open_study(config, without_data=_DRY_RUN.value)
+    command.plan(study, root, console)
     if _DRY_RUN.value:
       return
-    study.run(_STAGES_FLAG.value, console)
+    command.run(study, root, hosts, _STAGES_FLAG.value, console, redo=_REDO.value, from_workdir=_FROM_WORKDIR.value)
     hosts.finish()
   except (KeyboardInterrupt, Interrupted) as e:
     code = 130 if type(e) is KeyboardInterrupt else supervisor.TRY_AGAIN

@@ -15,28 +15,33 @@ from sweb_jax.analysis.metrics import (
   pass_at_k,
   text_key,
 )
-from sweb_jax.analysis.plans import AnalysisError
 from sweb_jax.analysis.report import answer, read_tables, show, write
-from sweb_jax.analysis.results import Results, read, read_missing
+from sweb_jax.analysis.results import Results, read
+from sweb_jax.analysis.study import AnalysisError, Listed, Study, done, missing, nothing, read_study
 from sweb_jax.analysis.table import Table
 
 __all__ = [
   'AnalysisError',
+  'Listed',
   'Results',
+  'Study',
   'Table',
   'answer',
   'compare',
   'coverage',
   'diversity',
+  'done',
   'equations_key',
   'estimate',
   'false_positives',
   'holm',
   'majority',
+  'missing',
+  'nothing',
   'paired_bootstrap',
   'pass_at_k',
   'read',
-  'read_missing',
+  'read_study',
   'read_tables',
   'show',
   't_interval',

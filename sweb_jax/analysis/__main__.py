@@ -17,9 +17,9 @@ from etils import epath
 from rich.console import Console
 from rich.text import Text
 
-from sweb_jax import analysis, tasks
+from sweb_jax import analysis, layout, tasks
 from sweb_jax.analysis import labels, side_by_side
-from sweb_jax.analysis.plans import read_json
+from sweb_jax.analysis.study import read_json
 from sweb_jax.runtime import files
 
 _OUT = flags.DEFINE_string('out', None, 'File for what `compare` prints, as CSV.')
@@ -46,16 +46,19 @@ def main(argv: list[str]) -> None:
 
 def report(workdir: str, console: Console) -> None:
   """Writes the report of a workdir. Raises AnalysisError where there is no plan or something is damaged."""
-  missing = analysis.read_missing(workdir)
-  config = read_json(epath.Path(workdir) / 'config.json', 'plan')
+  root = epath.Path(workdir)
+  study = analysis.read_study(root)
+  finished = analysis.done(root, study)
+  config = read_json(root / layout.CONFIG, 'plan')
   prompt = None
   try:
     task = config['task']
     prompt = tasks.get(task['name'], data_dir=config['data_dir'], world=task['world']).prompt
   except (KeyError, tasks.TaskError) as e:
     console.print(Text(f'The page shows problems without their prompts: {e}'))
-  analysis.show(analysis.write(workdir, prompt), console, missing)
-  console.print(Text(f'Report: {epath.Path(workdir) / "report/index.html"}'))
+  built = analysis.write(workdir, prompt)
+  analysis.show(built, console, (*analysis.missing(study, finished), *analysis.nothing(study, finished)))
+  console.print(Text(f'Report: {root / layout.INDEX}'))
 
 
 def compare(workdirs: list[str], out: str | None, console: Console) -> None:

@@ -20,18 +20,18 @@ _NO_LEVEL = 'no level'
 
 def pass_k(results: Results) -> Table:
   """pass@k of the drawn solutions of test problems, for k = 1, 2, 4, ... and those of the plan."""
-  plan, rows = results.plan, []
-  for learner in plan.learners:
-    for source in plan.sources:
+  study, rows = results.study, []
+  for learner in study.learners:
+    for source in study.sources:
       if sets := results.sets(results.sampled, (learner, source)):
         drawn = min(d.correct.shape[1] for s in sets for d in results.sampled[s, learner, source])
         powers = (2**i for i in range(drawn.bit_length()))
-        for k in sorted({drawn, *powers, *plan.maj_k}):
+        for k in sorted({drawn, *powers, *study.maj_k}):
           found = terms.by_seed(
             results.sampled, learner, source, sets, lambda d, k=k: metrics.pass_at_k(d.correct, k)
           )
           estimate = intervals.estimate(found)
-          first = learner, source, setup(plan, learner, source), k, drawn
+          first = learner, source, setup(study, learner, source), k, drawn
           rows.append((*first, *cells([estimate]), len(sets), sum(t.shape[1] for t in found)))
   return Table(
     'pass_k',
@@ -39,23 +39,23 @@ def pass_k(results: Results) -> Table:
     ('learner', 'source', 'setup', 'k', 'drawn', *with_bounds(('pass@k',)), 'sets', 'n'),
     tuple(rows),
     'pass@k: expected share of test problems with a right solution among k drawn at temperature, unbiased from all '
-    'that were drawn. n: problems over all sets. ' + interval_note(plan),
+    'that were drawn. n: problems over all sets. ' + interval_note(study),
   )
 
 
 def by_level(results: Results) -> Table:
   """Coverage of the data and greedy accuracy by the difficulty of the problems."""
-  plan, rows = results.plan, []
+  study, rows = results.study, []
   groups, note = _difficulty(results)
-  for arm in plan.drawn_arms:
+  for arm in study.drawn_arms:
     if sets := [s for s in results.sets(results.drawn, (arm.generator,)) if s in groups]:
       found = terms.data(results, arm, sets)
       for figure in ('coverage@k', 'diversity@k (all)'):
         first = figure.replace('@k', f'@{arm.samples}'), '', arm.name
         rows += _levels(first, found[figure], [groups[s] for s in sets])
   tests = _named({s: levels for (s, split), levels in results.levels.items() if split == 'test'})
-  for learner in plan.learners:
-    for source in plan.sources:
+  for learner in study.learners:
+    for source in study.sources:
       if sets := [s for s in results.sets(results.greedy, (learner, source)) if s in tests]:
         found = terms.greedy(results, learner, source, sets)
         rows += _levels(('greedy pass@1', learner, source), found, [tests[s] for s in sets])
@@ -65,15 +65,15 @@ def by_level(results: Results) -> Table:
     ('figure', 'learner', 'source', 'level', *with_bounds(('value',)), 'sets', 'n'),
     tuple(rows),
     f'coverage@k and diversity@k (over all problems): of the samples of training problems; greedy pass@1: of test '
-    f'problems, where the task names their level. {note} n: problems over all sets. ' + interval_note(plan),
+    f'problems, where the task names their level. {note} n: problems over all sets. ' + interval_note(study),
   )
 
 
 def one_sided(results: Results) -> Table:
   """Training problems that the data of one side of a comparison solve, and those of the other do not."""
-  plan, rows = results.plan, []
-  for pair in plan.comparisons:
-    a, b = plan.arm(pair.a), plan.arm(pair.b)
+  study, rows = results.study, []
+  for pair in study.comparisons:
+    a, b = study.arm(pair.a), study.arm(pair.b)
     if 'variant' in (a.matched, b.matched) or not (found := _solved(results, a, b)):
       continue
     shares = [[x & ~y for x, y in found], [y & ~x for x, y in found]]
@@ -95,7 +95,7 @@ def one_sided(results: Results) -> Table:
     ),
     tuple(rows),
     'Solved: a correct sample is among those that the arm holds, so at one cost where the arms are matched by cost. '
-    'Counts are problems over all sets, n of them. ' + interval_note(plan),
+    'Counts are problems over all sets, n of them. ' + interval_note(study),
   )
 
 
@@ -120,7 +120,7 @@ def _difficulty(results: Results) -> tuple[dict[int, list[str]], str]:
   levels = _named({s: levels for (s, split), levels in results.levels.items() if split == 'train'})
   if levels:
     return levels, 'Levels are those of the task.'
-  strong = max(results.plan.counts, key=results.plan.parameters.get, default=None)
+  strong = max(results.study.counts, key=results.study.parameters.get, default=None)
   groups = {}
   for s in results.sets(results.drawn, (strong,)):
     rate = results.drawn[s, strong].correct.mean(axis=1)

@@ -33,29 +33,29 @@ def terms(results: Results, arm: Arm, sets: Sequence[int]) -> dict[str, Terms]:
 
 def arms(results: Results) -> Table:
   """Planned and spent, and what it bought."""
-  plan = results.plan
+  study = results.study
   names = list(next(iter(results.held.values())).spent)
   rows = []
-  for arm in plan.arms:
+  for arm in study.arms:
     if not (sets := results.sets(results.held, (arm.name,))):
       continue
     held = [results.held[s, arm.name] for s in sets]
     spent = {name: sum(h.spent[name] for h in held) for name in names}
     budget = sum(h.budget for h in held) if arm.samples is None and held[0].budget else None
-    planned = plan.costs.get(arm.name, {}).get(plan.cost)
+    planned = study.costs.get(arm.name, {}).get(study.cost)
     figures = [intervals.estimate(t) for t in terms(results, arm, sets).values()]
     rows.append((
       *(arm.name, arm.policy or 'uniform', arm.budget),
       ' + '.join(f'{sum(h.samples[g] for h in held)} {g}' for g in held[0].samples),
       None if planned is None else _number(planned * len(held)),
-      *(None if budget is None else _number(budget), _number(spent[plan.cost])),
-      None if budget is None else round(spent[plan.cost] / budget - 1, 5),
+      *(None if budget is None else _number(budget), _number(spent[study.cost])),
+      None if budget is None else round(spent[study.cost] / budget - 1, 5),
       *(round(x, 4) for e in figures for x in (e.value, e.interval.low, e.interval.high)),
       sum(int(h.correct.sum()) for h in held),
-      *(_number(spent[name]) for name in names if name != plan.cost),
+      *(_number(spent[name]) for name in names if name != study.cost),
       sum(len(h.solved) for h in held),
     ))
-  unit = UNITS[plan.cost]
+  unit = UNITS[study.cost]
   return Table(
     'arms',
     'What each arm was charged and what it holds',
@@ -63,11 +63,11 @@ def arms(results: Results) -> Table:
       *('arm', 'policy', 'budget', 'samples', f'planned, {unit}', f'budget, {unit}', f'spent, {unit}', 'over'),
       *(f'{figure}{end}' for figure in FIGURES for end in ('', ' low', ' high')),
       'correct',
-      *(f'{name}, {UNITS[name]}' for name in names if name != plan.cost),
+      *(f'{name}, {UNITS[name]}' for name in names if name != study.cost),
       'problems',
     ),
     tuple(rows),
-    f'Cost is {plan.cost!r}; the columns of other definitions say what the same samples cost under them. An arm is '
+    f'Cost is {study.cost!r}; the columns of other definitions say what the same samples cost under them. An arm is '
     'charged for all it holds, also where another arm drew it first. planned: from assumed lengths; budget: what a '
     'policy was given, which is what the arm it is compared with was charged, or an amount of the config; over: spent '
     'beyond it, as a share. solved: share of problems with a correct sample, and unique: different correct solutions a '

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from sweb_jax.analysis import intervals
 from sweb_jax.analysis.intervals import Estimate
-from sweb_jax.analysis.plans import BASE, Plan
+from sweb_jax.analysis.study import Study
 from sweb_jax.analysis.table import Cell
 from sweb_jax.budget import Arm
+from sweb_jax.layout import BASE
 
 DIGITS = 4
 
 
-def setup(plan: Plan, learner: str, source: str) -> str:
+def setup(study: Study, learner: str, source: str) -> str:
   """The paper's name for fine-tuning `learner` on `source`: who learns from whom.
 
   A learner that also generates is improved by its own data (self-improvement), by a smaller model's (weak-to-strong
@@ -21,12 +22,12 @@ def setup(plan: Plan, learner: str, source: str) -> str:
   """
   if source == BASE:
     return 'no fine-tuning'
-  generator = plan.arm(source).generator
+  generator = study.arm(source).generator
   if generator is None:
-    return 'several generators' if plan.arm(source).policy else 'gold solutions'
+    return 'several generators' if study.arm(source).policy else 'gold solutions'
   if learner == generator:
     return 'self-improvement'
-  if learner in plan.generators and plan.parameters[learner] > plan.parameters[generator]:
+  if learner in study.generators and study.parameters[learner] > study.parameters[generator]:
     return 'weak-to-strong improvement'
   return 'knowledge distillation'
 
@@ -73,10 +74,10 @@ def _side(generator: str) -> str:
   return generator.upper() if generator in ('wc', 'se') else generator
 
 
-def interval_note(plan: Plan) -> str:
+def interval_note(study: Study) -> str:
   """What the intervals beside the figures of a table are."""
-  seeds = 'seeds of fine-tuning and problems' if plan.seeds > 1 else 'problems'
-  if len(plan.question_sets) == 1:
+  seeds = 'seeds of fine-tuning and problems' if study.seeds > 1 else 'problems'
+  if len(study.question_sets) == 1:
     return f"One question set: intervals (95 %, Wilson's or bootstrap over {seeds}) hold for that question set only."
   return (
     'Intervals: 95 %, Student t over question sets (one less degrees of freedom), cut where a rate ends; where all '
@@ -84,11 +85,11 @@ def interval_note(plan: Plan) -> str:
   )
 
 
-def difference_note(plan: Plan) -> str:
+def difference_note(study: Study) -> str:
   """The same for a paired difference."""
   draws = f'{intervals.RESAMPLES:,} resamples'
-  over = "each side's seeds of fine-tuning, then problems" if plan.seeds > 1 else 'problems'
-  if len(plan.question_sets) == 1:
+  over = "each side's seeds of fine-tuning, then problems" if study.seeds > 1 else 'problems'
+  if len(study.question_sets) == 1:
     return (
       f'One question set: the interval (95 %, paired bootstrap over {over}, {draws}) and the verdict hold for that '
       'question set only. relative: difference / value B.'

@@ -20,16 +20,16 @@ _Row = tuple[tuple[Cell, ...], Difference | None, tuple[str, str], int, int]
 
 def accuracy(results: Results) -> Table:
   """The comparisons of the plan: greedy accuracy after data A minus after data B."""
-  plan, rows = results.plan, []
-  for pair in plan.comparisons:
-    a, b = plan.arm(pair.a), plan.arm(pair.b)
-    for learner in plan.learners:
+  study, rows = results.study, []
+  for pair in study.comparisons:
+    a, b = study.arm(pair.a), study.arm(pair.b)
+    for learner in study.learners:
       if sets := results.sets(results.greedy, (learner, a.name), (learner, b.name)):
         found = [terms.greedy(results, learner, arm.name, sets) for arm in (a, b)]
         names = sides(a, b)
         first = (
-          *(pair.name, matched(a, b), learner, names[0], a.name, setup(plan, learner, a.name)),
-          *(names[1], b.name, setup(plan, learner, b.name)),
+          *(pair.name, matched(a, b), learner, names[0], a.name, setup(study, learner, a.name)),
+          *(names[1], b.name, setup(study, learner, b.name)),
         )
         rows.append((first, intervals.compare(*found), names, len(sets), sum(t.shape[1] for t in found[0])))
   return Table(
@@ -37,33 +37,33 @@ def accuracy(results: Results) -> Table:
     'Which data trains better: greedy pass@1 after A minus after B',
     ('comparison', 'matched', 'learner', 'side A', 'A', 'setup A', 'side B', 'B', 'setup B', *_COLUMNS),
     _rows(rows),
-    f'Paired by test problem. {_number_note(rows)} {difference_note(plan)}',
+    f'Paired by test problem. {_number_note(rows)} {difference_note(study)}',
   )
 
 
 def minus_base(results: Results) -> Table:
   """Every source minus the learner before fine-tuning."""
-  plan, rows = results.plan, []
-  for learner in plan.learners:
-    for source in plan.sources[1:]:
+  study, rows = results.study, []
+  for learner in study.learners:
+    for source in study.sources[1:]:
       if sets := results.sets(results.greedy, (learner, source), (learner, BASE)):
         found = [terms.greedy(results, learner, of, sets) for of in (source, BASE)]
-        first = learner, source, setup(plan, learner, source)
+        first = learner, source, setup(study, learner, source)
         rows.append((first, intervals.compare(*found), (source, BASE), len(sets), sum(t.shape[1] for t in found[0])))
   return Table(
     'minus_base',
     'What fine-tuning adds: greedy pass@1 after (A) minus before (B)',
     ('learner', 'source', 'setup', *_COLUMNS),
     _rows(rows),
-    f'Paired by test problem. {_number_note(rows)} {difference_note(plan)}',
+    f'Paired by test problem. {_number_note(rows)} {difference_note(study)}',
   )
 
 
 def data(results: Results) -> Table:
   """Side A minus side B in the figures of the data; a variant's samples are those of the arm it comes from."""
-  plan, rows = results.plan, []
-  for pair in plan.comparisons:
-    a, b = plan.arm(pair.a), plan.arm(pair.b)
+  study, rows = results.study, []
+  for pair in study.comparisons:
+    a, b = study.arm(pair.a), study.arm(pair.b)
     if 'variant' in (a.matched, b.matched):
       continue
     if a.policy or b.policy:
@@ -83,7 +83,7 @@ def data(results: Results) -> Table:
     ('comparison', 'matched', 'figure', 'A', 'B', *_COLUMNS),
     _rows(rows),
     'Paired by training problem; n of them. The verdict names the side with the higher figure, which for FPR and '
-    f'truncated is the worse. {_number_note(rows)} {difference_note(plan)}',
+    f'truncated is the worse. {_number_note(rows)} {difference_note(study)}',
   )
 
 

@@ -35,7 +35,7 @@ class Figure:
 def build(results: Results, built: Sequence[Table]) -> list[Figure]:
   """Every figure that the results and the tables of the report allow; what is not there is left out."""
   named, published = {table.name: table for table in built}, paper.beside(results, built)
-  color = plots.colors(results.plan.generators)
+  color = plots.colors(results.study.generators)
   found: list[Figure] = []
 
   def add(table: Table | None, draw: Callable[..., str], *arguments: Any) -> None:
@@ -49,9 +49,9 @@ def build(results: Results, built: Sequence[Table]) -> list[Figure]:
   add(by_level(results, named.get('by_level')), plots.levels, color)
   add(false_positives(named.get('data')), plots.rates, 'FPR', color)
   add(majority(results, named.get('accuracy')), plots.majority, color)
-  spent = f'spent, {UNITS[results.plan.cost]} a problem'
+  spent = f'spent, {UNITS[results.study.cost]} a problem'
   bought = arms(results, named.get('arms'), spent)
-  if bought and any(arm.policy for arm in results.plan.arms):
+  if bought and any(arm.policy for arm in results.study.arms):
     add(bought, plots.arms, ('solved', 'unique a problem'), spent)
   add(spending(results, named.get('arms'), spent), plots.spending, spent, color)
   return found
@@ -62,17 +62,17 @@ def curve(results: Results, metric: str) -> Table:
 
   Rows of set 'all' are means over the question sets; their interval is for problems drawn anew, the sets held fixed.
   """
-  plan, rows = results.plan, []
-  for g in plan.generators:
-    draws = {s: results.drawn[s, g] for s in plan.question_sets if (s, g) in results.drawn}
+  study, rows = results.study, []
+  for g in study.generators:
+    draws = {s: results.drawn[s, g] for s in study.question_sets if (s, g) in results.drawn}
     if not draws:
       continue
     most = min(d.correct.shape[1] for d in draws.values())
-    mine = [a for a in plan.arms if a.generator == g and not a.policy and a.samples <= most]
+    mine = [a for a in study.arms if a.generator == g and not a.policy and a.samples <= most]
     bought = {a.samples: a.name for a in reversed(mine)}  # Of equal arms the compute-matched one, which is first.
     counts = sorted({*np.geomspace(1, most, CURVE_POINTS).round().astype(int).tolist(), *bought})
     values = {s: [_per_problem(d, metric, k) for k in counts] for s, d in draws.items()}
-    cost = flops_per_token(plan.parameters[g]) * float(np.mean([d.tokens.mean() for d in draws.values()]))
+    cost = flops_per_token(study.parameters[g]) * float(np.mean([d.tokens.mean() for d in draws.values()]))
     for i, k in enumerate(counts):
       sets = [v[i] for v in values.values()]
       centre = float(np.mean([v.mean() for v in sets]))
@@ -95,7 +95,7 @@ def by_level(results: Results, table: Table | None) -> Table | None:
   """Coverage of each compute-matched arm by difficulty."""
   if not table:
     return None
-  names = {arm.name: arm.generator for arm in results.plan.arms if arm.matched == 'compute' and not arm.policy}
+  names = {arm.name: arm.generator for arm in results.study.arms if arm.matched == 'compute' and not arm.policy}
   rows = [
     (source, names[source], *rest)
     for figure, source, *rest in _columns(table, 'figure', 'source', 'level', *_bounds('value'), 'n')
@@ -114,7 +114,7 @@ def accuracy(results: Results, table: Table | None) -> Table | None:
   """Greedy pass@1 by learner and source."""
   if not table:
     return None
-  arms_of = {arm.name: arm for arm in results.plan.arms}
+  arms_of = {arm.name: arm for arm in results.study.arms}
   rows = []
   for learner, source, setup, *figure in _columns(table, 'learner', 'source', 'setup', *_bounds('greedy pass@1'), 'n'):
     arm = arms_of.get(source)
@@ -131,10 +131,10 @@ def accuracy(results: Results, table: Table | None) -> Table | None:
 
 def majority(results: Results, table: Table | None) -> Table | None:
   """maj@k by k; None unless the study has two k or more."""
-  ks = results.plan.maj_k
+  ks = results.study.maj_k
   if not table or len(ks) < 2:
     return None
-  arms_of, rows = {arm.name: arm for arm in results.plan.arms}, []
+  arms_of, rows = {arm.name: arm for arm in results.study.arms}, []
   for k in ks:
     for learner, source, *figure in _columns(table, 'learner', 'source', *_bounds(f'maj@{k}')):
       arm = arms_of.get(source)
@@ -168,7 +168,7 @@ def arms(results: Results, table: Table | None, spent: str) -> Table | None:
   """What each arm holds beside what it was charged a problem."""
   if not table:
     return None
-  total = f'spent, {UNITS[results.plan.cost]}'
+  total = f'spent, {UNITS[results.study.cost]}'
   figures = _bounds('solved') + _bounds('unique a problem')
   rows = [
     (arm, policy, cost / problems, *figure)
@@ -187,7 +187,7 @@ def spending(results: Results, table: Table | None, spent: str) -> Table | None:
   """What each arm was charged, and what was planned."""
   if not table:
     return None
-  unit, arms_of = UNITS[results.plan.cost], {arm.name: arm for arm in results.plan.arms}
+  unit, arms_of = UNITS[results.study.cost], {arm.name: arm for arm in results.study.arms}
   rows = []
   for arm, cost, planned, problems in _columns(table, 'arm', f'spent, {unit}', f'planned, {unit}', 'problems'):
     rows.append((arm, arms_of[arm].generator, cost / problems, None if planned is None else planned / problems))
@@ -196,7 +196,7 @@ def spending(results: Results, table: Table | None, spent: str) -> Table | None:
     'Budget spent',
     ('arm', 'generator', spent, 'planned'),
     tuple(rows),
-    f'What each arm was charged a training problem (cost: {results.plan.cost}), and what the plan expected.',
+    f'What each arm was charged a training problem (cost: {results.study.cost}), and what the plan expected.',
   )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from etils import epath
 from jaxtyping import Bool
 
+from sweb_jax import layout
 from sweb_jax.analysis import intervals, judges
 from sweb_jax.analysis.cells import cells, interval_note, with_bounds
 from sweb_jax.analysis.draws import Draws
@@ -22,9 +23,9 @@ FIGURES = ('precision', 'recall', 'precision, reasoning', 'recall, reasoning')
 
 def build(results: Results, workdir: epath.PathLike) -> list[Table]:
   """The table: a row an arm and filter that can be computed; none where no arm has samples of its own."""
-  plan, blind = results.plan, judges.read(workdir, results, 'blind')
+  study, blind = results.study, judges.read(workdir, results, layout.ALL)
   rows = []
-  for arm in plan.drawn_arms:
+  for arm in study.drawn_arms:
     if not (sets := results.sets(results.drawn, (arm.generator,))):
       continue
     draws = [results.drawn[s, arm.generator].first(arm.samples) for s in sets]
@@ -43,7 +44,7 @@ def build(results: Results, workdir: epath.PathLike) -> list[Table]:
             for g, k, (_, m) in zip(good, known, pairs, strict=True)
           ]
           estimates.append(intervals.estimate(terms))
-      users = [a.name for a in plan.arms if _same_samples(a, arm) and _filter(results.config, a) == name]
+      users = [a.name for a in study.arms if _same_samples(a, arm) and _filter(results.config, a) == name]
       rows.append((
         *(arm.name, arm.generator, arm.samples, name, ' '.join(users)),
         *(sum(int(m.sum()) for _, m in pairs), sum(m.size for _, m in pairs)),
@@ -62,7 +63,7 @@ def build(results: Results, workdir: epath.PathLike) -> list[Table]:
     'right, without a right solution. A sample cut at the length limit is never kept. "examples of" names the arms '
     'that are trained on what the filter keeps. precision: share of the kept with a right answer; recall: share of the '
     'samples with a right answer that is kept; reasoning: the same for samples whose answer and every step are right, '
-    'where the task can tell. n: problems over all sets. ' + interval_note(plan),
+    'where the task can tell. n: problems over all sets. ' + interval_note(study),
   )
   return [table]
 

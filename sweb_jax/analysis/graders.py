@@ -21,16 +21,16 @@ def build(results: Results) -> list[Table]:
   """
   if all(np.isnan(d.lenient).all() for d in _every(results)):
     return []
-  plan = results.plan
+  study = results.study
   cases = [
     (f'coverage@{a.samples}', a.generator, a.name, a.samples, [(results.drawn[s, a.generator],) for s in sets])
-    for a in plan.drawn_arms
+    for a in study.drawn_arms
     if (sets := results.sets(results.drawn, (a.generator,)))
   ]
   cases += [
     ('greedy pass@1', learner, source, 1, [results.greedy[s, learner, source] for s in sets])
-    for learner in plan.learners
-    for source in plan.sources
+    for learner in study.learners
+    for source in study.sources
     if (sets := results.sets(results.greedy, (learner, source)))
   ]
   rows = []
@@ -64,7 +64,7 @@ def build(results: Results) -> list[Table]:
     'answer; where it has none (it could not read one, or took too long) the answer is wrong. differ: samples whose '
     'leniently read answer the two graders judge differently, no opinion: on which it has none, asked: on which it was '
     'asked, all among the first k samples a problem. samples: those samples. n: problems over all sets. '
-    + tables.interval_note(plan),
+    + tables.interval_note(study),
   )
   return [table]
 

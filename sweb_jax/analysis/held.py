@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from etils import epath
 from jaxtyping import Bool, Int
 
-from sweb_jax import records
+from sweb_jax import budget, layout, records
 from sweb_jax.analysis import metrics
 from sweb_jax.analysis.draws import Draws
-from sweb_jax.budget import Arm
+from sweb_jax.analysis.study import Study
+from sweb_jax.answers.judge import Opinion
+from sweb_jax.budget import Arm, Prompts
 from sweb_jax.records import Sample, Verdict
+from sweb_jax.runtime import files
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,35 +39,54 @@ class Held:
 
 
 def read_held(
-  root: epath.Path, question_set: int, arm: Arm, problems: Sequence[str], draws: Draws | None
-) -> Held | None:
-  """Reads an arm of drawn samples; None where the workdir does not say what it was charged.
+  root: epath.Path, study: Study, question_set: int, arm: Arm, problems: Sequence[str], draws: Draws | None
+) -> Held:
+  """Reads an arm of drawn samples, and counts what it cost.
 
-  `draws` are all samples of the arm's generator, of which an arm without a policy holds the first.
+  `draws` are all samples of the arm's generator, of which an arm without a policy holds the first. Raises ValueError,
+  KeyError or OSError where a file is missing or damaged.
   """
+  costs = study.definitions()
   if arm.policy is None:
-    path = root / f'grades/set{question_set}/{arm.generator}/{arm.name}.charge.json'
-    if not path.exists():  # A judge decides what the arm keeps, and is charged too.
-      path = root / f'judge/set{question_set}/{arm.generator}/{arm.name}.charge.json'
-  else:
-    path = root / f'policies/set{question_set}/{arm.name}/charge.json'
-  if not path.exists():
-    return None
-  charge = json.loads(path.read_text())
-  said = charge['samples'], charge['spent'], charge.get('budget')
-  if arm.policy is None:
-    first = draws.first(arm.samples)
+    g, first = arm.generator, draws.first(arm.samples)
     unique = metrics.diversity(first.keys, first.correct, arm.samples).round().astype(int)
-    return Held(first.correct.any(axis=1), unique, first.correct.sum(axis=1), *said)
+    read = budget.read_prompts(root / layout.samples(question_set, g), study.share_prefix)
+    lengths = dict(zip(problems, first.tokens.tolist(), strict=True))
+    spent = {name: budget.charged(cost, g, read, lengths) for name, cost in costs.items()}
+    for name, more in _judged(root, study, question_set, arm).items():
+      spent[name] += more
+    held = {g: first.tokens.size}
+    return Held(first.correct.any(axis=1), unique, first.correct.sum(axis=1), held, spent, None)
   row_of = {p: i for i, p in enumerate(problems)}
   texts: list[set[int]] = [set() for _ in problems]
   count = np.zeros(len(problems), int)
-  for g in charge['samples']:
-    folder = path.parent
-    samples = records.read(Sample, folder / f'{g}.jsonl')
-    verdicts = records.read(Verdict, folder / f'{g}.verdicts.jsonl')
+  folder = root / layout.allocation(question_set, arm.name)
+  said = files.read_json(folder / layout.ALLOCATION)
+  held, spent = {}, collections.Counter(dict.fromkeys(costs, 0))
+  for g in said['generators']:
+    samples = list(records.read(Sample, folder / g / layout.HELD))
+    verdicts = records.read(Verdict, folder / g / layout.GRADED)
+    held[g] = len(samples)
+    lengths = collections.defaultdict(list)
     for s, v in zip(samples, verdicts, strict=True):
+      lengths[s.problem_id].append(len(s.tokens))
       if v.correct:
         count[row_of[s.problem_id]] += 1
         texts[row_of[s.problem_id]].add(metrics.text_key(s.text))
-  return Held(count > 0, np.array([len(t) for t in texts]), count, *said)
+    read = {p: Prompts(said['prefix'][g], n, study.share_prefix) for p, n in said['prompts'][g].items()}
+    for name, cost in costs.items():
+      spent[name] += budget.charged(cost, g, read, lengths)
+  return Held(count > 0, np.array([len(t) for t in texts]), count, held, dict(spent), said['budget'])
+
+
+def _judged(root: epath.Path, study: Study, question_set: int, arm: Arm) -> dict[str, float]:
+  """What a judge that filters an arm read and drew for it, by definition of cost."""
+  folder = root / layout.opinions(question_set, arm.generator, layout.ALL)
+  if arm.name not in study.judged or not folder.exists():
+    return {}
+  judge, prefix = study.judge, files.read_json(folder / layout.PROMPTS)['prefix']
+  opinions = [o for o in records.read(Opinion, folder / layout.OPINIONS) if o.index < arm.samples]
+  names = [f'{o.problem_id}/{o.index}' for o in opinions]
+  read = {n: Prompts(prefix, o.read, study.share_prefix) for n, o in zip(names, opinions, strict=True)}
+  lengths = {n: [o.tokens] for n, o in zip(names, opinions, strict=True)}
+  return {name: budget.charged(cost, judge, read, lengths) for name, cost in study.definitions().items()}

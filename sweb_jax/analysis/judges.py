@@ -8,11 +8,11 @@ import numpy as np
 from etils import epath
 from jaxtyping import Bool, Float
 
-from sweb_jax import records
+from sweb_jax import layout, records
 from sweb_jax.analysis import intervals
 from sweb_jax.analysis.cells import cells, interval_note, rounded, with_bounds
-from sweb_jax.analysis.plans import AnalysisError
 from sweb_jax.analysis.results import Results
+from sweb_jax.analysis.study import AnalysisError
 from sweb_jax.analysis.table import Table
 from sweb_jax.answers.judge import Opinion
 from sweb_jax.records import Problem
@@ -31,20 +31,23 @@ class Opinions:
 
 
 def read(workdir: epath.PathLike, results: Results, name: str) -> dict[tuple[int, str], Opinions]:
-  """(question set, generator) -> opinions of judge/set{s}/{g}/{name}.jsonl, where there is such a file.
+  """(question set, generator) -> opinions on samples, where a judge was asked; `name` is `layout.KEPT` or `ALL`.
 
   Raises AnalysisError for an opinion on a sample that is not there.
   """
   root, found = epath.Path(workdir), {}
   for (s, g), draws in results.drawn.items():
-    path = root / f'judge/set{s}/{g}/{name}.jsonl'
+    path = root / layout.opinions(s, g, name) / layout.OPINIONS
     if not path.exists():
       continue
-    row_of = {p.id: i for i, p in enumerate(records.read(Problem, root / f'problems/set{s}/train.jsonl'))}
+    problems = records.read(Problem, root / layout.problems(s, 'train') / layout.PROBLEMS)
+    row_of = {p.id: i for i, p in enumerate(problems)}
     asked, right = np.zeros(draws.correct.shape, bool), np.full(draws.correct.shape, np.nan)
     try:
       for o in records.read(Opinion, path):
         place = row_of[o.problem_id], o.index
+        if not (place[0] < asked.shape[0] and place[1] < asked.shape[1]):
+          continue  # Of a study that was larger.
         asked[place], right[place] = True, np.nan if o.right is None else o.right
     except (records.RecordError, LookupError) as e:
       raise AnalysisError(f'{path}: cannot be read, or is of no sample ({e}); run the stage grade again') from e
@@ -54,13 +57,13 @@ def read(workdir: epath.PathLike, results: Results, name: str) -> dict[tuple[int
 
 def build(results: Results, workdir: epath.PathLike) -> list[Table]:
   """The table, or none where nothing was judged."""
-  opinions = read(workdir, results, 'judged')
+  opinions = read(workdir, results, layout.KEPT)
   if not opinions:
     return []
-  plan = results.plan
+  study = results.study
   share = _pooled(results, opinions)
   rows = []
-  for arm in plan.drawn_arms:
+  for arm in study.drawn_arms:
     if not (sets := results.sets(opinions, (arm.generator,))):
       continue
     terms: dict[str, list] = {name: [] for name in FIGURES[:4]}
@@ -99,7 +102,7 @@ def build(results: Results, workdir: epath.PathLike) -> list[Table]:
       'whose reasoning is right, recall: share of what is right that it calls right; only where the task can check '
       'reasoning. '
       + _correction(share)
-      + interval_note(plan),
+      + interval_note(study),
     )
   ]
 

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from sweb_jax import records
-from sweb_jax.analysis.results import Plan
+from sweb_jax import layout, records
+from sweb_jax.analysis.study import Study
 from sweb_jax.records import Problem, Sample, Verdict
 
 COUNT = 50
@@ -38,7 +38,7 @@ class Item:
   candidate: str
 
 
-def choose(workdir: epath.PathLike, plan: Plan, seed: int, count: int = COUNT) -> list[Item]:
+def choose(workdir: epath.PathLike, study: Study, seed: int, count: int = COUNT) -> list[Item]:
   """`count` correct solutions of each generator, all where there are fewer, in an order that mixes the generators.
 
   Stratified by difficulty and by the checker's opinion, each stratum with its share of all correct solutions: every
@@ -47,15 +47,14 @@ def choose(workdir: epath.PathLike, plan: Plan, seed: int, count: int = COUNT) -
   """
   root = epath.Path(workdir)
   problems: dict[tuple[int, str], Problem] = {}
-  for s in plan.question_sets:
-    path = root / f'problems/set{s}/train.jsonl'
+  for s in study.question_sets:
+    path = root / layout.problems(s, 'train') / layout.PROBLEMS
     problems.update(((s, p.id), p) for p in (records.read(Problem, path) if path.exists() else ()))
   found = []
-  for g in plan.generators:
+  for g in study.generators:
     strata = {}
-    for s in plan.question_sets:
-      path = root / f'grades/set{s}/{g}.jsonl'
-      for v in records.read(Verdict, path) if path.exists() else ():
+    for s in study.question_sets:
+      for v in verdicts(root, s, g).values():
         if v.correct:
           strata[s, v.problem_id, v.index] = problems[s, v.problem_id].level, str(v.valid)
     keys = sorted(strata, key=lambda key: (strata[key], _draw(seed, g, *key)))
@@ -73,6 +72,13 @@ def render(items: Sequence[Item], title: str) -> str:
   return page.replace('{items}', rows.replace('<', '\\u003c'))
 
 
+def verdicts(root: epath.Path, question_set: int, generator: str) -> dict[tuple[str, int], Verdict]:
+  """(problem id, index) -> verdict of a generator's samples; empty where there is none yet."""
+  folder = root / layout.verdicts(question_set, generator)
+  files = sorted(folder.glob(layout.VERDICTS)) if folder.exists() else []
+  return {(v.problem_id, v.index): v for path in files for v in records.read(Verdict, path)}
+
+
 def _every(keys: list, count: int, start: float) -> list:
   """`count` of `keys` at even distances, the first at `start` of a distance."""
   return keys if len(keys) <= count else [keys[int((i + start) * len(keys) / count)] for i in range(count)]
@@ -84,7 +90,7 @@ def _texts(
   """The chosen solutions with what stands beside them."""
   wanted = {key: None for key in keys}
   for s in sorted({s for s, _, _ in keys}):
-    for path in sorted((root / f'samples/set{s}/{generator}').glob('chunk-*.jsonl')):
+    for path in sorted((root / layout.samples(s, generator)).glob(layout.CHUNKS)):
       for sample in records.read(Sample, path):
         key = s, sample.problem_id, sample.index
         if key in wanted and wanted[key] is None:  # A sample drawn twice is the same text: the first stands.

@@ -12,11 +12,10 @@ from absl import app, flags
 from etils import epath
 
 from sweb_jax import records
-from sweb_jax.analysis import results, tables
+from sweb_jax.analysis import label_page, tables
 from sweb_jax.analysis.intervals import Estimate, wilson
-from sweb_jax.analysis.results import AnalysisError, Plan
+from sweb_jax.analysis.study import AnalysisError, Study, read_study
 from sweb_jax.analysis.table import Table
-from sweb_jax.records import Verdict
 
 LABELS = ('right', 'wrong', 'unsure')
 Key = tuple[str, int, str, int]
@@ -50,11 +49,11 @@ def label_table(workdir: epath.PathLike, labels: epath.PathLike) -> Table:
   kept, or one that is labelled twice.
   """
   root, path = epath.Path(workdir), epath.Path(labels)
-  plan = results.read_plan(root / 'plan/plan.json')
+  study = read_study(root)
   found: dict[Key, str] = {}
   lines: dict[Key, str] = {}
   for number, row in records.read_json_lines(path):
-    key, label = _read(row, plan, where := f'{path}, line {number}')
+    key, label = _read(row, study, where := f'{path}, line {number}')
     if key in found:
       raise AnalysisError(f'{where}: the solution was labelled on an earlier line too; keep one of the two')
     found[key], lines[key] = label, where
@@ -65,7 +64,7 @@ def label_table(workdir: epath.PathLike, labels: epath.PathLike) -> Table:
     if key not in valid:
       raise AnalysisError(f'{where}: {root} has no correct solution {key}; give the workdir that the page belongs to')
   rows = []
-  for g in (g for g in plan.generators if any(key[0] == g for key in found)):
+  for g in (g for g in study.generators if any(key[0] == g for key in found)):
     mine = {key: label for key, label in found.items() if key[0] == g}
     right, wrong, unsure = (sum(label == name for label in mine.values()) for name in LABELS)
     same = [(label == 'right') == valid[k] for k, label in mine.items() if label != 'unsure' and valid[k] is not None]
@@ -82,15 +81,15 @@ def label_table(workdir: epath.PathLike, labels: epath.PathLike) -> Table:
   )
 
 
-def _read(row: dict[str, Any], plan: Plan, where: str) -> tuple[Key, str]:
+def _read(row: dict[str, Any], study: Study, where: str) -> tuple[Key, str]:
   """The solution a row is about, and its label."""
   for field, kind in _FIELDS.items():
     if type(row.get(field)) is not kind:
       raise AnalysisError(f'{where}: {field} is {row.get(field)!r}; expected what report/label.html saves')
   if row['label'] not in LABELS:
     raise AnalysisError(f'{where}: label is {row["label"]!r}; labels are {", ".join(LABELS)}')
-  if row['generator'] not in plan.generators:
-    raise AnalysisError(f'{where}: generator {row["generator"]!r}; this study has {", ".join(plan.generators)}')
+  if row['generator'] not in study.generators:
+    raise AnalysisError(f'{where}: generator {row["generator"]!r}; this study has {", ".join(study.generators)}')
   return (row['generator'], row['question_set'], row['problem_id'], row['index']), row['label']
 
 
@@ -98,8 +97,7 @@ def _opinions(root: epath.Path, keys: dict[Key, str]) -> dict[Key, bool | None]:
   """The checker's opinion of those of `keys` that are correct solutions."""
   found = {}
   for g, s in sorted({(g, s) for g, s, _, _ in keys}):
-    path = root / f'grades/set{s}/{g}.jsonl'
-    for v in records.read(Verdict, path) if path.exists() else ():
+    for v in label_page.verdicts(root, s, g).values():
       if v.correct and (key := (g, s, v.problem_id, v.index)) in keys:
         found[key] = v.valid
   return found

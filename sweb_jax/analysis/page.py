@@ -12,6 +12,7 @@ from typing import Any
 
 from etils import epath
 
+from sweb_jax import layout
 from sweb_jax.analysis import effort, figures, label_page, plots
 from sweb_jax.analysis.figures import Figure
 from sweb_jax.analysis.results import Excerpt, Results
@@ -34,17 +35,17 @@ def write(
   """
   root = epath.Path(workdir)
   drawn = figures.build(results, built)
-  page = render(results, built, drawn, answer, prompt, effort.seconds(root))
-  label = label_page.choose(root, results.plan, results.config.get('seed', 0))
-  folder, names = root / 'report/figures', {figure.table.name for figure in drawn}
+  page = render(results, built, drawn, answer, prompt, effort.seconds(root, results.study))
+  label = label_page.choose(root, results.study, results.config.get('seed', 0))
+  folder, names = root / layout.FIGURES, {figure.table.name for figure in drawn}
   for old in folder.glob('*') if folder.exists() else ():
     if old.stem not in names:
       old.unlink()  # Of an earlier report, which had something to draw there.
   for figure in drawn:
     files.write_text(folder / f'{figure.table.name}.svg', figure.svg)
     files.write_text(folder / f'{figure.table.name}.csv', figure.table.csv())
-  files.write_text(root / 'report/label.html', label_page.render(label, results.plan.name))
-  files.write_text(root / 'report/index.html', page)
+  files.write_text(root / layout.LABEL, label_page.render(label, results.study.name))
+  files.write_text(root / layout.INDEX, page)
 
 
 def render(
@@ -56,15 +57,16 @@ def render(
   time: Table,
 ) -> str:
   """The HTML page: the answer, what is missing, figures, tables, prompts with samples, how it was made."""
-  plan, missing = results.plan, results.missing
+  study, missing = results.study, results.missing
   ahead = headline(built)
   sections = ['figures', 'tables', 'samples', 'made']
   return ''.join([
-    HEAD.replace('{title}', _e(plan.name)),
-    f'<h1>{_e(plan.name)}</h1>\n',
+    HEAD.replace('{title}', _e(study.name)),
+    f'<h1>{_e(study.name)}</h1>\n',
     f'<p class="answer">{_e(ahead)}</p>\n<p>{_e(answer)}</p>\n' if ahead else f'<p class="answer">{_e(answer)}</p>\n',
     _missing(missing) if missing else '',
-    f'<p>{_e(MADE_WORLD)}</p>\n' if plan.made_world else '',
+    _nothing(results.nothing) if results.nothing else '',
+    f'<p>{_e(MADE_WORLD)}</p>\n' if study.made_world else '',
     f'<p class="nav">{" · ".join(f"""<a href="#{name}">{name}</a>""" for name in sections)} · '
     '<a href="label.html">label solutions</a></p>\n',
     '<h2 id="figures">Figures</h2>\n',
@@ -79,7 +81,7 @@ def render(
     *(_excerpt(excerpt, prompt) for excerpt in results.excerpts),
     '<h2 id="made">How it was made</h2>\n',
     _table(time) if time.rows else '',
-    _definitions('Models (parameters)', {name: f'{count:,}' for name, count in plan.parameters.items()}),
+    _definitions('Models (parameters)', {name: f'{count:,}' for name, count in study.parameters.items()}),
     _definitions('Seeds', {**dict(_seeds(results.config)), 'bootstrap': '0'}),
     _definitions('Versions', {'python': platform.python_version(), **{name: _version(name) for name in PACKAGES}}),
     f'<h3>config.json</h3>\n<pre>{_e(json.dumps(results.config, indent=1, ensure_ascii=False))}</pre>\n',
@@ -113,6 +115,11 @@ def headline(built: Sequence[Table]) -> str:
 def _missing(lines: Sequence[str]) -> str:
   items = ''.join(f'<li>{_e(line)}</li>' for line in lines)
   return f'<div class="missing"><p><b>This study is not finished.</b> Not there yet:</p><ul>{items}</ul></div>\n'
+
+
+def _nothing(lines: Sequence[str]) -> str:
+  items = ''.join(f'<li>{_e(line)}</li>' for line in lines)
+  return f'<div class="missing"><p><b>Arms without data.</b></p><ul>{items}</ul></div>\n'
 
 
 def _figure(figure: Figure) -> str:

@@ -79,26 +79,26 @@ def beside(results: Results, built: Sequence[Table]) -> dict[str, Table]:
 
 def _pairs(results: Results) -> dict[tuple[str, str], str]:
   """(WC arm, SE arm) -> the paper's budget, for the comparisons that are the paper's."""
-  plan = results.plan
+  study = results.study
 
   def fits(arm: Arm) -> bool:
     return arm.generator is not None and arm.matched == 'compute' and not arm.policy
 
   found = {}
-  if len(plan.generators) == 2:
-    for c in plan.comparisons:
-      a, b = plan.arm(c.a), plan.arm(c.b)
-      if fits(a) and fits(b) and b.samples in BUDGETS and plan.parameters[a.generator] < plan.parameters[b.generator]:
+  if len(study.generators) == 2:
+    for c in study.comparisons:
+      a, b = study.arm(c.a), study.arm(c.b)
+      if fits(a) and fits(b) and b.samples in BUDGETS and study.parameters[a.generator] < study.parameters[b.generator]:
         found[a.name, b.name] = BUDGETS[b.samples]
   return found
 
 
 def _model(results: Results, learner: str) -> str:
   """The paper's model in the place of a learner."""
-  plan = results.plan
-  if learner not in plan.generators:
+  study = results.study
+  if learner not in study.generators:
     return STUDENT
-  return WC if plan.parameters[learner] == min(plan.parameters[g] for g in plan.generators) else SE
+  return WC if study.parameters[learner] == min(study.parameters[g] for g in study.generators) else SE
 
 
 def _rows(table: Table | None, pairs: dict[tuple[str, str], str]) -> list[dict[str, Cell]]:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from etils import epath
 
+from sweb_jax import layout
 from sweb_jax.analysis import filters, graders, judges, page, tables, transfer
 from sweb_jax.analysis.intervals import UNDECIDED
-from sweb_jax.analysis.plans import AnalysisError
 from sweb_jax.analysis.results import read
+from sweb_jax.analysis.study import AnalysisError
 from sweb_jax.analysis.table import Table
 from sweb_jax.records import Problem
 from sweb_jax.runtime import files
@@ -42,21 +43,21 @@ def write(workdir: epath.PathLike, prompt: Callable[[Problem], str] | None = Non
   for more in (transfer, filters, judges):
     built += more.build(results, workdir)
   built += graders.build(results)
-  report = epath.Path(workdir) / 'report'
+  folder = epath.Path(workdir) / layout.TABLES
   names = {table.name for table in built}
-  for old in (report / 'tables').glob('*') if (report / 'tables').exists() else ():
+  for old in folder.glob('*') if folder.exists() else ():
     if old.stem not in names:
       old.unlink()  # Of an earlier report, which had something to say there.
   for table in built:
-    files.write_text(report / 'tables' / f'{table.name}.csv', table.csv())
-    files.write_text(report / 'tables' / f'{table.name}.json', table.json())
+    files.write_text(folder / f'{table.name}.csv', table.csv())
+    files.write_text(folder / f'{table.name}.json', table.json())
   page.write(workdir, results, built, answer(built), prompt or (lambda problem: problem.text))
   return built
 
 
 def read_tables(workdir: epath.PathLike) -> list[Table]:
   """The tables of a report that was written. Raises AnalysisError where there is none."""
-  folder = epath.Path(workdir) / 'report/tables'
+  folder = epath.Path(workdir) / layout.TABLES
   names = (*tables.NAMES, *transfer.NAMES, filters.NAME, judges.NAME, graders.NAME)
   paths = [folder / f'{name}.json' for name in names]
   if found := [Table.from_json(path.read_text()) for path in paths if path.exists()]:

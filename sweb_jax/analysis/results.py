@@ -1,6 +1,6 @@
 """Reads a workdir into plain arrays.
 
-    plan/plan.json  problems/  samples/  grades/  train/*/selection.json  evaluate/
+Folders are those of `layout`; which steps there are says `study.Study`.
 
 Rows are reduced to arrays while they are read, so that a study of millions of tokens fits in memory. What is not done
 yet is left out and said in `Results.missing`; what is done must be whole.
@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from sweb_jax import budget, records
-from sweb_jax.analysis import metrics, unfinished
+from sweb_jax import budget, layout, records
+from sweb_jax.analysis import metrics
 from sweb_jax.analysis.draws import Draws
 from sweb_jax.analysis.held import Held, read_held
-from sweb_jax.analysis.plans import BASE, AnalysisError, Plan, missing_file, read_json, read_plan
+from sweb_jax.analysis.study import AnalysisError, Study, done, missing, missing_file, nothing, read_json, read_study
 from sweb_jax.budget import Arm
+from sweb_jax.layout import BASE
 from sweb_jax.records import Problem, Sample, Verdict
 
 
@@ -49,7 +50,7 @@ class Results:
   What is not done yet has no key; of a source whose seeds are not all done, the tuples hold those that are.
   """
 
-  plan: Plan
+  study: Study
   config: dict[str, Any]
   drawn: dict[tuple[int, str], Draws]
   """(s, g): samples for the training problems."""
@@ -65,117 +66,141 @@ class Results:
   held: dict[tuple[int, str], Held]
   """(s, a): what an arm holds and was charged; arms of drawn samples only."""
   charged: dict[tuple[str, str, str], int]
-  """(stage's folder, model, kind): tokens in the ledgers."""
+  """(kind of step, model, kind): tokens in the ledgers."""
   missing: tuple[str, ...] = ()
   """What is not done yet, a line a stage; empty for a finished study."""
+  nothing: tuple[str, ...] = ()
+  """What has no result, and why, a line each."""
 
   @property
   def generators(self) -> tuple[str, ...]:
     """Those of which every problem has samples."""
-    return tuple(g for g in self.plan.generators if all((s, g) in self.drawn for s in self.plan.question_sets))
+    return tuple(g for g in self.study.generators if all((s, g) in self.drawn for s in self.study.question_sets))
 
   def sets(self, found: Mapping[tuple, Any], *keys: tuple) -> tuple[int, ...]:
     """The question sets for which one of the dictionaries above has (set, *key) for every one of `keys`."""
-    return tuple(s for s in self.plan.question_sets if all((s, *key) in found for key in keys))
+    return tuple(s for s in self.study.question_sets if all((s, *key) in found for key in keys))
 
 
 def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
   """Reads `workdir`; keeps the first `shown` samples of the first `excerpts` problems for show.
 
-  Raises AnalysisError where there is no plan, or a file of a job that is done is missing, torn or does not fit it.
+  Raises AnalysisError where there is no study, or a file of a step that is done is missing, torn or does not fit it.
   """
   root = epath.Path(workdir)
-  plan = read_plan(root / 'plan/plan.json')
-  absent, jobs = unfinished.absent(root, plan)
+  study = read_study(root)
+  finished = done(root, study)
+  of = {step.folder: step for step in study.steps}
   drawn, selections, greedy, sampled, held, levels = {}, {}, {}, {}, {}, {}
   pages: tuple[Excerpt, ...] = ()
-  for s in plan.question_sets:
-    if f'problems/set{s}' in absent:
-      continue
-    train, tests = (_problems(root, s, split) for split in ('train', 'test'))
-    levels |= {(s, 'train'): tuple(p.level for p in train), (s, 'test'): tuple(p.level for p in tests)}
-    ids, test = [p.id for p in train], [p.id for p in tests]
-    wanted = {(p, i) for p in ids[:excerpts] for i in range(shown)} if not pages else set()
+
+  def ready(folder: str) -> bool:
+    """Whether a step is done and has a result."""
+    return folder in of and finished.get(folder) == ''
+
+  for s in study.question_sets:
+    asked = {split: layout.problems(s, split) for split in ('train', 'test')}
+    problems = {
+      split: _problems(root, folder, of[folder].extent['problems']) for split, folder in asked.items() if ready(folder)
+    }
+    levels |= {(s, split): tuple(p.level for p in found.shown) for split, found in problems.items()}
+    wanted = set()
+    if 'train' in problems and not pages:
+      wanted = {(p.id, i) for p in problems['train'].shown[:excerpts] for i in range(shown)}
     seen = {}
-    for g, count in plan.counts.items():
-      if not {f'samples/set{s}/{g}', f'grades/set{s}/{g}'} & absent.keys():
-        folder = root / f'samples/set{s}/{g}'
-        chunks = sorted(folder.glob('chunk-*.jsonl')) if folder.exists() else []
-        if not chunks:
-          raise missing_file(folder / 'chunk-*.jsonl', 'sample')
-        grades = root / f'grades/set{s}/{g}.jsonl'
+    for g in study.generators if 'train' in problems else ():
+      samples, verdicts = layout.samples(s, g), layout.verdicts(s, g)
+      if ready(samples) and ready(verdicts):
         drawn[s, g], seen[g] = _draws(
-          ids, chunks, grades, 'sample', 'grade', count, wanted, stop_ids=plan.stop_ids[g]
-        )
+          root / samples, root / verdicts, problems['train'], of[verdicts].extent['samples'], 'sample', 'grade', wanted,
+          stop_ids=study.stop_ids.get(g, ()),
+        )  # fmt: skip
     if wanted:
       pages = tuple(
         Excerpt(p, {g: tuple(seen[g][p.id, i] for i in range(shown) if (p.id, i) in seen[g]) for g in seen})
-        for p in train[:excerpts]
+        for p in problems['train'].shown[:excerpts]
       )
-    for arm in plan.arms:
-      done = f'policies/set{s}/{arm.name}' not in absent if arm.policy else (s, arm.generator) in drawn
-      if arm.budget and done and (found := _held(root, s, arm, ids, drawn)):
+    for arm in (a for a in study.arms if a.budget):
+      if (ready(layout.allocation(s, arm.name)) if arm.policy else (s, arm.generator) in drawn) and (
+        found := _held(root, study, s, arm, problems['train'].ids, drawn)
+      ):
         held[s, arm.name] = found
-    for learner in plan.learners:
-      for source in plan.sources:
-        runs = [f'set{s}/{learner}/{run}' for run in plan.runs(source)]
-        if source != BASE and (done := [r for r in runs if f'train/{r}' not in absent]):
-          selections[s, learner, source] = tuple(_selection(root / f'train/{r}/selection.json') for r in done)
-        done = [root / f'evaluate/{r}' for r in runs if f'evaluate/{r}' not in absent]
-        for name, into, count in [('greedy', greedy, 1), ('drawn', sampled, max(plan.maj_k, default=0))]:
-          if count and done:
-            ends = plan.stop_ids[learner]
-            into[s, learner, source] = tuple(_tested(test, folder, name, count, ends) for folder in done)
+    for learner in study.learners if 'test' in problems else ():
+      for source in study.sources:
+        runs = [(layout.model(s, learner, r), layout.scores(layout.TEST, s, learner, r)) for r in study.runs(source)]
+        if source != BASE and (made := [_selection(root / m / layout.SELECTION) for m, _ in runs if ready(m)]):
+          selections[s, learner, source] = tuple(made)
+        for name, into in ((layout.GREEDY, greedy), (layout.DRAWN, sampled)):
+          found = []
+          for model, scores in runs:
+            count = 1 if name == layout.GREEDY else of[scores].extent['votes'] if scores in of else 0
+            if count and ready(scores):
+              folder = root / scores / checkpoint(root, source, model) / name
+              ends = study.stop_ids.get(learner, ())
+              found.append(_tested(folder, problems['test'], name, count, ends))
+          if found:
+            into[s, learner, source] = tuple(found)
   charged: collections.Counter[tuple[str, str, str]] = collections.Counter()
   for entry in budget.read(root):
     for kind, tokens in entry.tokens.items():
-      charged[entry.job.split('/')[0], entry.model, kind] += tokens
-  config = read_json(root / 'config.json', 'plan')
-  missing = unfinished.lines(absent, jobs)
-  return Results(plan, config, drawn, selections, greedy, sampled, levels, pages, held, dict(charged), missing)
+      charged[layout.kind_of(entry.job), entry.model, kind] += tokens
+  config = read_json(root / layout.CONFIG, 'plan')
+  said = missing(study, finished), nothing(study, finished)
+  return Results(study, config, drawn, selections, greedy, sampled, levels, pages, held, dict(charged), *said)
 
 
-def read_missing(workdir: epath.PathLike) -> tuple[str, ...]:
-  """`Results.missing` alone, which takes no reading of samples. Raises AnalysisError where there is no plan."""
-  root = epath.Path(workdir)
-  return unfinished.lines(*unfinished.absent(root, read_plan(root / 'plan/plan.json')))
+def checkpoint(root: epath.Path, source: str, model: str) -> str:
+  """The name of a source's checkpoint below its scores: of the learning rate that was chosen."""
+  return BASE if source == BASE else layout.rate(_selection(root / model / layout.SELECTION).learning_rate)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+  """Problems of a question set."""
+
+  shown: tuple[Problem, ...]
+  """Those of the study."""
+  known: frozenset[str]
+  """Ids of those, and of others that were asked when the study was larger."""
+
+  @property
+  def ids(self) -> list[str]:
+    return [p.id for p in self.shown]
 
 
 def _draws(
-  ids: Iterable[str],
-  sample_paths: list[epath.Path],
-  verdict_path: epath.Path,
+  samples: epath.Path,
+  verdicts: epath.Path,
+  problems: _Asked,
+  count: int,
   sample_stage: str,
   verdict_stage: str,
-  count: int,
   wanted: set[tuple[str, int]] = frozenset(),
   voting: bool = False,
   test: bool = False,
   stop_ids: tuple[int, ...] = (),
 ) -> tuple[Draws, dict[tuple[str, int], tuple[Sample, Verdict]]]:
-  """Samples and verdicts of `ids`, at least `count` a problem, and the rows `wanted` as they are.
+  """The first `count` samples of each problem with their verdicts, and the rows `wanted` as they are.
 
   With `voting`, every answer must have a vote. The equations of `test` problems are not read.
   """
-  row_of = {problem_id: p for p, problem_id in enumerate(ids)}
+  row_of = {problem_id: p for p, problem_id in enumerate(problems.ids)}
   rows: dict[tuple[int, int], tuple[int, int, bool, float, int]] = {}
   kept: dict[tuple[str, int], Sample] = {}
-  for path in sample_paths:
+  for path in _files(samples, layout.CHUNKS, sample_stage):
     for sample in _rows(Sample, path, sample_stage):
-      place = _place(sample, row_of, path, sample_stage)
+      place = _place(sample, row_of, problems.known, path, sample_stage)
       # A sample drawn twice, around a restart, is the same text: the first stands.
-      if place not in rows:
+      if place is not None and place[1] < count and place not in rows:
         steps = 0 if test else metrics.equations_key(sample.text)
         cut = sample.finish == 'length'
         stopped = not cut and sample.tokens[-1:] != () and sample.tokens[-1] in stop_ids
         rows[place] = metrics.text_key(sample.text), steps, cut, stopped, len(sample.tokens)
         if (sample.problem_id, sample.index) in wanted:
           kept[sample.problem_id, sample.index] = sample
-  m = max(count, 1 + max((i for _, i in rows), default=-1))
-  where = sample_paths[0] if len(sample_paths) == 1 else sample_paths[0].parent
-  _complete(rows.keys(), row_of, m, where, sample_stage)
+  _complete(rows.keys(), row_of, count, samples, sample_stage)
 
-  shape = len(row_of), m
+  shape = len(row_of), count
   keys, equations, tokens = (np.zeros(shape, np.int64) for _ in range(3))
   truncated, stopped = np.zeros(shape, bool), np.zeros(shape)
   for place, row in rows.items():
@@ -185,48 +210,59 @@ def _draws(
   valid, lenient, second = (np.full(shape, np.nan) for _ in range(3))
   votes = np.full(shape, -1)
   judged, pages = set(), {}
-  for verdict in _rows(Verdict, verdict_path, verdict_stage):
-    place = _place(verdict, row_of, verdict_path, verdict_stage)
-    if place not in rows:
-      raise AnalysisError(
-        f'{verdict_path}: problem {verdict.problem_id!r}, index {verdict.index} has a verdict and no sample; '
-        f'run the stage {verdict_stage} again'
-      )
-    judged.add(place)
-    correct[place], answered[place] = verdict.correct, verdict.answer is not None
-    asked[place] = bool(verdict.second_reason)
-    votes[place] = -1 if verdict.vote is None else verdict.vote
-    for array, value in ((valid, verdict.valid), (lenient, verdict.lenient_correct), (second, verdict.second_opinion)):
-      array[place] = np.nan if value is None else value
-    if (seen := (verdict.problem_id, verdict.index)) in kept:
-      pages[seen] = kept[seen], verdict
-  _complete(judged, row_of, m, verdict_path, verdict_stage)
+  for path in _files(verdicts, layout.VERDICTS, verdict_stage):
+    for verdict in _rows(Verdict, path, verdict_stage):
+      place = _place(verdict, row_of, problems.known, path, verdict_stage)
+      if place is None or place[1] >= count:
+        continue
+      judged.add(place)
+      correct[place], answered[place] = verdict.correct, verdict.answer is not None
+      asked[place] = bool(verdict.second_reason)
+      votes[place] = -1 if verdict.vote is None else verdict.vote
+      for array, value in (
+        (valid, verdict.valid), (lenient, verdict.lenient_correct), (second, verdict.second_opinion)
+      ):  # fmt: skip
+        array[place] = np.nan if value is None else value
+      if (seen := (verdict.problem_id, verdict.index)) in kept:
+        pages[seen] = kept[seen], verdict
+  _complete(judged, row_of, count, verdicts, verdict_stage)
   if voting and (answered & (votes < 0)).any():
-    raise AnalysisError(f'{verdict_path}: answers have no vote for maj@k to count; run the stage {verdict_stage} again')
+    raise AnalysisError(f'{verdicts}: answers have no vote for maj@k to count; run the stage {verdict_stage} again')
   draws = Draws(correct, keys, equations, valid, truncated, stopped, tokens, votes, answered, lenient, second, asked)
   return draws, pages
 
 
-def _tested(ids: Sequence[str], folder: epath.Path, name: str, count: int, stop_ids: tuple[int, ...]) -> Draws:
-  """An evaluation of test problems: 'greedy' or 'drawn'."""
-  samples, verdicts = folder / f'{name}.jsonl', folder / f'{name}.verdicts.jsonl'
+def _tested(folder: epath.Path, problems: _Asked, name: str, count: int, stop_ids: tuple[int, ...]) -> Draws:
+  """An evaluation of test problems."""
   draws, _ = _draws(
-    ids, [samples], verdicts, 'evaluate', 'evaluate', count, voting=name == 'drawn', test=True, stop_ids=stop_ids
+    folder, folder, problems, count, 'evaluate', 'evaluate', voting=name == layout.DRAWN, test=True, stop_ids=stop_ids
   )
   return draws
 
 
-def _held(root: epath.Path, s: int, arm: Arm, ids: Sequence[str], drawn: Mapping[tuple, Draws]) -> Held | None:
+def _held(
+  root: epath.Path, study: Study, s: int, arm: Arm, ids: Sequence[str], drawn: Mapping[tuple, Draws]
+) -> Held | None:
   try:
-    return read_held(root, s, arm, ids, drawn.get((s, arm.generator)))
+    return read_held(root, study, s, arm, ids, drawn.get((s, arm.generator)))
   except (ValueError, KeyError, OSError) as e:
     raise AnalysisError(f'{root}: what arm {arm.name!r} of set {s} holds cannot be read: {e}; grade again') from e
 
 
-def _place(row: Sample | Verdict, row_of: dict[str, int], path: epath.Path, stage: str) -> tuple[int, int]:
-  if row.problem_id not in row_of:
+def _files(folder: epath.Path, pattern: str, stage: str) -> list[epath.Path]:
+  found = sorted(folder.glob(pattern)) if folder.exists() else []
+  if not found:
+    raise missing_file(folder / pattern, stage)
+  return found
+
+
+def _place(
+  row: Sample | Verdict, row_of: dict[str, int], known: Collection[str], path: epath.Path, stage: str
+) -> tuple[int, int] | None:
+  """Row and column of a sample; None where its problem is of a larger study than this."""
+  if row.problem_id not in known:
     raise AnalysisError(f'{path}: problem {row.problem_id!r} is not in this question set; run the stage {stage} again')
-  return row_of[row.problem_id], row.index
+  return (row_of[row.problem_id], row.index) if row.problem_id in row_of else None
 
 
 def _complete(places: Iterable[tuple[int, int]], row_of: dict[str, int], m: int, path: epath.Path, stage: str) -> None:
@@ -239,12 +275,12 @@ def _complete(places: Iterable[tuple[int, int]], row_of: dict[str, int], m: int,
     )
 
 
-def _problems(root: epath.Path, question_set: int, split: str) -> tuple[Problem, ...]:
-  path = root / f'problems/set{question_set}/{split}.jsonl'
+def _problems(root: epath.Path, folder: str, count: int) -> _Asked:
+  path = root / folder / layout.PROBLEMS
   problems = tuple(_rows(Problem, path, 'plan'))
   if not problems:
     raise AnalysisError(f'{path}: no problem in it; run the stage plan again')
-  return problems
+  return _Asked(problems[:count], frozenset(p.id for p in problems))
 
 
 def _rows(cls: type, path: epath.Path, stage: str) -> Iterable:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from etils import epath
 
 from sweb_jax.analysis import tables
-from sweb_jax.analysis.plans import AnalysisError
 from sweb_jax.analysis.results import Results, read
+from sweb_jax.analysis.study import AnalysisError
 from sweb_jax.analysis.table import Cell, Table
 
 _KEYS = {
@@ -86,7 +86,7 @@ def _cells(table: Table, keys: Sequence[str], figure: str) -> Mapping[tuple[Cell
 
 def _note(found: Mapping[str, Results]) -> str:
   parts = [
-    f'{name}: {r.plan.name}, {len(r.plan.question_sets)} question set(s)' + (', not finished' if r.missing else '')
+    f'{name}: {r.study.name}, {len(r.study.question_sets)} question set(s)' + (', not finished' if r.missing else '')
     for name, r in found.items()
   ]
   return '; '.join(parts) + '. Intervals: 95 %, each of its own study; they are not of differences between studies.'

@@ -39,14 +39,14 @@ def build(results: Results) -> list[Table]:
 def data(results: Results) -> Table:
   """What each arm's samples are worth before any fine-tuning."""
   rows = []
-  for arm in results.plan.drawn_arms:
+  for arm in results.study.drawn_arms:
     if sets := results.sets(results.drawn, (arm.generator,)):
       draws = [results.drawn[s, arm.generator].first(arm.samples) for s in sets]
       tokens = sum(int(d.tokens.sum()) for d in draws)
       found = terms.data(results, arm, sets)
       rows.append((
         *(arm.name, arm.generator, arm.budget, arm.matched, arm.samples, len(sets), sum(len(d.correct) for d in draws)),
-        *(tokens, flops_per_token(results.plan.parameters[arm.generator]) * tokens),
+        *(tokens, flops_per_token(results.study.parameters[arm.generator]) * tokens),
         *cells([intervals.estimate(found[f]) for f in terms.DATA]),
         *(sum(int(d.correct.sum()) for d in draws), round(sum(float(t[:, 1].sum()) for t in found['FPR']))),
       ))
@@ -67,29 +67,29 @@ def data(results: Results) -> Table:
     'whose reasoning is wrong. truncated: share of samples cut at the length limit, wrong and charged. stopped: share '
     'that a stop token ended; the others were cut there or ended by a stop string. FLOPs: 2 x parameters x tokens '
     'drawn. '
-    + interval_note(results.plan),
+    + interval_note(results.study),
   )
 
 
 def accuracy(results: Results) -> Table:
   """Every learner before and after fine-tuning on every source."""
-  plan = results.plan
-  figures = ['greedy pass@1', *(f'{name}@{k}' for name in ('maj', 'pass') for k in plan.maj_k), 'truncated']
+  study = results.study
+  figures = ['greedy pass@1', *(f'{name}@{k}' for name in ('maj', 'pass') for k in study.maj_k), 'truncated']
   rows = []
-  for learner in plan.learners:
-    for source in plan.sources:
+  for learner in study.learners:
+    for source in study.sources:
       if not (sets := results.sets(results.greedy, (learner, source))):
         continue
       found = [terms.greedy(results, learner, source, sets)]
       for measured in (
-        *(lambda d, k=k: metrics.majority(d.votes, d.correct, k) for k in plan.maj_k),
-        *(lambda d, k=k: metrics.pass_at_k(d.correct, k) for k in plan.maj_k),
+        *(lambda d, k=k: metrics.majority(d.votes, d.correct, k) for k in study.maj_k),
+        *(lambda d, k=k: metrics.pass_at_k(d.correct, k) for k in study.maj_k),
       ):
         found.append(terms.by_seed(results.sampled, learner, source, sets, measured))
       found.append(terms.by_seed(results.greedy, learner, source, sets, lambda d: d.truncated[:, 0]))
       chosen = [c for s in sets for c in results.selections.get((s, learner, source), ())]
       rows.append((
-        *(learner, source, setup(plan, learner, source), *cells([intervals.estimate(t) for t in found])),
+        *(learner, source, setup(study, learner, source), *cells([intervals.estimate(t) for t in found])),
         *(len(sets), sum(t.shape[1] for t in found[0]), sum(len(t) for t in found[0])),
         *((' '.join(f'{c.learning_rate:g}' for c in chosen), ' '.join(str(c.step) for c in chosen)) if chosen else ()),
         *((sum(c.examples for c in chosen),) if chosen else (None, None, None)),
@@ -106,27 +106,28 @@ def accuracy(results: Results) -> Table:
     'mean is given. maj@k: the most frequent answer of the first k samples at temperature; a sample '
     'without an answer does not vote, a tie goes to the answer that came first. truncated: greedy solutions cut at '
     'the length limit. Learning rate and step were chosen on validation problems, for each evaluation. examples: '
-    'rows to fine-tune on, over all of them. ' + interval_note(plan),
+    'rows to fine-tune on, over all of them. ' + interval_note(study),
   )
 
 
 def spent(results: Results) -> Table:
   """Tokens charged, counted from the samples, beside the plan's; the workdir keeps no samples of other kinds."""
-  plan = results.plan
+  study = results.study
   evaluations = [*results.greedy.items(), *results.sampled.items()]
   counted = {
-    **{('sample', g): [d for (_, of), d in results.drawn.items() if of == g] for g in plan.generators},
-    **{('evaluate', m): [d for (_, of, _), seeds in evaluations if of == m for d in seeds] for m in plan.learners},
+    **{('sample', g): [d for (_, of), d in results.drawn.items() if of == g] for g in study.generators},
+    **{('evaluate', m): [d for (_, of, _), seeds in evaluations if of == m for d in seeds] for m in study.learners},
   }
   rows = []
-  planned_for = ((job['kind'], job['model']) for job in plan.jobs)
+  works = [work for step in study.steps for work in step.work]
+  planned_for = ((work['kind'], work['model']) for work in works)
   for kind, model in dict.fromkeys([*(key for key, draws in counted.items() if draws), *planned_for]):
-    jobs = [job for job in plan.jobs if (job['kind'], job['model']) == (kind, model)]
-    planned = [sum(job[field] for job in jobs) if jobs else None for field in ('samples', 'tokens', 'flops')]
+    mine = [work for work in works if (work['kind'], work['model']) == (kind, model)]
+    planned = [sum(work[field] for work in mine) if mine else None for field in ('samples', 'tokens', 'flops')]
     used: list[int | None] = [None] * 3
     if draws := counted.get((kind, model)):
       tokens = sum(int(d.tokens.sum()) for d in draws)
-      used = [sum(d.tokens.size for d in draws), tokens, flops_per_token(plan.parameters[model]) * tokens]
+      used = [sum(d.tokens.size for d in draws), tokens, flops_per_token(study.parameters[model]) * tokens]
     rows.append((kind, model, *(cell for pair in zip(planned, used, strict=True) for cell in pair)))
   return Table(
     'spent',

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 from etils import epath
 from jaxtyping import Float
 
-from sweb_jax import records
+from sweb_jax import layout, records
 from sweb_jax.analysis import intervals
 from sweb_jax.analysis.cells import cells, difference_note, interval_note, rounded, scope, setup, sides, with_bounds
 from sweb_jax.analysis.intervals import Terms
-from sweb_jax.analysis.plans import AnalysisError
-from sweb_jax.analysis.results import Results
+from sweb_jax.analysis.results import Results, checkpoint
+from sweb_jax.analysis.study import AnalysisError, done
 from sweb_jax.analysis.table import Table
 from sweb_jax.records import Problem, Verdict
 
@@ -25,12 +26,12 @@ Scores = dict[tuple[int, str, str, str], Float[np.ndarray, 'R P']]
 
 def build(results: Results, workdir: epath.PathLike) -> list[Table]:
   """Both tables, or none where the config names no further test set."""
-  tests = results.config.get('transfer') or {}
+  tests = results.study.tests
   if not tests:
     return []
   scores, missing = read(workdir, results)
   note = f' Not there yet: {", ".join(missing)}.' if missing else ''
-  compared = [_differences(results, scores, tests)] if results.plan.comparisons else []
+  compared = [_differences(results, scores, tests)] if results.study.comparisons else []
   return [_accuracy(results, scores, tests, note), *compared]
 
 
@@ -39,31 +40,39 @@ def read(workdir: epath.PathLike, results: Results) -> tuple[Scores, list[str]]:
 
   Raises AnalysisError for a file that is torn or not of the problems of its question set.
   """
-  root, plan, scores, missing = epath.Path(workdir), results.plan, {}, []
-  for name in results.config['transfer']:
-    for s in plan.question_sets:
-      asked = root / f'problems/set{s}/transfer_{name}.jsonl'
-      if not asked.exists():
-        missing.append(f'problems/set{s}/{asked.name}')
+  root, study, scores, missing = epath.Path(workdir), results.study, {}, []
+  finished, of = done(root, study), {step.folder: step for step in study.steps}
+  for name in study.tests:
+    for s in study.question_sets:
+      asked = layout.problems(s, layout.transfer(name))
+      if finished.get(asked) != '':
+        missing.append(asked)
         continue
-      problems = [p.id for p in records.read(Problem, asked)]
-      for learner in plan.learners:
-        for source in plan.sources:
-          jobs = [f'transfer/{name}/set{s}/{learner}/{run}' for run in plan.runs(source)]
-          paths = {job: root / job / 'greedy.verdicts.jsonl' for job in jobs}
-          missing += [job for job, path in paths.items() if not path.exists()]
-          if done := [path for path in paths.values() if path.exists()]:
-            scores[s, name, learner, source] = np.stack([_right(path, problems) for path in done])
+      rows = records.read(Problem, root / asked / layout.PROBLEMS)
+      problems = [p.id for p in itertools.islice(rows, of[asked].extent['problems'])]
+      for learner in study.learners:
+        for source in study.sources:
+          right = []
+          for run in study.runs(source):
+            folder = layout.scores(name, s, learner, run)
+            if finished.get(folder) == '':
+              chosen = checkpoint(root, source, layout.model(s, learner, run))
+              right.append(_right(root / folder / chosen / layout.GREEDY, problems))
+            elif folder in of and folder not in finished:
+              missing.append(folder)
+          if right:
+            scores[s, name, learner, source] = np.stack(right)
   return scores, missing
 
 
-def _right(path: epath.Path, problems: Sequence[str]) -> np.ndarray:
+def _right(folder: epath.Path, problems: Sequence[str]) -> np.ndarray:
   """Whether each problem is answered right, in their order."""
   try:
-    found = {v.problem_id: v.correct for v in records.read(Verdict, path)}
+    paths = sorted(folder.glob(layout.VERDICTS))
+    found = {v.problem_id: v.correct for path in paths for v in records.read(Verdict, path)}
     return np.array([found[p] for p in problems], float)
   except (records.RecordError, KeyError) as e:
-    raise AnalysisError(f'{path}: cannot be read, or a problem has no verdict ({e}); evaluate again') from e
+    raise AnalysisError(f'{folder}: cannot be read, or a problem has no verdict ({e}); evaluate again') from e
 
 
 def _terms(results: Results, scores: Scores, *keys: tuple[str, str, str]) -> list[Terms]:
@@ -72,14 +81,14 @@ def _terms(results: Results, scores: Scores, *keys: tuple[str, str, str]) -> lis
   return [[intervals.mean_terms(scores[s, *key]) for s in sets] for key in keys]
 
 
-def _accuracy(results: Results, scores: Scores, tests: dict, note: str) -> Table:
-  plan, rows = results.plan, []
+def _accuracy(results: Results, scores: Scores, tests: dict[str, str], note: str) -> Table:
+  study, rows = results.study, []
   for name, test in tests.items():
-    for learner in plan.learners:
-      for source in plan.sources:
+    for learner in study.learners:
+      for source in study.sources:
         (terms,) = _terms(results, scores, (name, learner, source))
         if found := intervals.estimate(terms):
-          names = name, test['task'], learner, source, setup(plan, learner, source)
+          names = name, test, learner, source, setup(study, learner, source)
           rows.append((*names, *cells([found]), len(terms), found.n))
   return Table(
     NAMES[0],
@@ -87,20 +96,20 @@ def _accuracy(results: Results, scores: Scores, tests: dict, note: str) -> Table
     ('test set', 'task', 'learner', 'source', 'setup', *with_bounds(['greedy pass@1']), 'sets', 'n'),
     tuple(rows),
     'Greedy, asked and graded as the task of the test set says. Nothing was chosen on these problems. n: problems over '
-    'all sets. ' + interval_note(plan) + note,
+    'all sets. ' + interval_note(study) + note,
   )
 
 
 def _differences(results: Results, scores: Scores, tests: dict) -> Table:
-  plan, rows = results.plan, []
+  study, rows = results.study, []
   for name in tests:
-    for pair in plan.comparisons:
-      for learner in plan.learners:
+    for pair in study.comparisons:
+      for learner in study.learners:
         a, b = _terms(results, scores, (name, learner, pair.a), (name, learner, pair.b))
         if found := intervals.compare(a, b):
           bounds = found.deciding
           figures = map(rounded, (found.a, found.b, found.value, bounds.low, bounds.high))
-          verdict = intervals.verdict(bounds, *sides(plan.arm(pair.a), plan.arm(pair.b)))
+          verdict = intervals.verdict(bounds, *sides(study.arm(pair.a), study.arm(pair.b)))
           n = sum(t.shape[-2] for t in a)
           rows.append((name, pair.name, learner, pair.a, pair.b, *figures, verdict, scope(len(a)), n))
   return Table(
@@ -111,5 +120,5 @@ def _differences(results: Results, scores: Scores, tests: dict) -> Table:
       *('difference', 'difference low', 'difference high', 'verdict', 'holds for', 'n'),
     ),
     tuple(rows),
-    f'{len(rows)} comparisons, paired by problem, without a correction for their number. ' + difference_note(plan),
+    f'{len(rows)} comparisons, paired by problem, without a correction for their number. ' + difference_note(study),
   )

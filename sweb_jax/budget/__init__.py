@@ -6,7 +6,7 @@ a token it is trained on. Free of JAX.
 """
 
 from sweb_jax.budget.allocate import Allocation, Ask, Outcome, allocate
-from sweb_jax.budget.arms import charged, charges, planned_amount, planned_samples, typical
+from sweb_jax.budget.arms import charged, charges, planned_amount, planned_samples, read_prompts, typical
 from sweb_jax.budget.cost import (
   UNITS,
   BudgetError,
@@ -18,11 +18,11 @@ from sweb_jax.budget.cost import (
   training_flops_per_token,
 )
 from sweb_jax.budget.ledger import KINDS, Charge, Entry, Ledger, append, charge, read, tokens_charged
-from sweb_jax.budget.matching import Arm, Comparison, Typical, comparisons, match_arms, matched_samples
-from sweb_jax.budget.plan import PlannedJob, plan, run_name
+from sweb_jax.budget.matching import GOLD, Arm, Comparison, Typical, comparisons, match_arms, matched_samples
 from sweb_jax.budget.policies import Policy, Uniform, policies
 
 __all__ = [
+  'GOLD',
   'KINDS',
   'UNITS',
   'Allocation',
@@ -35,7 +35,6 @@ __all__ = [
   'Entry',
   'Ledger',
   'Outcome',
-  'PlannedJob',
   'Policy',
   'Prompts',
   'Typical',
@@ -50,13 +49,12 @@ __all__ = [
   'flops_per_token',
   'match_arms',
   'matched_samples',
-  'plan',
   'planned_amount',
   'planned_samples',
   'policies',
   'ratio',
   'read',
-  'run_name',
+  'read_prompts',
   'tokens_charged',
   'training_flops_per_token',
   'typical',

@@ -7,11 +7,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from etils import epath
+
+from sweb_jax import layout
 from sweb_jax.budget.cost import Cost, Prompts
 from sweb_jax.budget.ledger import tokens_charged
 from sweb_jax.budget.matching import Arm, Typical
 from sweb_jax.budget.policies import Cascade, Mixture, Policy
 from sweb_jax.records import Sample
+from sweb_jax.runtime import files
 
 
 def typical(cost: Cost, generators: Sequence[str], prompts: Prompts, tokens: int, problems: int) -> dict[str, Typical]:
@@ -107,3 +111,12 @@ def charges(
       name: sum(charged(cost, g, prompts[g], lengths[g]) for g in samples) for name, cost in costs.items()
     },
   }
+
+
+def read_prompts(folder: epath.Path, shared: bool) -> dict[str, Prompts]:
+  """What was read before the samples of a folder, by problem id. `shared`: worked examples once, else once a problem.
+
+  Raises ValueError where the folder does not say.
+  """
+  row = files.read_json(folder / layout.PROMPTS)
+  return {name: Prompts(row['prefix'], tokens, shared) for name, tokens in row['prompts'].items()}

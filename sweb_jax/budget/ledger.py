@@ -4,7 +4,8 @@ Samples are written in immutable files, and so is the ledger beside them: `ledge
 each finished file of samples and are never changed; new lines come in a new file. A line names its file and is derived
 from what is in it, so a crash between the two costs nothing: `settle` writes lines that are missing, `read` counts a
 file once and only while it exists, and charges one without a line from its samples. Of a file that a crash took with
-it nothing is charged; its samples are drawn, and charged, again.
+it nothing is charged; its samples are drawn, and charged, again. Where a file is damaged later, an empty one stays in
+its place (`python -m sweb_jax.study check --repair`): what was charged stays charged.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Mapping
 
 from etils import epath
 
-from sweb_jax import records
+from sweb_jax import layout, records
 from sweb_jax.budget.cost import BudgetError, Prompts
 from sweb_jax.records import Sample
 from sweb_jax.runtime import files
@@ -24,8 +25,10 @@ from sweb_jax.runtime import files
 KINDS = ('prefix', 'prompt', 'completion', 'evaluation', 'validation', 'judge')
 """Worked examples and prompts that were read; tokens drawn for training data, on test and on validation problems, and
 by a judge."""
-_DEPTH = 6
-"""Folders below a workdir: 'transfer/svamp/set0/student/wc_low/greedy'."""
+_DEPTH = 7
+"""Folders below a workdir: 'scores/svamp/set0/student/wc_low/rate_0.001/greedy'."""
+_DRAWN = {'scores': 'evaluation', 'opinions': 'judge'}
+"""Kind of step -> what its tokens are called, where they are not training data."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +80,9 @@ class Ledger:
     self._job, self._model, self._prompts, self._kind = job, model, prompts, kind
     self._first = first
 
-  def settle(self, pattern: str = 'chunk-*.jsonl', seconds: float = 0.0) -> None:
-    """Writes a line for every file that matches and has none; the last of them takes the `seconds`."""
-    found = sorted(p.name for p in self._folder.glob(pattern))
+  def settle(self, seconds: float = 0.0) -> None:
+    """Writes a line for every file of samples that has none; the last of them takes the `seconds`."""
+    found = sorted(p.name for p in self._folder.glob(layout.CHUNKS))
     charged = {e.file for e in _lines(self._folder)}
     new = [name for name in found if name not in charged]
     if not new:
@@ -106,15 +109,15 @@ class Ledger:
 def append(folder: epath.PathLike, entries: Iterable[Entry]) -> None:
   """Adds entries to a folder's ledger, as a file of their own."""
   folder = epath.Path(folder)
-  last = max((int(p.stem.split('-')[1]) for p in folder.glob('ledger-*.jsonl')), default=-1)
+  last = max((layout.number_of(p.name) for p in folder.glob(layout.LEDGERS)), default=-1)
   text = ''.join(json.dumps(dataclasses.asdict(e)) + '\n' for e in entries)
-  files.write_text(folder / f'ledger-{last + 1:06d}.jsonl', text)
+  files.write_text(folder / layout.numbered(layout.LEDGERS, last + 1), text)
 
 
 def _lines(folder: epath.Path) -> list[Entry]:
   """The lines of a folder's ledger whose file exists, each file once. Raises BudgetError for a damaged line."""
   entries: dict[str, Entry] = {}
-  for path in sorted(folder.glob('ledger-*.jsonl')):
+  for path in sorted(folder.glob(layout.LEDGERS)):
     for number, line in enumerate(path.read_text().splitlines(), 1):
       try:
         entry = Entry(**json.loads(line))
@@ -131,19 +134,20 @@ def read(workdir: epath.PathLike) -> list[Entry]:
   """
   workdir = epath.Path(workdir)
   depths = ('*/' * d for d in range(_DEPTH + 1))  # Not '**': a request a folder of an object store.
-  found = (p for d in depths for kind in ('ledger', 'chunk') for p in workdir.glob(f'{d}{kind}-*.jsonl'))
-  folders = sorted({p.parent for p in found})
+  found = (p for d in depths for name in (layout.LEDGERS, layout.CHUNKS) for p in workdir.glob(f'{d}{name}'))
+  places = {'/'.join(p.parent.parts[len(workdir.parts) :]): p.parent for p in found}
   entries = []
-  for folder in folders:
+  for job, folder in sorted(places.items()):
+    if layout.kind_of(job) == layout.SUPERSEDED:
+      continue
     lines = _lines(folder)
     entries += lines
     charged = {e.file for e in lines}
-    job = '/'.join(folder.parts[len(workdir.parts) :])
-    for path in sorted(folder.glob('chunk-*.jsonl')):
+    for path in sorted(folder.glob(layout.CHUNKS)):
       if path.name not in charged:
-        kinds = {'evaluate': 'evaluation', 'transfer': 'evaluation', 'judge': 'judge'}
-        kind = kinds.get(job.split('/')[0], 'completion')
-        model = folder.parts[-3] if kind == 'evaluation' else folder.name
+        said = folder / layout.PROMPTS
+        model = files.read_json(said)['model'] if said.exists() else folder.name
+        kind = _DRAWN.get(layout.kind_of(job), 'completion')
         entries.append(Entry(path.name, job, model, {kind: tokens_charged(records.read(Sample, path))}))
   return entries
 

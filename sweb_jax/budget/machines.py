@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from sweb_jax.budget.plan import PlannedJob
 from sweb_jax.models.config import ModelConfig
+
+
+class Work(Protocol):
+  """A row of a plan, as `study.step.Work`."""
+
+  kind: str
+  model: str
+  tokens: int
+  flops: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +55,7 @@ def step_seconds(
 
 
 def plan_seconds(
-  jobs: Sequence[PlannedJob],
+  works: Sequence[Work],
   shapes: Mapping[str, ModelConfig],
   chip: Chip,
   chips: int,
@@ -58,13 +67,13 @@ def plan_seconds(
   occupancy: float = 0.8,
   bandwidth_share: float = 0.6,
 ) -> dict[str, float]:
-  """Seconds of each kind of job of a plan; loading, compiling and grading are left out.
+  """Seconds of each kind of work of a plan; loading, compiling and grading are left out.
 
   Args:
-    jobs: of `plan`.
+    works: of the plan.
     shapes: model name -> architecture.
     chip: of which there are `chips`.
-    chips: all work on one job at a time.
+    chips: all work on one step at a time.
     tensor: chips that share a copy of the weights while drawing.
     slots: rows decoded together on all chips.
     context: tokens in a row's cache, on average.
@@ -73,11 +82,11 @@ def plan_seconds(
     bandwidth_share: share of the chip's bandwidth that a decode step reaches.
   """
   out: dict[str, float] = {}
-  for job in jobs:
-    if job.kind == 'train':
-      seconds = job.flops / (chips * chip.flops * utilisation)
+  for work in works:
+    if work.kind == 'train':
+      seconds = work.flops / (chips * chip.flops * utilisation)
     else:
-      step = step_seconds(shapes[job.model], chip, chips, tensor=tensor, slots=slots, context=context)
-      seconds = job.tokens / (slots * occupancy) * step / bandwidth_share
-    out[job.kind] = out.get(job.kind, 0.0) + seconds
+      step = step_seconds(shapes[work.model], chip, chips, tensor=tensor, slots=slots, context=context)
+      seconds = work.tokens / (slots * occupancy) * step / bandwidth_share
+    out[work.kind] = out.get(work.kind, 0.0) + seconds
   return out

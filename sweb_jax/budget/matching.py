@@ -33,11 +33,16 @@ class Arm:
   budget: str | None
   matched: str | None
   """'compute': costs what the anchor's samples cost. 'number': as many samples as the anchor's. 'spending': a policy
-  spends what the anchor's samples were charged. 'variant': the samples of a compute-matched arm by other rules."""
+  spends what the anchor's samples were charged. 'variant': the samples of a compute-matched arm by other rules.
+  'round': drawn by what was trained in the round before."""
   policy: str | None = None
   """Who gets a sample is decided while they are drawn; 'uniform' or a name of the config's policies."""
   variant: str | None = None
   """Which samples become examples is decided by this variant's rules."""
+  round: int = 1
+  """From 2 on the generator is a model that was trained in the round before."""
+  learner: str | None = None
+  """The only learner that is trained on it; None: all are."""
 
   @property
   def whole(self) -> int:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
+import itertools
 from collections.abc import Mapping, Sequence
 
 from etils import epath
 
-from sweb_jax import records
+from sweb_jax import layout, records
 from sweb_jax.budget.allocate import Ask, Outcome, allocate
 from sweb_jax.budget.cost import BudgetError, Cost, Prompts
 from sweb_jax.budget.policies import KINDS, Policy, policies
 from sweb_jax.models.config import ModelConfig
 from sweb_jax.records import Problem, Sample, Verdict
+from sweb_jax.runtime import files, manifest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,33 +69,33 @@ def read_records(workdir: epath.PathLike) -> list[Record]:
   """The question sets of a workdir whose stage `grade` is done. Raises BudgetError where something is missing."""
   root = epath.Path(workdir)
   try:
-    plan = json.loads((root / 'plan/plan.json').read_text())
-    config = json.loads((root / 'config.json').read_text())
-    shapes = {g: _shape(plan['models'][g]['shape']) for g in plan['generators']}
+    study, config = files.read_json(root / layout.STUDY), files.read_json(root / layout.CONFIG)
+    shapes = {g: _shape(study['shapes'][g]) for g in config['generators']}
     estimate, few_shot = config['estimate'], config['sampling']['few_shot']
   except FileNotFoundError as e:
-    raise BudgetError(f'{root} is not a workdir with a plan ({e.filename} is missing); run the stage plan first') from e
+    raise BudgetError(f'{root} is not a workdir of a study ({e.filename} is missing); run the stage plan first') from e
   except (KeyError, ValueError) as e:
-    raise BudgetError(f'{root}/plan/plan.json: {e} is missing or damaged; make the workdir anew') from e
+    raise BudgetError(f'{root}/{layout.STUDY}: {e} is missing or damaged; run the stage plan again') from e
   prompts = Prompts(estimate['few_shot_tokens'] * few_shot, estimate['prompt_tokens'], config['cost']['share_prefix'])
+  done = {step['folder']: step for step in study['steps'] if _done(root, step)}
   found = []
-  for s in plan['question_sets']:
+  for s in study['question_sets']:
     samples: dict[Ask, Recorded] = {}
     for g in shapes:
-      folders = [root / f'policies/set{s}/{a["name"]}' for a in plan['arms'] if a['policy']]
-      pairs = [(f / f'{g}.jsonl', f / f'{g}.verdicts.jsonl') for f in folders]
-      grades, drawn = root / f'grades/set{s}/{g}.jsonl', root / f'samples/set{s}/{g}'
-      chunks = [(chunk, grades) for chunk in sorted(drawn.glob('chunk-*.jsonl'))]
-      verdicts = {}
-      for path in {v for _, v in chunks + pairs if v.exists()}:
-        verdicts |= {(v.problem_id, v.index): v for v in records.read(Verdict, path)}
-      for path, graded in chunks + pairs:
-        for sample in records.read(Sample, path) if path.exists() and graded.exists() else ():
-          v = verdicts[sample.problem_id, sample.index]
-          samples[Ask(g, sample.problem_id, sample.index)] = _recorded(sample, v)
+      if layout.verdicts(s, g) in done:
+        drawn, graded = root / layout.samples(s, g), root / layout.verdicts(s, g)
+        paths = sorted(drawn.glob(layout.CHUNKS)), sorted(graded.glob(layout.VERDICTS))
+        samples |= _graded(g, *paths)
+      for arm in (a['name'] for a in study['arms'] if a['policy']):
+        folder = root / layout.allocation(s, arm) / g
+        if layout.allocation(s, arm) in done and (folder / layout.HELD).exists():
+          samples |= _graded(g, [folder / layout.HELD], [folder / layout.GRADED])
     if not samples:
       raise BudgetError(f'{root}: question set {s} has no graded samples; run the stages sample and grade first')
-    problems = tuple(p.id for p in records.read(Problem, root / f'problems/set{s}/train.jsonl'))
+    train = layout.problems(s, 'train')
+    rows = records.read(Problem, root / train / layout.PROBLEMS)
+    problems = tuple(p.id for p in itertools.islice(rows, done[train]['extent']['problems']))
+    samples = {a: r for a, r in samples.items() if a.problem in set(problems)}
     cheap_first = dict(sorted(shapes.items(), key=lambda item: item[1].parameters))
     found.append(
       Record(
@@ -103,6 +104,21 @@ def read_records(workdir: epath.PathLike) -> list[Record]:
       )
     )  # fmt: skip
   return found
+
+
+def _done(root: epath.Path, step: Mapping) -> bool:
+  said = manifest.read(root, step['folder'])
+  return said is not None and said.done and said.version == step['version'] and not said.nothing
+
+
+def _graded(generator: str, chunks: Sequence[epath.Path], graded: Sequence[epath.Path]) -> dict[Ask, Recorded]:
+  verdicts = {(v.problem_id, v.index): v for path in graded for v in records.read(Verdict, path)}
+  rows = (s for path in chunks for s in records.read(Sample, path))
+  return {
+    Ask(generator, s.problem_id, s.index): _recorded(s, v)
+    for s in rows
+    if (v := verdicts.get((s.problem_id, s.index))) is not None
+  }
 
 
 def _shape(fields: Mapping) -> ModelConfig:

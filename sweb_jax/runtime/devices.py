@@ -10,6 +10,8 @@ import re
 
 from etils import epath
 
+from sweb_jax import layout
+
 _THREADS = 8  # A simulated device: as many programs of different jobs may wait, and one runs.
 
 
@@ -57,7 +59,7 @@ def prepare(workdir: epath.PathLike) -> None:
 
   keep_memory()
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
-    jax.config.update('jax_compilation_cache_dir', str(epath.Path(workdir) / 'compiled'))
+    jax.config.update('jax_compilation_cache_dir', str(epath.Path(workdir) / layout.COMPILED))
   if 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS' not in os.environ:
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
   # 'Unable to initialize backend tpu' is no news on a machine without one.

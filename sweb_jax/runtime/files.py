@@ -69,6 +69,29 @@ def write_text(path: epath.PathLike, text: str) -> None:
   write_bytes(path, text.encode())
 
 
-def write_json(path: epath.PathLike, value: Any) -> None:
+def write_json(path: epath.PathLike, value: Any, indent: int | None = 2) -> None:
   """Like `write_text`; indented, so that a person can read it."""
-  write_text(path, json.dumps(value, indent=2) + '\n')
+  write_text(path, json.dumps(value, indent=indent) + '\n')
+
+
+def read_json(path: epath.PathLike) -> Any:
+  """What `write_json` wrote. Raises ValueError, which names the file, for anything else, and OSError."""
+  try:
+    return json.loads(epath.Path(path).read_text())
+  except ValueError as e:
+    raise ValueError(f'{path}: not JSON: {e}') from e
+
+
+def move(source: epath.Path, target: epath.Path) -> None:
+  """Moves a file or folder; on an object store, which cannot rename, its objects are copied and then removed."""
+  target.parent.mkdir(parents=True, exist_ok=True)
+  if not on_object_store(source):
+    source.rename(target)
+    return
+  if not source.is_dir():
+    source.copy(target)
+    source.unlink()
+    return
+  for path in source.iterdir():
+    move(path, target / path.name)
+  source.rmtree()

@@ -11,17 +11,16 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from sweb_jax import records
+from sweb_jax import layout, records
 from sweb_jax.records import Sample
 from sweb_jax.runtime import files
 
 _CHUNK_SAMPLES = 256
 _CHUNK_SECONDS = 60.0
-_NUMBER = 6 * '[0-9]'
 
 
 class Store:
-  """The samples of one job: `chunk-000000.jsonl`, ... in its folder. The samples are their own ledger:
+  """The samples of one folder, in files of `layout.CHUNKS`. The samples are their own ledger:
   `len(sample.tokens)` was charged, and a sample is in exactly one chunk.
 
   Args:
@@ -34,14 +33,14 @@ class Store:
     self._folder.mkdir(parents=True, exist_ok=True)
     self._waiting: list[Sample] = []
     self._since = time.monotonic()
-    self._prefix = f'chunk-{prefix}'
-    own = sorted(self._folder.glob(f'{self._prefix}{_NUMBER}.jsonl'))
+    self._prefix = prefix
+    own = [p for p in self._chunks() if p.name == layout.numbered(layout.CHUNKS, layout.number_of(p.name), prefix)]
     self._writer = concurrent.futures.ThreadPoolExecutor(1)
     self._writes: list[concurrent.futures.Future] = []
-    self._next = 1 + int(own[-1].stem.split('-')[-1]) if own else 0
+    self._next = 1 + max((layout.number_of(p.name) for p in own), default=-1)
 
   def _chunks(self) -> list[epath.Path]:
-    return sorted(self._folder.glob('chunk-*.jsonl'))
+    return sorted(self._folder.glob(layout.CHUNKS))
 
   def read(self) -> Iterator[Sample]:
     """All samples in chunks, each once. Raises RecordError naming the file where one is damaged."""
@@ -70,7 +69,7 @@ class Store:
     self._collect(self._writes)
 
   def _begin(self) -> None:
-    path = self._folder / f'{self._prefix}{self._next:06d}.jsonl'
+    path = self._folder / layout.numbered(layout.CHUNKS, self._next, self._prefix)
     self._writes.append(self._writer.submit(files.write_text, path, records.dumps(self._waiting)))
     self._next += 1
     self._waiting = []

@@ -1,4 +1,4 @@
-"""From graded samples to examples, and from examples to packed batches.
+"""From examples to packed batches.
 
 A batch holds a fixed number of examples (the paper's batch), packed first-fit into as few rows as it takes. Which
 examples a step sees is a function of (seed, step) alone, so a resumed run needs nothing but its step.
@@ -6,21 +6,13 @@ examples a step sees is a function of (seed, step) alone, so a resumed run needs
 
 from __future__ import annotations
 
-import collections
 import functools
 import math
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-
-from sweb_jax.answers.filters import accepted
-from sweb_jax.records import Example, Problem, Sample, Verdict
-
-_REMOVED = {'answer': 'wrong', 'none': 'cut', 'majority': 'not the majority', 'judge': 'not judged right'}
-"""What a filter calls the samples that it removes."""
 
 
 class DataError(ValueError):
@@ -43,75 +35,6 @@ class Batch(NamedTuple):
 
 Rendered = tuple[tuple[int, ...], int]
 """Ids of an example and the length of its prompt."""
-
-
-def select(
-  problems: Sequence[Problem],
-  prompts: Mapping[str, str],
-  samples: Iterable[Sample],
-  verdicts: Iterable[Verdict],
-  *,
-  first: int,
-  max_per_problem: int,
-  dedupe: bool,
-  balance: bool = False,
-  keep: str = 'answer',
-  opinions: Mapping[tuple[str, int], bool | None] | None = None,
-) -> tuple[list[Example], dict[str, int]]:
-  """The examples of one data source: samples that pass a filter among the `first` drawn of each problem.
-
-  Args:
-    problems: training problems, in the order of the examples.
-    prompts: zero-shot prompt by problem id.
-    samples: all samples of the generator; those with an index of `first` or more are not the source's.
-    verdicts: one for each sample, with votes where the filter counts them.
-    first: samples a problem the source's budget pays for.
-    max_per_problem: keep at most so many a problem, lowest index first; 0 keeps all.
-    dedupe: drop a solution whose text, white space aside, the problem has already.
-    balance: keep of each problem as many as the median solved problem has, lowest index first.
-    keep: the filter, of `answers.filters.FILTERS`: by default correct samples.
-    opinions: of the judge, for the filter 'judge'.
-
-  Returns:
-    The examples, and how many samples each rule removed.
-  """
-  samples = list(samples)
-  passed = accepted(keep, samples, list(verdicts), first=first, opinions=opinions)
-  by_problem = collections.defaultdict(list)
-  for s in samples:
-    if s.index < first:
-      by_problem[s.problem_id].append(s)
-  counts = collections.Counter()
-  examples = []
-  for problem in problems:
-    texts: set[str] = set()
-    kept = 0
-    for s in sorted(by_problem[problem.id], key=lambda s: s.index):
-      counts['sampled'] += 1
-      text = ' '.join(s.text.split())
-      if (s.problem_id, s.index) not in passed:
-        counts[_REMOVED[keep]] += 1
-      elif dedupe and text in texts:
-        counts['duplicate'] += 1
-      elif max_per_problem and kept == max_per_problem:
-        counts['over the cap'] += 1
-      else:
-        examples.append(Example(problem.id, prompts[problem.id], s.text))
-        texts.add(text)
-        kept += 1
-  if balance and examples:
-    by_id = collections.Counter(e.problem_id for e in examples)
-    most = statistics.median_high(by_id.values())
-    seen: collections.Counter[str] = collections.Counter()
-    kept_all, examples = examples, []
-    for e in kept_all:
-      seen[e.problem_id] += 1
-      if seen[e.problem_id] <= most:
-        examples.append(e)
-    if over := len(kept_all) - len(examples):
-      counts['over the balance'] = over
-  counts['kept'] = len(examples)
-  return examples, dict(counts)
 
 
 def examples_at(step: int, *, examples: int, batch: int, seed: int) -> list[int]:

@@ -14,13 +14,14 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from sweb_jax import fine_tuning
 from sweb_jax.models import sharding, transformer
 from sweb_jax.models.config import ModelConfig
 from sweb_jax.models.source import open_model
 from sweb_jax.sampling import Engine, Rule, decode
 from sweb_jax.sampling.capacity import choose_slots
 from sweb_jax.sampling.engine import bucket
+from sweb_jax.study import models
+from sweb_jax.study.fields import settings
 from sweb_jax.training import lora
 from sweb_jax.training.data import Batch
 from sweb_jax.training.step import TrainState, train_step
@@ -166,7 +167,8 @@ def _training(
   multiple = sharding.ways(mesh) * t.micro_batches
   rows = -(-math.ceil(batch / a_row) // multiple) * multiple
   targets = min(t.row_length, -(-a_row * config.sampling.max_new_tokens // 8) * 8)
-  optimizer = fine_tuning.optimizer(config)
+  fields = settings(config, 'models', train__batches=0, train__steps=0, chat={})
+  optimizer = models.optimizer(fields, remat=t.remat, micro_batches=t.micro_batches)
 
   def by_rule(tree: Any) -> Any:
     return _placed(tree, sharding.for_params(tree, mesh))

@@ -1,35 +1,18 @@
-"""What a config's steps need of devices that are not at hand: compiled for simulated ones, nothing allocated.
-
-    python -m sweb_jax.lowering --config=configs/FILE.py --devices=64 --hbm_gb=16
-
-Prints, for each generator and learner, what computing prompts and drawing need a device, and for each learner training;
-with the messages between devices. Ends with status 1 where a step needs more than `--hbm_gb`. docs/pods.md says how
-far the numbers carry.
-"""
+"""Compiles the steps of a config for devices that are not at hand, and says what they need there."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 import tempfile
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.table import Table
 
-if TYPE_CHECKING:
-  from rich.console import Console
-
-  from sweb_jax.lowering_steps import Step  # Imports JAX, which `main` sets up first.
-
-_CONFIG = config_flags.DEFINE_config_file(
-  'config', None, 'The experiment: a file with get_config().', lock_config=False, accept_new_attributes=True
-)
-_DEVICES = flags.DEFINE_integer('devices', None, 'Devices to simulate; config.mesh says how they are used.', 1, 4096)
-_HOSTS = flags.DEFINE_integer('hosts', 1, 'Processes that have the devices between them: each draws by itself.', 1)
-_HBM = flags.DEFINE_float('hbm_gb', 0.0, 'Memory of a device in GB: v5e 16, v6e 32, v5p 95; 0: only report.', 0.0)
+from sweb_jax.lowering import hlo
+from sweb_jax.lowering.steps import Step, steps
 
 _REMATERIALISED = 'Involuntary full rematerialization'
 
@@ -82,15 +65,11 @@ def lower(config: ConfigDict, hbm: float = 0.0, hosts: int = 1) -> list[Lowered]
     MeshError: there are not enough devices, or rows do not divide over them.
     LoweringError: a step's memory cannot be told.
   """
-  from sweb_jax.lowering_steps import steps
-
   return [compiled(step, step.layers) for step in steps(config, hbm or 16e9, hosts)]
 
 
 def compiled(step: Step, layers: int) -> Lowered:
   """Compiles a step of a model, or of a shorter one of so many layers."""
-  from sweb_jax import hlo
-
   lowered, tokens = step.lower(layers)
   given, state = step.state(layers)
   with tempfile.TemporaryFile() as said:
@@ -128,8 +107,6 @@ def compiled(step: Step, layers: int) -> Lowered:
 
 def show(found: list[Lowered], mesh: Mapping[str, int], part: Mapping[str, int], console: Console) -> None:
   """The steps as a table; `part` is what of the mesh one process draws on."""
-  from rich.table import Table
-
   whole, drawing = (' x '.join(f'{k}={v}' for k, v in m.items()) for m in (mesh, part))
   table = Table(title=f'A device of the mesh {whole}' + (f'; drawing: {drawing}' if drawing != whole else ''))
   for column in ('model', 'step', 'state, GB', 'at most, GB', 'TFLOP', 'messages, MB', 'largest', 'logits', 'remat'):
@@ -164,37 +141,3 @@ def misfits(found: list[Lowered], hbm: float) -> list[str]:
     if x.rematerialised:
       out.append(f'{where}: XLA gathers whole arrays in {x.rematerialised} places to change their sharding')
   return out
-
-
-def main(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected arguments {argv[1:]}; flags are written --name=value')
-  # Before JAX is imported. A program out of the cache would not say what XLA had to say of it.
-  os.environ['XLA_FLAGS'] = f'--xla_force_host_platform_device_count={_DEVICES.value}'
-  os.environ |= {'JAX_PLATFORMS': 'cpu', 'TF_CPP_MIN_LOG_LEVEL': '1'}
-  os.environ.pop('JAX_COMPILATION_CACHE_DIR', None)
-  from rich.console import Console
-
-  from sweb_jax import config as config_lib
-  from sweb_jax.models import sharding
-
-  console = Console()
-  if not console.is_terminal:
-    console.width = 140
-  hbm = _HBM.value * 1e9
-  try:
-    config = config_lib.resolve(_CONFIG.value, config_flags.get_override_values(flags.FLAGS['config']))
-    config_lib.validate(config)
-    found = lower(config, hbm, _HOSTS.value)
-    mesh = sharding.make_mesh(**config.mesh)
-    show(found, mesh.shape, sharding.part_to_draw(mesh, _HOSTS.value, 0).shape, console)
-    if hbm and (wrong := misfits(found, hbm)):
-      raise LoweringError('\n'.join(wrong))
-  except (ValueError, OSError) as e:
-    print(f'Error: {e}', file=sys.stderr)
-    sys.exit(1)
-
-
-if __name__ == '__main__':
-  flags.mark_flags_as_required(['config', 'devices'])
-  app.run(main)

@@ -1,0 +1,170 @@
+"""The samples of an arm whose budget a policy shares out: rounds of draw, grade, decide.
+
+What the generators' own steps hold already is taken from there; what a policy wants beyond it is drawn into stores of
+its own. Every decision follows from the samples alone, so a run that was killed goes the same way again and finds its
+samples there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
+
+from absl import logging
+
+from sweb_jax import budget, layout, records, tasks
+from sweb_jax.budget import Ask, Outcome, Prompts
+from sweb_jax.records import Problem, Sample, Verdict
+from sweb_jax.runtime import files
+from sweb_jax.study.collect import in_order, stored
+from sweb_jax.study.context import Context
+from sweb_jax.study.estimate import Assumed
+from sweb_jax.study.problems import Problems
+from sweb_jax.study.samples import draw
+from sweb_jax.study.step import Step, Work
+from sweb_jax.study.verdicts import Graded, Verdicts
+
+
+@dataclasses.dataclass(frozen=True)
+class Anchor:
+  """The arm whose spending an allocation equals."""
+
+  verdicts: Verdicts
+  count: int
+  """Samples a problem of the arm."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Allocation(Step):
+  """What a policy buys for an arm's budget, with verdicts."""
+
+  kind: ClassVar[str] = 'allocations'
+  stage: ClassVar[str] = 'grade'
+
+  question_set: int
+  arm: str
+  policy: budget.Policy
+  amount: float | Anchor
+  """The budget: an amount in the study's definition of cost, or what another arm was charged."""
+  counted: bool
+  """`amount` is a number of samples, and no cost."""
+  problems: Problems
+  whole: Mapping[str, Verdicts]
+  """Generator -> its own samples of every problem, which are taken before any is drawn."""
+  expected: Mapping[str, int]
+  """Generator -> samples of its own that are expected to be drawn."""
+
+  @property
+  def folder(self) -> str:
+    return layout.allocation(self.question_set, self.arm)
+
+  @property
+  def inputs(self) -> tuple[Step, ...]:
+    anchor = (self.amount.verdicts,) if isinstance(self.amount, Anchor) else ()
+    graded = {v.folder: v for v in (*self.whole.values(), *anchor)}.values()
+    return (self.problems, *(step for v in graded for step in (v.samples, v)))
+
+  def estimate(self, assumed: Assumed) -> Iterator[Work]:
+    for g, samples in self.expected.items():
+      yield assumed.drawing('allocate', g, self.problems.count, samples, few_shot=True)
+
+  def run(self, context: Context) -> None:
+    """Spends the budget, and writes what the arm holds and how it was spent."""
+    problems = context.problems(self.problems.folder, self.problems.count)
+    s, cost = self.settings, None if self.counted else context.costs[self.settings['cost.name']]
+    amount = self._charged(context, cost) if isinstance(self.amount, Anchor) else self.amount
+    prompts = {g: self._prompts(context, g, problems) for g in self.policy.generators}
+    drawn = {g: _Drawn(context, self, g, problems) for g in self.policy.generators}
+
+    def buy(asks: Sequence[Ask]) -> list[Outcome]:
+      for g, d in drawn.items():
+        d.complete([(a.problem, a.index) for a in asks if a.generator == g])
+      found = [drawn[a.generator].have[a.problem, a.index] for a in asks]
+      return [Outcome(len(s.tokens), v.correct) for s, v in found]
+
+    spent = budget.allocate(
+      self.policy,
+      [p.id for p in problems],
+      budget=amount,
+      cost=cost,
+      prompts=prompts,
+      tokens=dict.fromkeys(self.policy.generators, s['estimate.completion_tokens']),
+      seed=s['seed'] + self.question_set,
+      draw=buy,
+    )
+    if not context.hosts.leads:
+      return
+    for g in self.policy.generators:
+      rows = [drawn[g].have[a.problem, a.index] for a in spent.samples if a.generator == g]
+      samples = in_order(problems, (s for s, _ in rows), len(rows))
+      verdicts = {(v.problem_id, v.index): v for _, v in rows}
+      folder = context.root / self.folder / g
+      files.write_text(folder / layout.HELD, records.dumps(samples))
+      files.write_text(folder / layout.GRADED, records.dumps(verdicts[s.problem_id, s.index] for s in samples))
+    unit = cost.unit if cost else 'samples'
+    said = {'budget': amount, 'unit': unit, 'charged': spent.total, 'overshoot': spent.overshoot}
+    read = {g: {p: n.prompt for p, n in of.items()} for g, of in prompts.items()}
+    said |= {'rounds': spent.rounds, 'generators': list(self.policy.generators), 'prompts': read}
+    said['prefix'] = {g: next(iter(of.values())).prefix for g, of in prompts.items()}
+    files.write_json(context.root / self.folder / layout.ALLOCATION, said)
+    logging.info(
+      '%s, question set %d: spent %.5g of %.5g %s in %d rounds, %.2g too much',
+      self.arm, self.question_set, spent.total, amount, unit, spent.rounds, spent.overshoot,
+    )  # fmt: skip
+    context.meter.add()
+
+  def read(self, context: Context, count: int = 0) -> dict[str, list[Graded]]:
+    """Generator -> what the arm holds of it, by problem and index."""
+    del count
+    found = {}
+    for g in self.policy.generators:
+      folder = context.root / self.folder / g
+      pairs = records.read(Sample, folder / layout.HELD), records.read(Verdict, folder / layout.GRADED)
+      found[g] = list(zip(*pairs, strict=True))
+    return found
+
+  def _charged(self, context: Context, cost: budget.Cost) -> float:
+    """What the anchor's arm was charged."""
+    g = self.amount.verdicts.samples.generator
+    samples = self.amount.verdicts.samples.read(context, self.amount.count)
+    read = budget.read_prompts(context.root / self.amount.verdicts.samples.folder, context.share_prefix)
+    return budget.charges({cost.name: cost}, {g: samples}, {g: read})['spent'][cost.name]
+
+  def _prompts(self, context: Context, generator: str, problems: Sequence[Problem]) -> dict[str, Prompts]:
+    task, few_shot = context.tasks['train'], self.settings['sampling.few_shot']
+    renderer = context.renderer(generator, self.settings['chat'][generator], task.few_shot() if few_shot else '')
+    return context.read(renderer, {p.id: renderer.prompt(task.prompt(p)) for p in problems})
+
+
+class _Drawn:
+  """A generator's graded samples for one arm: its own step's, and what the arm has drawn beyond them."""
+
+  def __init__(self, context: Context, step: Allocation, generator: str, problems: Sequence[Problem]):
+    self._context, self._step, self._generator, self._problems = context, step, generator, problems
+    self.have: dict[tuple[str, int], Graded] = {}
+    """(problem id, index) to sample and verdict."""
+    self._first = 0
+    if whole := step.whole.get(generator):
+      self._first = whole.samples.count
+      for s, v in whole.read(context, whole.samples.count)[generator]:
+        self.have[s.problem_id, s.index] = s, v
+    folder = context.root / step.folder / generator
+    self._take(stored(folder) if folder.exists() else ())
+
+  def complete(self, wanted: Sequence[tuple[str, int]]) -> None:
+    """Draws and grades those of (problem id, index) that are not there."""
+    if missing := [w for w in wanted if w not in self.have]:
+      self._context.hosts.meet(f'next round of {self._generator}')
+      self._take(
+        draw(
+          self._context, self._step, f'{self._step.folder}/{self._generator}', self._generator, self._generator,
+          self._problems, missing, first=self._first, counted=False,
+        )
+      )  # fmt: skip
+
+  def _take(self, samples: Iterable[Sample]) -> None:
+    by_id = {p.id: p for p in self._problems}
+    samples = [s for s in samples if s.problem_id in by_id]
+    verdicts = tasks.verdicts(self._context.tasks['train'], ((by_id[s.problem_id], s) for s in samples))
+    self.have |= {(s.problem_id, s.index): (s, v) for s, v in zip(samples, verdicts, strict=True)}

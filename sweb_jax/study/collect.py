@@ -1,0 +1,217 @@
+"""How models are asked, and how what they write is kept: the one way for samples, policies, judges and scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import jax
+from etils import epath
+
+from sweb_jax import layout, records
+from sweb_jax.budget import Ledger, Prompts
+from sweb_jax.models import sharding
+from sweb_jax.models.transformer import Params
+from sweb_jax.records import Problem, Sample
+from sweb_jax.runtime import files
+from sweb_jax.runtime.hosts import DistributedError, Interrupted
+from sweb_jax.sampling import Engine, Request, Rule, Store
+from sweb_jax.study.context import Context
+from sweb_jax.tasks.rendering import Renderer
+
+_TURNS = 16
+"""Completions after which processes that draw together ask each other whether to stop."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+  """Who is asked, and how."""
+
+  model: str
+  """Name in `config.models`."""
+  name: str
+  """Under which it draws: it decides on the random keys."""
+  question_set: int
+  """Decides on the model's variant."""
+  seed: int
+  """Of the question set."""
+  renderer: Renderer
+  max_new_tokens: int
+  dtype: str
+  """Of weights and caches."""
+  temperature: float = 0.0
+  """0: the likeliest token always."""
+  top_k: int = 0
+  top_p: float = 1.0
+  stop_strings: tuple[str, ...] = ()
+  """End a completion, and are cut off."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+  """Where completions are kept, and how they are charged."""
+
+  folder: epath.Path
+  read: Mapping[str, Prompts]
+  """Problem id -> what is read before its samples."""
+  kind: str = 'completion'
+  """Of the drawn tokens, of `budget.KINDS`."""
+  first: int = 0
+  """The lowest index that is drawn here: with it a problem's prompt is charged."""
+  counted: bool = True
+  """A completion moves the stage's meter."""
+
+
+def complete(
+  context: Context,
+  asked: Asked,
+  requests: Sequence[Request],
+  params: Params | None = None,
+  prompt_length: int = 0,
+) -> Iterator[Sample]:
+  """Draws every request, in the order in which they finish.
+
+  Args:
+    context: the models, and where they lie.
+    asked: who is asked.
+    requests: what to draw.
+    params: of the model, on `context.mesh`; None: as they are before fine-tuning.
+    prompt_length: the longest prompt to expect; with the same one, later calls compile nothing; 0: the longest here.
+
+  Raises:
+    Interrupted: the run was asked to stop.
+  """
+  if not requests:
+    return
+  params = context.params(asked.model, asked.question_set, asked.dtype) if params is None else params
+  # The key of a run is that of the model and question set; the engine folds in problem, sample and position.
+  key = jax.random.fold_in(jax.random.key(asked.seed), zlib.crc32(asked.name.encode()))
+  engine = _engine(context, asked, prompt_length or max(len(r.prompt) for r in requests))
+  for n, c in enumerate(engine.run(params, requests, key=key)):
+    _check_together(context, n)
+    context.hosts.progressed()
+    text = asked.renderer.text(c.tokens, asked.stop_strings)
+    yield Sample(c.problem_id, c.index, text, c.tokens, c.finish, round(c.logprob, 4))
+
+
+def collect(
+  context: Context,
+  asked: Asked,
+  kept: Kept,
+  prompts: Mapping[str, tuple[int, ...]],
+  wanted: Iterable[tuple[str, int]],
+  *,
+  params: Params | None = None,
+  prompt_length: int = 0,
+) -> list[Sample]:
+  """Draws what is missing of the wanted samples, stores and charges it; returns them in the order of `wanted`.
+
+  Each process draws for its own problems. What was finished before an error is stored and charged.
+
+  Args:
+    context: the models, and where they lie.
+    asked: who is asked.
+    kept: where samples are stored.
+    prompts: problem id -> ids after the shared prefix.
+    wanted: (problem id, index) of each sample.
+    params: as in `complete`, as is `prompt_length`.
+
+  Raises:
+    Interrupted: the run was asked to stop.
+    DistributedError: samples of other processes are not there.
+  """
+  hosts, wanted = context.hosts, list(wanted)
+  place = str(kept.folder.relative_to(context.root))
+  store = Store(kept.folder, hosts.prefix)
+  ledger = Ledger(kept.folder, job=place, model=asked.name, prompts=kept.read, kind=kept.kind, first=kept.first)
+  if hosts.leads:
+    ledger.settle()
+    _write_prompts(kept, asked.name)
+  have = {(s.problem_id, s.index): s for s in store.read()}
+  hosts.meet(f'read {place}')
+  missing = [key for key in wanted if key not in have]
+  if kept.counted:
+    context.meter.skip(sum(hosts.mine(p) for p, i in wanted if (p, i) in have))
+  begun = time.monotonic()
+  try:
+    requests = [Request(p, i, prompts[p]) for p, i in missing if hosts.mine(p)]
+    for sample in complete(context, asked, requests, params, prompt_length):
+      if hosts.speaks:
+        store.add(sample)
+      context.meter.add(int(kept.counted), tokens=len(sample.tokens))
+    store.flush()
+    hosts.barrier(f'drawn {place}')
+  finally:
+    store.flush()
+    if hosts.leads and missing:
+      ledger.settle(seconds=(time.monotonic() - begun) * context.train_mesh.size)
+  if missing:
+    have = {(s.problem_id, s.index): s for s in store.read()}
+  if lack := sum(key not in have for key in wanted):
+    raise DistributedError(f'{kept.folder}: {lack} samples are missing; does an earlier run still write there?')
+  return [have[key] for key in wanted]
+
+
+def in_order(problems: Sequence[Problem], samples: Iterable[Sample], count: int) -> list[Sample]:
+  """Samples with an index below `count` by problem and index, whatever order they finished in.
+
+  Those of problems that are not asked, as where the study was larger once, are left out.
+  """
+  place = {p.id: i for i, p in enumerate(problems)}
+  found = (s for s in samples if s.index < count and s.problem_id in place)
+  return sorted(found, key=lambda s: (place[s.problem_id], s.index))
+
+
+def stored(folder: epath.Path) -> Iterator[Sample]:
+  """The samples of a folder. Raises RecordError, which says how to mend it, where one is damaged."""
+  try:
+    yield from Store(folder).read()
+  except records.RecordError as e:
+    raise records.RecordError(
+      f'{e}; `python -m sweb_jax.study check WORKDIR --repair` draws the rows of a damaged file again'
+    ) from e
+
+
+def _write_prompts(kept: Kept, model: str) -> None:
+  """Leaves behind what was read, for who counts the cost; problems that were asked before stay in it."""
+  path = kept.folder / layout.PROMPTS
+  known = files.read_json(path).get('prompts', {}) if path.exists() else {}
+  asked = {name: p.prompt for name, p in kept.read.items()}
+  if asked.items() <= known.items():
+    return
+  prefix = next(iter(kept.read.values())).prefix
+  files.write_json(path, {'model': model, 'prefix': prefix, 'prompts': known | asked}, indent=None)
+
+
+def _engine(context: Context, asked: Asked, prompt_length: int) -> Engine:
+  model = context.model(asked.model)
+  return Engine(
+    model.config,
+    context.mesh,
+    _rule(context, asked),
+    stop_ids=asked.renderer.stop_ids,
+    stop_table=context.stop_table(asked.model, asked.stop_strings) if asked.stop_strings else None,
+    prompt_length=prompt_length,
+    max_new_tokens=asked.max_new_tokens,
+    prefix=asked.renderer.prefix,
+    slots=context.slots,
+    steps=context.steps,
+  )
+
+
+def _rule(context: Context, asked: Asked) -> Rule:
+  """PAD, BOS and rows without a piece are never drawn."""
+  model = context.model(asked.model)
+  unused = range(model.tokenizer.vocab_size, model.config.vocab_size)
+  forbidden = (model.tokenizer.pad_id, model.tokenizer.bos_id, *unused)
+  return Rule(asked.temperature, asked.top_k, asked.top_p, forbidden)
+
+
+def _check_together(context: Context, turn: int) -> None:
+  """Raises Interrupted once the run was asked to stop: at the same turn where processes draw together."""
+  if context.hosts.together == 1:
+    context.check()
+  elif turn % _TURNS == 0 and sharding.least(not context.hosts.stop.is_set(), context.mesh) < 1:
+    raise Interrupted

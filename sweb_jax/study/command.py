@@ -1,0 +1,94 @@
+"""What the command does with a study: plan, check, reuse, run, tell."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from etils import epath
+from rich.console import Console
+from rich.text import Text
+
+from sweb_jax import analysis, layout
+from sweb_jax.runtime import devices, files, manifest
+from sweb_jax.runtime.hosts import Hosts
+from sweb_jax.study import estimate, preflight, reuse, runner
+from sweb_jax.study.arms import cost_table
+from sweb_jax.study.describe import describe
+from sweb_jax.study.opened import Study
+
+
+def plan(study: Study, root: epath.Path, console: Console) -> None:
+  """Checks what can be checked without compute, and prints the plan. Raises what `preflight.check` does."""
+  notes = preflight.check(study, root)
+  arms = study.graph.arms
+  estimate.show(console, study.config.name, study.graph.steps, study.assumed(root), bool(study.config.train.epochs))
+  if arms.all:
+    counted = (f' ({a.samples:.4g} a problem)' if a.samples else '' for a in arms.all)
+    console.print('Arms: ' + ', '.join(a.name + count for a, count in zip(arms.all, counted, strict=True)))
+  if arms.samples:
+    console.print(cost_table(arms))
+  for note in notes:
+    console.print(Text(f'Note: {note}.'))
+  for unchecked in study.unchecked:
+    console.print(Text(f'Not checked: {unchecked}'))
+
+
+def run(
+  study: Study,
+  root: epath.Path,
+  hosts: Hosts,
+  stages: Sequence[str],
+  console: Console,
+  *,
+  redo: bool = False,
+  from_workdir: epath.PathLike | None = None,
+) -> None:
+  """Runs the stages of a study in a workdir, and shows the report's short form at the end.
+
+  Args:
+    study: opened, with its data.
+    root: the workdir.
+    hosts: the processes of this run; the first writes what all share.
+    stages: of `step.STAGES`.
+    console: for progress and tables.
+    redo: what was made for another config may be made again.
+    from_workdir: another workdir, whose finished steps of equal version are taken over.
+
+  Raises:
+    WorkdirError: something finished would be made again, or the workdir cannot be used.
+    StageError: nothing could be done.
+  """
+  context = study.context(root, hosts)
+  if set(stages) - {'plan', 'report'}:
+    context.check_machine()
+  every = study.graph.steps
+  steps = [s for s in every if s.stage in stages or s.kind == 'problems']
+  with manifest.lock(root) if hosts.leads else contextlib.nullcontext():
+    if hosts.leads:
+      if not (root / layout.CONFIG).exists():  # From here on it is a workdir.
+        files.write_json(root / layout.CONFIG, study.config.to_dict())
+      if from_workdir:
+        count, how = reuse.take_over(root, files.absolute(from_workdir), every)
+        console.print(Text(f'Took over {count} steps from {from_workdir}, {how}.'))
+      found = reuse.states(root, steps)
+      reuse.refuse(root, steps, found, study.assumed(root), redo)
+      reuse.show(console, found)
+      reuse.supersede(root, steps, found)
+      files.write_json(root / layout.CONFIG, study.config.to_dict())
+      described = describe(study, study.assumed(root))
+      files.write_json(root / layout.STUDY, described.json())
+    hosts.barrier('the workdir is ready')
+    devices.prepare(root)
+    outcome = runner.run(context, every, stages, console, study.config.engine.jobs)
+  if not hosts.leads:
+    return
+  if outcome.waiting:
+    step, needed = next(iter(outcome.waiting.items()))
+    console.print(Text(f'{len(outcome.waiting)} steps wait for others, as {step} for {needed}.'))
+  for line in analysis.nothing(described, analysis.done(root, described)):
+    console.print(Text(line))
+  if 'report' in stages:
+    missing = analysis.missing(described, analysis.done(root, described))
+    analysis.show(analysis.read_tables(root), console, missing)
+    console.print(f'Report: {root / layout.INDEX}')

@@ -1,0 +1,157 @@
+"""What steps share while they run: the workdir, the processes, the models and where they lie."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import threading
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+from etils import epath
+from jax.sharding import Mesh
+from jaxtyping import Int
+
+from sweb_jax import layout, records, tasks
+from sweb_jax.budget import Cost, Prompts
+from sweb_jax.models import checkpoint, sharding
+from sweb_jax.models.source import Model, open_model, read_params
+from sweb_jax.models.transformer import Params
+from sweb_jax.records import Problem
+from sweb_jax.runtime.hosts import Hosts, Interrupted
+from sweb_jax.runtime.progress import Meter
+from sweb_jax.sampling import stops
+from sweb_jax.tasks.rendering import Renderer
+
+Variants = Mapping[str, Sequence[Model]]
+"""Model -> its variants, which question sets take in turn."""
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class Context:
+  """Handed to every step, and to nothing else."""
+
+  root: epath.Path
+  variants: Variants
+  tasks: Mapping[str, tasks.Task]
+  """Split -> the task that its problems are of."""
+  costs: Mapping[str, Cost]
+  """By definition."""
+  share_prefix: bool = True
+  """Worked examples are charged once a step; else once a problem."""
+  mesh_axes: Mapping[str, int]
+  """Axis of the mesh -> devices along it."""
+  slots: int = 0
+  """Completions decoded together; 0: as many as are of use and fit into memory."""
+  steps: int = 16
+  """Tokens between two refills."""
+  remat: str = 'none'
+  micro_batches: int = 1
+  peak_flops: float = 0.0
+  save_seconds: float = 300.0
+  hosts: Hosts = dataclasses.field(default_factory=Hosts)
+  meter: Meter = dataclasses.field(default_factory=lambda: Meter('', 1, None))
+
+  def __post_init__(self):
+    self._loading = threading.Lock()
+    self._loaded = functools.cache(self._load)
+
+  @functools.cached_property
+  def train_mesh(self) -> Mesh:
+    """Over the devices of all processes."""
+    return sharding.make_mesh(**self.mesh_axes)
+
+  @functools.cached_property
+  def mesh(self) -> Mesh:
+    """What is drawn on: each process samples by itself, or with those that hold the rest of the model."""
+    return sharding.sampling_mesh(self.train_mesh)
+
+  def check_machine(self) -> None:
+    """What a run needs and a plan does not: weights, devices, and which processes draw as one.
+
+    Raises CheckpointError and MeshError.
+    """
+    for name, variants in self.variants.items():
+      if variants[0].tokenizer is None:
+        raise checkpoint.CheckpointError(
+          f'config.models.{name}={variants[0].identity!r} is a shape without weights, which can only be planned; '
+          f'give a folder with --config.models.{name}=DIR'
+        )
+    self.hosts.together = sharding.processes_a_copy(self.train_mesh)
+    sharding.check_rows(self.slots, self.mesh, 'config.engine.slots')
+
+  def model(self, name: str) -> Model:
+    """Its variants are alike but for the parameters."""
+    return self.variants[name][0]
+
+  def params(self, name: str, question_set: int, dtype: str) -> Params:
+    """A model's parameters before fine-tuning, on `mesh`, read once."""
+    with self._loading:
+      return self._loaded(name, question_set % len(self.variants[name]), dtype)
+
+  def trained_params(self, name: str, folder: epath.Path, dtype: str) -> Params:
+    """The parameters of a model that this study fine-tuned, on `mesh`."""
+    return read_params(folder, self.model(name).config, self.mesh, jax.numpy.dtype(dtype))
+
+  def params_to_train(self, name: str, question_set: int) -> Params:
+    """A model's parameters before fine-tuning, on the mesh of all processes."""
+    if self.hosts.count == 1:
+      return self.params(name, question_set, 'float32')
+    return self.variants[name][question_set % len(self.variants[name])].load(self.train_mesh)
+
+  def _load(self, name: str, variant: int, dtype: str) -> Params:
+    return self.variants[name][variant].load(self.mesh, jax.numpy.dtype(dtype))
+
+  @functools.cache  # noqa: B019 (lives as long as the run)
+  def renderer(self, name: str, chat: bool, examples: str) -> Renderer:
+    """Prompts to ids, for a model; `examples` go before every prompt."""
+    return Renderer(self.model(name).tokenizer, examples, chat)
+
+  def read(self, renderer: Renderer, prompts: Mapping[str, Sequence[int]]) -> dict[str, Prompts]:
+    """How many tokens are read before the samples of each problem, from the ids of its prompt."""
+    prefix = len(renderer.prefix)
+    return {name: Prompts(prefix, len(ids), self.share_prefix) for name, ids in prompts.items()}
+
+  @functools.cache  # noqa: B019
+  def stop_table(self, name: str, stop_strings: tuple[str, ...]) -> Int[np.ndarray, 'Q V']:
+    """What `stops.table` makes of a model's vocabulary."""
+    model = self.model(name)
+    pieces = model.tokenizer.pieces()
+    return stops.table([*pieces, *[b''] * (model.config.vocab_size - len(pieces))], stop_strings)
+
+  def problems(self, folder: str, count: int) -> list[Problem]:
+    """The first `count` problems of a step of problems."""
+    return list(records.read(Problem, self.root / folder / layout.PROBLEMS))[:count]
+
+  def check(self) -> None:
+    """Raises Interrupted once the run was asked to stop."""
+    if self.hosts.stop.is_set():
+      raise Interrupted
+
+
+def open_variants(models: Mapping[str, str | Sequence[str]], chat: Sequence[str] = ()) -> dict[str, tuple[Model, ...]]:
+  """Opens every model of a config: headers and tokenizers, no weights.
+
+  Args:
+    models: name -> source, or sources of variants: the same architecture and tokenizer, other parameters.
+    chat: names of those that read and write chat turns.
+
+  Raises:
+    CheckpointError: a model that cannot be opened, or variants that are not alike.
+    TokenizerError: a model of `chat` without marks of turns.
+  """
+  opened = {name: _open_alike(name, source) for name, source in models.items()}
+  for name in chat:
+    if opened[name][0].tokenizer:
+      opened[name][0].tokenizer.turn_ids()
+  return opened
+
+
+def _open_alike(name: str, source: str | Sequence[str]) -> tuple[Model, ...]:
+  sources = (source,) if isinstance(source, str) else tuple(source)
+  variants = tuple(open_model(s) for s in sources)
+  for s, v in zip(sources, variants, strict=True):
+    if (v.config, v.tokenizer) != (variants[0].config, variants[0].tokenizer):
+      raise checkpoint.CheckpointError(f'config.models.{name}: {s} has another shape or tokenizer than {sources[0]}')
+  return variants

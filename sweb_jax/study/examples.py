@@ -1,0 +1,137 @@
+"""What an arm is trained on: of drawn samples those that its rules keep, or solutions by people. One step an arm."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from sweb_jax import layout, records
+from sweb_jax.budget import Arm
+from sweb_jax.curation import select
+from sweb_jax.records import Example, Problem
+from sweb_jax.runtime import files
+from sweb_jax.study.allocation import Allocation
+from sweb_jax.study.context import Context
+from sweb_jax.study.opinions import Opinions
+from sweb_jax.study.problems import Problems
+from sweb_jax.study.step import Nothing, Step
+from sweb_jax.study.verdicts import Graded, Verdicts
+from sweb_jax.tasks import grading
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Examples(Step):
+  """The examples of an arm on a question set."""
+
+  kind: ClassVar[str] = 'examples'
+  stage: ClassVar[str] = 'grade'
+  divided: ClassVar[bool] = False
+
+  question_set: int
+  arm: Arm
+  problems: Problems
+  graded: Verdicts | Allocation | None
+  """Where its samples come from; None: from people."""
+  opinions: Opinions | None = None
+  """Of the judge that filters them."""
+  earlier: Examples | None = None
+  """Of the round before, which are kept."""
+
+  @property
+  def folder(self) -> str:
+    return layout.examples(self.question_set, self.arm.name)
+
+  @property
+  def inputs(self) -> tuple[Step, ...]:
+    return (self.problems, *(step for step in (self.graded, self.opinions, self.earlier) if step))
+
+  @property
+  def needs(self) -> tuple[Step, ...]:
+    return tuple(step for step in (self.graded, self.opinions) if step)
+
+  def run(self, context: Context) -> None:
+    """Writes the examples, and what each rule removed.
+
+    Raises Nothing where no example is left, with the counts.
+    """
+    problems = context.problems(self.problems.folder, self.problems.count)
+    if self.graded is None:
+      examples, counts = gold(context, problems), {}
+    else:
+      examples, counts = self._select(context, problems)
+    if self.earlier and (context.root / self.earlier.folder / layout.EXAMPLES).exists():
+      before = self.earlier.read(context)
+      counts['of_earlier_rounds'] = len(before)
+      examples = before + examples
+    if self.arm.budget is not None and self.settings['data.mix_gold']:
+      added = gold(context, problems)
+      counts['gold_added'] = len(added)
+      examples += added
+    if self.arm.budget is not None and (most := self.settings['train.unique_examples']):
+      counts['over_unique_examples'] = max(0, len(examples) - most)
+      seed = self.settings['seed'] + self.question_set
+      order = np.random.default_rng(seed).permutation(len(examples))[:most]
+      examples = [examples[i] for i in sorted(order)]
+    files.write_json(context.root / self.folder / layout.COUNTS, counts)
+    if not examples:
+      raise Nothing(self._reason(counts), counts)
+    files.write_text(context.root / self.folder / layout.EXAMPLES, records.dumps(examples))
+    context.meter.add()
+
+  def read(self, context: Context) -> list[Example]:
+    return list(records.read(Example, context.root / self.folder / layout.EXAMPLES))
+
+  def _select(self, context: Context, problems: Sequence[Problem]) -> tuple[list[Example], dict[str, int]]:
+    """What is kept of the arm's samples, those of several generators numbered through, the first generator's first."""
+    held = self.graded.read(context, self.arm.whole)
+    samples, verdicts = [], []
+    for s, v in _numbered(held):
+      samples.append(s)
+      verdicts.append(v)
+    keep = self.settings['data.filter']
+    if keep == 'majority' and isinstance(self.graded, Allocation):
+      verdicts = grading.add_votes(context.tasks['train'].same, problems, verdicts)  # Over all that the arm holds.
+    examples, counts = select(
+      problems,
+      {p.id: context.tasks['train'].prompt(p) for p in problems},
+      samples,
+      verdicts,
+      first=1 + max((s.index for s in samples), default=0),
+      max_per_problem=self.settings['data.max_per_problem'],
+      dedupe=self.settings['data.dedupe'],
+      balance=self.settings['data.balance'],
+      keep=keep,
+      opinions=self.opinions and self.opinions.read(context),
+    )
+    return examples, counts | {'cut': sum(s.finish == 'length' for s in samples)}
+
+  def _reason(self, counts: dict[str, int]) -> str:
+    """Why there is nothing, by what removed the samples."""
+    if self.graded is None:
+      return 'the problems have no solutions by people'
+    drawn = self.graded.samples if isinstance(self.graded, Verdicts) else self.graded
+    limit, samples = drawn.settings['sampling.max_new_tokens'], counts['sampled']
+    removed = ', '.join(f'{n} {name}' for name, n in counts.items() if n and name not in ('sampled', 'kept', 'cut'))
+    cut = f'{counts["cut"]} of {samples} were cut at {limit} tokens'
+    return f'none of {samples} samples is kept ({removed or "none drawn"}); {cut}'
+
+
+def gold(context: Context, problems: Sequence[Problem]) -> list[Example]:
+  """Solutions by people, one a training problem."""
+  return [Example(p.id, context.tasks['train'].prompt(p), p.solutions[0]) for p in problems if p.solutions]
+
+
+def _numbered(held: dict[str, Sequence[Graded]]) -> Iterator[Graded]:
+  count: collections.Counter[str] = collections.Counter()
+  for rows in held.values():
+    for s, v in rows:
+      index = count[s.problem_id]
+      count[s.problem_id] += 1
+      if index == s.index:
+        yield s, v
+      else:
+        yield dataclasses.replace(s, index=index), dataclasses.replace(v, index=index)

@@ -1,0 +1,112 @@
+"""Checks before any compute, and before anything is written: what would stop a study later is said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from etils import epath
+
+from sweb_jax import tasks
+from sweb_jax.config import ConfigError, rules_of
+from sweb_jax.models.checkpoint import CheckpointError
+from sweb_jax.models.source import Model
+from sweb_jax.records import Example, Problem
+from sweb_jax.study.opened import Study, transfer_message
+from sweb_jax.study.problems import Problems, check_unchanged
+from sweb_jax.tasks.rendering import Renderer
+from sweb_jax.training import DataError
+
+
+def check(study: Study, root: epath.Path) -> list[str]:
+  """Looks at models, problems, prompts and solutions; returns what a user should know.
+
+  Raises:
+    CheckpointError: the files of a model are damaged, or do not fit its config.
+    TaskError, ConfigError: a task has not what is asked of it.
+    DataError: solutions by people do not fit a row, and may not be left out.
+    WorkdirError: the workdir was made from other data.
+  """
+  for name, variants in study.variants.items():
+    for model in variants if variants[0].tokenizer else ():
+      try:
+        model.stored()
+      except CheckpointError as e:
+        raise CheckpointError(f'config.models.{name}: {e}') from e
+  if not study.tasks:
+    return []
+  chosen = {step.folder: _choose(study, step) for step in study.graph.steps if isinstance(step, Problems)}
+  for step in study.graph.steps:
+    if isinstance(step, Problems):
+      check_unchanged(root, step, chosen[step.folder])
+  train = {
+    p.id: p
+    for step in study.graph.steps
+    if isinstance(step, Problems) and step.split == 'train'
+    for p in chosen[step.folder]
+  }
+  return [*_check_rows(study, list(train.values()))] if train else []
+
+
+def _choose(study: Study, step: Problems) -> list[Problem]:
+  try:
+    return step.choose(study.tasks[step.split])
+  except tasks.TaskError as e:
+    if step.split in tasks.SPLITS:
+      raise
+    name = step.split.partition('_')[2]
+    raise ConfigError(f'config.transfer.{name}: {transfer_message(name, str(e))}') from e
+
+
+def _check_rows(study: Study, problems: Sequence[Problem]) -> Iterator[str]:
+  """Lengths in tokens of prompts and of solutions by people, for every tokenizer among the learners."""
+  c, task = study.config, study.tasks['train']
+  t, most = c.train, c.sampling.max_new_tokens
+  mixed = any(rules_of(c, variant)['mix_gold'] for variant in (None, *c.variants))
+  drawn = [a for a in study.graph.arms.all if a.budget]
+  for learner, renderer in _renderers(study):
+    if c.gold or mixed:
+      lengths = {
+        p.id: len(renderer.example(Example(p.id, task.prompt(p), p.solutions[0]))[0]) for p in problems if p.solutions
+      }
+      if not lengths:
+        raise ConfigError(f'config.gold: the problems of {c.task.name} have no solutions by people; set it to False')
+      long = [name for name, n in lengths.items() if n - 1 > t.row_length]
+      longest = max(lengths, key=lengths.get)
+      if long and t.too_long == 'refuse':
+        raise DataError(
+          f'the solution of problem {longest!r} with its prompt has {lengths[longest]} tokens for {learner}, '
+          f'config.train.row_length={t.row_length} holds {t.row_length + 1}: {len(long)} of {len(lengths)} do not '
+          "fit; raise it, or set config.train.too_long='leave_out'"
+        )
+      if long:
+        yield (
+          f'{len(long)} of {len(lengths)} solutions by people do not fit a row of {learner} '
+          f'(config.train.row_length={t.row_length}) and are left out (config.train.too_long)'
+        )
+    if not drawn:
+      continue
+    prompt = max(len(renderer.prompt(task.prompt(p))) for p in problems)
+    if prompt + most - 1 > t.row_length:
+      then = 'is left out' if t.too_long == 'leave_out' else 'will stop the training'
+      yield (
+        f'config.train.row_length={t.row_length}: beside the longest prompt of {prompt} tokens a row of {learner} has '
+        f'room for {t.row_length + 1 - prompt}, and samples may have {most} (config.sampling.max_new_tokens); a longer '
+        f'one that is kept {then}'
+      )
+    tokens = [len(renderer.tokenizer.encode(p.solutions[0])) + 1 for p in problems if p.solutions]
+    if over := sum(n > most for n in tokens):
+      yield (
+        f'{over} of {len(tokens)} solutions by people have more than config.sampling.max_new_tokens={most} tokens; a '
+        'sample of that length is cut, wrong and charged'
+      )
+
+
+def _renderers(study: Study) -> Iterator[tuple[str, Renderer]]:
+  """Of learners with the same tokenizer and chat marks the first one's."""
+  seen: set[tuple[str, bool]] = set()
+  for learner in study.config.learners:
+    model: Model = study.variants[learner][0]
+    chat = learner in study.config.chat
+    if model.tokenizer and (key := (model.tokenizer.fingerprint, chat)) not in seen:
+      seen.add(key)
+      yield learner, Renderer(model.tokenizer, chat=chat)
