@@ -28,6 +28,8 @@ MANIFEST = 'manifest.json'
 COMPILED = 'compiled'
 """Programs, so that a restart does not wait for the compiler."""
 SUPERSEDED = 'superseded'
+DAMAGED = 'damaged'
+"""Below a step's folder in SUPERSEDED: what a repair has put aside."""
 ARRIVING = '.arriving'
 """What is being taken over from another workdir."""
 

@@ -49,6 +49,7 @@ def build(results: Results, built: Sequence[Table]) -> list[Figure]:
   add(by_level(results, named.get('by_level')), plots.levels, color)
   add(false_positives(named.get('data')), plots.rates, 'FPR', color)
   add(majority(results, named.get('accuracy')), plots.majority, color)
+  add(named.get('rounds'), plots.rounds)
   spent = f'spent, {UNITS[results.study.cost]} a problem'
   bought = arms(results, named.get('arms'), spent)
   if bought and any(arm.policy for arm in results.study.arms):

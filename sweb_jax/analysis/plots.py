@@ -188,6 +188,26 @@ def levels(table: Table, colors: Mapping[str, str]) -> str:
   return _svg(plot, table.name)
 
 
+def rounds(table: Table) -> str:
+  """Accuracy, coverage, diversity and false positives by round, a panel a figure, a line a learner."""
+  figures = [c.removesuffix(' low') for c in table.columns if c.endswith(' low')]
+  plot, panels = _figure(1.9 * len(figures), len(figures))
+  learners = list(dict.fromkeys(table.column('learner')))
+  for axes, figure in zip(panels, figures, strict=True):
+    for i, (learner, color) in enumerate(colors(learners).items()):
+      columns = ('learner', 'round', figure, f'{figure} low', f'{figure} high')
+      rows = [row for row in zip(*map(table.column, columns), strict=True) if row[0] == learner and row[2] is not None]
+      at = [number + 0.06 * (i - (len(learners) - 1) / 2) for _, number, *_ in rows]  # Side by side.
+      axes.plot(at, [value for _, _, value, _, _ in rows], color=color, marker='o', markersize=4, label=learner)
+      for x, (_, _, _, low, high) in zip(at, rows, strict=True):
+        axes.plot([x, x], [low, high], color=color, linewidth=1.2)
+    axes.set_ylabel(figure, fontsize=8)
+    axes.set_xticks(sorted(set(table.column('round'))))
+  panels[-1].set_xlabel('round')
+  _legend_below(plot, panels[0], 4)
+  return _svg(plot, table.name)
+
+
 def spending(table: Table, spent: str, colors: Mapping[str, str]) -> str:
   """What each arm was charged as a bar, what was planned as a line in it."""
   plot, (axes,) = _figure(1.0 + 0.24 * len(table.rows))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from etils import epath
 
 from sweb_jax import layout
-from sweb_jax.analysis import filters, graders, judges, page, tables, transfer
+from sweb_jax.analysis import filters, graders, judges, page, rounds, tables, transfer
 from sweb_jax.analysis.intervals import UNDECIDED
 from sweb_jax.analysis.results import read
 from sweb_jax.analysis.study import AnalysisError
@@ -26,6 +26,7 @@ SHORT = {
   'accuracy': ('learner', 'source', 'greedy pass@1', 'n'),
   'differences': ('comparison', 'learner', 'difference', 'relative', 'verdict'),
   'minus_base': ('learner', 'source', 'difference', 'relative', 'verdict'),
+  'rounds': ('learner', 'round', 'generator', 'greedy pass@1', 'coverage@k', 'FPR', 'n'),
   'transfer_differences': ('test set', 'comparison', 'learner', 'difference', 'verdict'),
 }
 """Tables and columns of the terminal form."""
@@ -42,7 +43,7 @@ def write(workdir: epath.PathLike, prompt: Callable[[Problem], str] | None = Non
   built = tables.build(results)
   for more in (transfer, filters, judges):
     built += more.build(results, workdir)
-  built += graders.build(results)
+  built += graders.build(results) + rounds.build(results)
   folder = epath.Path(workdir) / layout.TABLES
   names = {table.name for table in built}
   for old in folder.glob('*') if folder.exists() else ():
@@ -58,7 +59,7 @@ def write(workdir: epath.PathLike, prompt: Callable[[Problem], str] | None = Non
 def read_tables(workdir: epath.PathLike) -> list[Table]:
   """The tables of a report that was written. Raises AnalysisError where there is none."""
   folder = epath.Path(workdir) / layout.TABLES
-  names = (*tables.NAMES, *transfer.NAMES, filters.NAME, judges.NAME, graders.NAME)
+  names = (*tables.NAMES, *transfer.NAMES, filters.NAME, judges.NAME, graders.NAME, rounds.NAME)
   paths = [folder / f'{name}.json' for name in names]
   if found := [Table.from_json(path.read_text()) for path in paths if path.exists()]:
     return found

@@ -67,6 +67,8 @@ class Study:
   """Tokens that end a completion, of each model of which they are known."""
   seeds: int = 1
   """Fine-tunings of every learner on every arm, which differ by the seed."""
+  rounds_from: str = ''
+  """The arm of the first round that later rounds go on from; '' where there is one round."""
   judge: str = ''
   """The model that judges, '' where none does."""
   judged: tuple[str, ...] = ()

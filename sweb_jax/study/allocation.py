@@ -17,13 +17,14 @@ from sweb_jax import budget, layout, records, tasks
 from sweb_jax.budget import Ask, Outcome, Prompts
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
-from sweb_jax.study.collect import in_order, stored
+from sweb_jax.sampling import Store
+from sweb_jax.study.collect import in_order
 from sweb_jax.study.context import Context
-from sweb_jax.study.estimate import Assumed
 from sweb_jax.study.problems import Problems
 from sweb_jax.study.samples import draw
-from sweb_jax.study.step import Step, Work
+from sweb_jax.study.step import Step
 from sweb_jax.study.verdicts import Graded, Verdicts
+from sweb_jax.study.work import Assumed, Work
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +151,7 @@ class _Drawn:
       for s, v in whole.read(context, whole.samples.count)[generator]:
         self.have[s.problem_id, s.index] = s, v
     folder = context.root / step.folder / generator
-    self._take(stored(folder) if folder.exists() else ())
+    self._take(Store(folder).read() if folder.exists() else ())
 
   def complete(self, wanted: Sequence[tuple[str, int]]) -> None:
     """Draws and grades those of (problem id, index) that are not there."""

@@ -22,7 +22,8 @@ class Finding:
   folder: str
   """Of the step; '' for what is of no step."""
   what: str
-  """'finished', 'no data', 'missing', 'unfinished', 'of another version', 'torn', 'changed', 'lost' or 'unknown'."""
+  """'finished', 'no data', 'missing', 'unfinished', 'to be grown', 'of another version', 'of another study', 'unknown';
+  or a damage: 'torn', 'changed' or 'lost'."""
   file: str = ''
   """Below the folder."""
 
@@ -48,21 +49,18 @@ def clear(root: epath.Path, found: Sequence[Finding]) -> list[str]:
   another file, and the ledger keeps what was charged for it.
   """
   damaged = list(dict.fromkeys(f.folder for f in found if f.damage))
-  for finding in (f for f in found if f.damage):
-    path = root / finding.folder / finding.file
+  for folder, name in dict.fromkeys((f.folder, _whole(f.file)) for f in found if f.damage):
+    path, target = root / folder / name, root / layout.SUPERSEDED / folder / layout.DAMAGED / name
     if path.exists():
-      target = root / layout.SUPERSEDED / finding.folder / 'damaged' / finding.file
-      target.parent.mkdir(parents=True, exist_ok=True)
-      target.write_bytes(path.read_bytes())
-      path.unlink()
+      if target.exists():
+        target.rmtree() if target.is_dir() else target.unlink()
+      files.move(path, target)
     if path.match(layout.CHUNKS):
       files.write_text(path, '')
-    if layout.BEST in path.parts:  # A model is whole or of no use.
-      _drop_model(root, finding)
   for folder in damaged:
     if (said := manifest.read(root, folder)) is not None:
-      bad = {f.file for f in found if f.damage and f.folder == folder}
-      kept = {name: s for name, s in said.files.items() if name not in bad and (root / folder / name).exists()}
+      bad = [_whole(f.file) for f in found if f.damage and f.folder == folder]
+      kept = {name: sums for name, sums in said.files.items() if _whole(name) not in bad}
       manifest.write(root, folder, dataclasses.replace(said, done=False, files=kept))
   return damaged
 
@@ -95,6 +93,8 @@ def _step(root: epath.Path, step: Listed) -> Iterator[Finding]:
     yield from (Finding(step.folder, 'unknown', n) for n in there if n not in said.files and n != layout.MANIFEST)
   if not said.done:
     yield Finding(step.folder, 'unfinished')
+  elif not manifest.far_enough(said.extent, step.extent):
+    yield Finding(step.folder, 'to be grown')
   elif not bad:
     yield Finding(step.folder, 'no data' if said.nothing else 'finished')
 
@@ -113,11 +113,7 @@ def _strangers(root: epath.Path, steps: Sequence[Listed]) -> Iterator[Finding]:
       yield Finding('', 'unknown', name)
 
 
-def _drop_model(root: epath.Path, finding: Finding) -> None:
-  """Has a model trained again whose parameters are damaged: its folder goes, and with it the result."""
-  rate = root / finding.folder / finding.file.partition('/')[0]
-  if (rate / layout.BEST).exists():
-    target = root / layout.SUPERSEDED / finding.folder / 'damaged' / rate.name
-    if not target.exists() or not (target / layout.BEST).exists():
-      target.mkdir(parents=True, exist_ok=True)
-      (rate / layout.BEST).rename(target / layout.BEST)
+def _whole(file: str) -> str:
+  """What is moved where a file is damaged: the file, or the whole model that it is a part of."""
+  head, best, _ = file.partition(f'/{layout.BEST}/')
+  return f'{head}/{layout.BEST}' if best else file

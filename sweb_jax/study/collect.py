@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import jax
 from etils import epath
 
-from sweb_jax import layout, records
+from sweb_jax import layout
 from sweb_jax.budget import Ledger, Prompts
 from sweb_jax.models import sharding
 from sweb_jax.models.transformer import Params
@@ -162,16 +162,6 @@ def in_order(problems: Sequence[Problem], samples: Iterable[Sample], count: int)
   place = {p.id: i for i, p in enumerate(problems)}
   found = (s for s in samples if s.index < count and s.problem_id in place)
   return sorted(found, key=lambda s: (place[s.problem_id], s.index))
-
-
-def stored(folder: epath.Path) -> Iterator[Sample]:
-  """The samples of a folder. Raises RecordError, which says how to mend it, where one is damaged."""
-  try:
-    yield from Store(folder).read()
-  except records.RecordError as e:
-    raise records.RecordError(
-      f'{e}; `python -m sweb_jax.study check WORKDIR --repair` draws the rows of a damaged file again'
-    ) from e
 
 
 def _write_prompts(kept: Kept, model: str) -> None:

@@ -7,9 +7,9 @@ import dataclasses
 from sweb_jax import analysis
 from sweb_jax.study import estimate
 from sweb_jax.study.arms import by_judge
-from sweb_jax.study.estimate import Assumed
 from sweb_jax.study.opened import Study
 from sweb_jax.study.step import plain
+from sweb_jax.study.work import Assumed
 from sweb_jax.tasks.rendering import Renderer
 
 
@@ -45,6 +45,7 @@ def describe(study: Study, assumed: Assumed) -> analysis.Study:
     share_prefix=c.cost.share_prefix,
     stop_ids=stop_ids,
     seeds=c.train.seeds,
+    rounds_from=c.round.arm if c.rounds > 1 else '',
     judge=c.judge.model,
     judged=tuple(a.name for a in arms.all if by_judge(c, a)),
     tests={name: test.task for name, test in c.transfer.items()},

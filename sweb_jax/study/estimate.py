@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,47 +9,9 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from sweb_jax.budget import flops_per_token, training_flops_per_token
-from sweb_jax.study.step import Step, Work
-
-
-@dataclasses.dataclass(frozen=True)
-class Assumed:
-  """Lengths and rates of a study, measured or assumed."""
-
-  parameters: Mapping[str, int]
-  """Model -> number of parameters."""
-  completion: int
-  """Tokens a completion has, stop token included."""
-  prompt: int
-  """Tokens of a zero-shot prompt."""
-  few_shot: int
-  """Tokens of the worked examples before it."""
-  sampling_rate: float
-  """FLOP/s."""
-  training_rate: float
-  examples: Mapping[str, int] = dataclasses.field(default_factory=dict)
-  """Folder of a step of examples -> how many there are, where they are there."""
-
-  def drawing(
-    self, kind: str, model: str, problems: int, samples: int, *, few_shot: bool, runs: int = 1, prompt: int = 0
-  ) -> Work:
-    """Work of drawing `samples` completions, for `problems` problems in each of `runs` runs."""
-    tokens = samples * self.completion
-    read = runs * (problems * (prompt or self.prompt) + few_shot * self.few_shot)
-    flops = flops_per_token(self.parameters[model]) * (tokens + read)
-    return Work(kind, model, samples, tokens, flops, flops / self.sampling_rate)
-
-  def judging(self, model: str, samples: int) -> Work:
-    """Work of a judge: each sample is read with its problem and a right solution, and answered in as many tokens."""
-    prompt = self.prompt + 2 * self.completion
-    return self.drawing('judge', model, samples, samples, few_shot=True, prompt=prompt)
-
-  def training(self, model: str, examples: int) -> Work:
-    """Work of training on so many examples, prompts included."""
-    tokens = examples * (self.prompt + self.completion)
-    flops = training_flops_per_token(self.parameters[model]) * tokens
-    return Work('train', model, examples, tokens, flops, flops / self.training_rate)
+from sweb_jax.budget import flops_per_token
+from sweb_jax.study.step import Step
+from sweb_jax.study.work import Assumed, Work
 
 
 def assumed(config: ConfigDict, parameters: Mapping[str, int], examples: Mapping[str, int]) -> Assumed:

@@ -91,6 +91,7 @@ class _Builder:
         before = c.round.arm if arm.round == 2 else arms_lib.round_name(learner, arm.round - 1)
         source = trained[learner, before]
         yield from self._generator(problems['train'], arm.generator, learner, source, arm.whole, graded)
+        opinions |= yield from self._opinions({arm.generator: graded[arm.generator]})
       earlier = examples.get(before) if arm.round > 1 and c.round.keep else None
       where = graded.get(arm.generator)
       if arm.policy:
@@ -184,8 +185,9 @@ class _Builder:
     spec = {'kind': type(policy).__name__} | dataclasses.asdict(policy)
     given = {'samples of': anchor, 'a problem': amount.count} if isinstance(amount, Anchor) else amount
     asked = self._asked(*policy.generators)
+    charged = dict.fromkeys((*policy.generators, *([anchor] if isinstance(amount, Anchor) else [])))
     priced = {
-      f'cost__{table}': {g: c.cost[table].get(g) for g in policy.generators} if c.cost.name == unit else None
+      f'cost__{table}': {g: c.cost[table].get(g) for g in charged} if c.cost.name == unit else None
       for table, unit in (('prices', 'price'), ('seconds', 'seconds'))
     }
     beyond = {g: n - arm.whole * c.task.train for g, n in self.arms.samples[arm.name].items()}
@@ -213,6 +215,7 @@ class _Builder:
   ) -> Examples:
     c = self.config
     rules = {f'data__{name}': value for name, value in rules_of(c, arm.variant).items()}
+    rules['round__keep'] = earlier is not None
     fields = settings(c, 'examples', **(rules if arm.budget else {}))
     if arm.budget is None:  # Solutions by people are taken as they are.
       fields = {name: value for name, value in fields.items() if name == 'task.train'}

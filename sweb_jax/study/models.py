@@ -22,10 +22,10 @@ from sweb_jax.runtime.hosts import Interrupted
 from sweb_jax.sampling import Request
 from sweb_jax.study.collect import Asked, complete
 from sweb_jax.study.context import Context
-from sweb_jax.study.estimate import Assumed
 from sweb_jax.study.examples import Examples
 from sweb_jax.study.problems import Problems
-from sweb_jax.study.step import Nothing, Step, Training, Work
+from sweb_jax.study.step import Nothing, Step, Training
+from sweb_jax.study.work import Assumed, Work
 from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training import Agreement, DataError, Fit, Lora, Optimizer, Packer, Schedule, aside, back, fit, marks
 from sweb_jax.training.data import Rendered

@@ -14,8 +14,9 @@ from sweb_jax.models.source import Model
 from sweb_jax.runtime import files
 from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.study.context import Context, open_variants
-from sweb_jax.study.estimate import Assumed, assumed
+from sweb_jax.study.estimate import assumed
 from sweb_jax.study.graph import Graph, graph
+from sweb_jax.study.work import Assumed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,9 +17,9 @@ from sweb_jax.records import Problem, Sample
 from sweb_jax.runtime import files
 from sweb_jax.study.collect import Asked, Kept, collect
 from sweb_jax.study.context import Context
-from sweb_jax.study.estimate import Assumed
-from sweb_jax.study.step import Step, Work
+from sweb_jax.study.step import Step
 from sweb_jax.study.verdicts import Verdicts
+from sweb_jax.study.work import Assumed, Work
 from sweb_jax.tasks.splits import digest
 
 

@@ -15,17 +15,18 @@ from sweb_jax import layout
 from sweb_jax.runtime import files, manifest
 from sweb_jax.runtime.manifest import WorkdirError
 from sweb_jax.study import state as state_lib
-from sweb_jax.study.estimate import Assumed, minutes
+from sweb_jax.study.estimate import minutes
 from sweb_jax.study.state import State
 from sweb_jax.study.step import Step
+from sweb_jax.study.work import Assumed
 
 _SHOWN = 8
 """Steps, or fields, that a list names; the others are counted."""
 
 
 def states(root: epath.Path, steps: Sequence[Step]) -> dict[str, State]:
-  """Folder -> how it stands to the step."""
-  return {step.folder: state_lib.state(root, step) for step in steps}
+  """Folder -> how it stands to the step; without steps that are made again unasked."""
+  return {step.folder: state_lib.state(root, step) for step in steps if not step.derived}
 
 
 def show(console: Console, found: Mapping[str, State]) -> None:
@@ -46,7 +47,7 @@ def refuse(root: epath.Path, steps: Sequence[Step], found: Mapping[str, State], 
       f'{root / foreign[0]} holds files and no {layout.MANIFEST}: they were put there by hand, or by a version '
       'that kept no manifest; move them away, or name another --workdir'
     )
-  changed = [s for s in steps if found[s.folder] is State.CHANGED and not s.derived]
+  changed = [s for s in steps if found.get(s.folder) is State.CHANGED]
   if not changed or redo:
     return
   works = [work for s in changed for work in s.estimate(of)]
@@ -62,7 +63,7 @@ def refuse(root: epath.Path, steps: Sequence[Step], found: Mapping[str, State], 
 def supersede(root: epath.Path, steps: Sequence[Step], found: Mapping[str, State]) -> None:
   """Moves the folders of changed steps out of the way."""
   for step in steps:
-    if found[step.folder] is State.CHANGED and not step.derived:
+    if found.get(step.folder) is State.CHANGED:
       state_lib.supersede(root, step.folder)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from absl import logging
 from rich.console import Console
 
+from sweb_jax import records
 from sweb_jax.runtime import manifest, progress
 from sweb_jax.runtime.hosts import Interrupted
 from sweb_jax.study import state
@@ -53,7 +54,7 @@ def run(context: Context, steps: Sequence[Step], stages: Sequence[str], console:
   done_any = False
   for stage, group in itertools.groupby(wanted, key=lambda s: s.stage):
     context.hosts.barrier(f'stage {stage}')  # What is done is the same to all from here.
-    done_any |= _stage(context, stage, list(group), console, at_once, waiting)
+    done_any |= _stage(context, stage, list(group), console, at_once, waiting) and stage in stages
   if waiting and not done_any:
     step, needed = next(iter(waiting.items()))
     stage = next(s.stage for s in steps if s.folder == needed)
@@ -121,6 +122,9 @@ def _one(context: Context, step: Step) -> None:
     try:
       if hosts.leads or step.divided:
         step.run(context)
+    except records.RecordError as e:
+      mend = f'`python -m sweb_jax.study check {root} --repair` makes a damaged file again, and nothing else'
+      raise records.RecordError(f'{e}; {mend}') from e
     except Nothing as e:
       reason, counts = str(e), e.counts
       logging.warning('%s: %s; what depends on it is skipped', step.folder, reason)

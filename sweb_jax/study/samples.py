@@ -8,11 +8,12 @@ from typing import ClassVar
 
 from sweb_jax import layout
 from sweb_jax.records import Problem, Sample
-from sweb_jax.study.collect import Asked, Kept, collect, in_order, stored
+from sweb_jax.sampling import Store
+from sweb_jax.study.collect import Asked, Kept, collect, in_order
 from sweb_jax.study.context import Context
-from sweb_jax.study.estimate import Assumed
 from sweb_jax.study.problems import Problems
-from sweb_jax.study.step import Step, Training, Work
+from sweb_jax.study.step import Step, Training
+from sweb_jax.study.work import Assumed, Work
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,7 +57,7 @@ class Samples(Step):
   def read(self, context: Context, count: int) -> list[Sample]:
     """The first `count` samples of every problem, by problem and index."""
     problems = context.problems(self.problems.folder, self.problems.count)
-    return in_order(problems, stored(context.root / self.folder), count)
+    return in_order(problems, Store(context.root / self.folder).read(), count)
 
   def estimate(self, assumed: Assumed) -> Iterator[Work]:
     yield assumed.drawing('sample', self.model, self.problems.count, self.items, few_shot=self.trained is None)

@@ -12,10 +12,10 @@ from sweb_jax.records import Problem
 from sweb_jax.study import verdicts
 from sweb_jax.study.collect import Asked, Kept, collect
 from sweb_jax.study.context import Context
-from sweb_jax.study.estimate import Assumed
 from sweb_jax.study.models import Models
 from sweb_jax.study.problems import Problems
-from sweb_jax.study.step import Step, Work
+from sweb_jax.study.step import Step
+from sweb_jax.study.work import Assumed, Work
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

@@ -14,13 +14,12 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from etils import epath
 
-if TYPE_CHECKING:
-  from sweb_jax.study.context import Context
-  from sweb_jax.study.estimate import Assumed
+from sweb_jax.study.context import Context
+from sweb_jax.study.work import Assumed, Work
 
 STAGES = ('plan', 'sample', 'grade', 'train', 'evaluate', 'report')
 
@@ -31,21 +30,6 @@ class Nothing(Exception):
   def __init__(self, reason: str, counts: Mapping[str, int] | None = None):
     super().__init__(reason)
     self.counts = dict(counts or {})
-
-
-class Work(NamedTuple):
-  """What a step is expected to take, of one kind and by one model."""
-
-  kind: str
-  """'sample', 'allocate', 'judge', 'train', 'validate', 'evaluate' or 'transfer'."""
-  model: str
-  samples: int
-  """Completions drawn, or examples trained on, a duplicate counted again."""
-  tokens: int
-  """Drawn, or trained on (prompt and completion)."""
-  flops: int
-  """All of it. A problem's prompt is read once, the worked examples once a step: all rows share them."""
-  seconds: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
