@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -229,3 +230,23 @@ def rows():
     return [json.loads(line) for p in found for line in p.read_bytes().splitlines()]
 
   return read
+
+
+@pytest.fixture(scope='session')
+def runs():
+  """Runs the study of tiny_study.py in this process, and looks at what it leaves: see `Runs` there."""
+  return runpy.run_path(str(ROOT / 'tests/tiny_study.py'))['Runs']()
+
+
+@pytest.fixture(scope='session')
+def done(runs, tmp_path_factory) -> Path:
+  """A finished workdir of that study: to be read or copied, never written to."""
+  root = tmp_path_factory.mktemp('tiny') / 'workdir'
+  runs(root, runs.tiny())
+  return root
+
+
+@pytest.fixture
+def copy(done, tmp_path) -> Path:
+  """A copy of it."""
+  return Path(shutil.copytree(done, tmp_path / 'copy'))

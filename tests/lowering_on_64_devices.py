@@ -10,10 +10,10 @@ os.environ |= {'XLA_FLAGS': '--xla_force_host_platform_device_count=256', 'TF_CP
 os.environ.pop('JAX_COMPILATION_CACHE_DIR', None)
 
 import jax
+from sweb_jax.lowering_steps import steps
 
 from sweb_jax import lowering
 from sweb_jax.config import default
-from sweb_jax.lowering_steps import steps
 
 CASES = {
   '9b train 64': ('size:gemma2_9b', 'train', {'fsdp': 16, 'tensor': 4}),

@@ -8,10 +8,10 @@ import re
 import pytest
 from ml_collections import ConfigDict
 from rich.console import Console
+from sweb_jax.planning import Plan
 
 from sweb_jax import fine_tuning, jobs, records
 from sweb_jax.budget import Arm
-from sweb_jax.planning import Plan
 from sweb_jax.records import Example
 from sweb_jax.runtime.progress import Meter
 from sweb_jax.training import Fit, Packer

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import jax
 import pytest
+from sweb_jax.jobs import Jobs
 
 from sweb_jax import drawing, records
 from sweb_jax import jobs as jobs_lib
 from sweb_jax.config import ConfigError, resolve
-from sweb_jax.jobs import Jobs
 from sweb_jax.records import Sample, Verdict
 from sweb_jax.sampling import Store
 

@@ -12,12 +12,12 @@ import zlib
 from pathlib import Path
 
 import pytest
+from sweb_jax.jobs import Jobs
 
 from sweb_jax import budget, judging, records
 from sweb_jax.answers import judge
 from sweb_jax.answers.judge import Opinion
 from sweb_jax.config import ConfigError, resolve
-from sweb_jax.jobs import Jobs
 from sweb_jax.models.tokenizer import TokenizerError
 from sweb_jax.records import Example, Sample, Verdict
 from sweb_jax.sampling import Store

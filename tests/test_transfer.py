@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
+from sweb_jax.jobs import Jobs
+from sweb_jax.transfer import TestSet
 
 from sweb_jax import records
 from sweb_jax.config import ConfigError, resolve, validate
-from sweb_jax.jobs import Jobs
 from sweb_jax.records import Problem, Verdict
 from sweb_jax.study import Study
-from sweb_jax.transfer import TestSet
 
 DATA = Path(os.environ.get('SWEB_TEST_DATA', Path(__file__).parents[1] / '../shared/data'))
 METER = types.SimpleNamespace(skip=lambda *_, **__: None, add=lambda *_, **__: None)

@@ -7,9 +7,9 @@ import sys
 import time
 
 import pytest
+from sweb_jax.runtime.workdir import Workdir, WorkdirError, fingerprint
 
 from sweb_jax.runtime import files
-from sweb_jax.runtime.workdir import Workdir, WorkdirError, fingerprint
 
 CONFIG = {'seed': 0, 'task': {'name': 'arithmetic', 'train': 300}, 'rates': (1e-3, 2e-3), 'jobs': 2}
 

@@ -1,9 +1,9 @@
-"""Runs the tiny study of conftest.py, as large as a file beside the workdir says. Forked again and again by a test."""
+"""Runs the study of tiny_study.py, as large as a file beside the workdir says; forked again and again by a test."""
 
 from __future__ import annotations
 
-import importlib.util
 import io
+import runpy
 from pathlib import Path
 
 import jax  # noqa: F401 (imported once, before the forks)
@@ -24,16 +24,10 @@ SIZES = (
 )  # fmt: skip
 
 
-def tiny():
-  spec = importlib.util.spec_from_file_location('tiny_study', Path(__file__).with_name('conftest.py'))
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module.tiny
-
-
 def main(folder: epath.Path) -> None:
   size = int((folder.parent / 'size').read_text())
-  config = tiny()(**SIZES[size], train__save_seconds=0.001)
+  tiny = runpy.run_path(str(Path(__file__).parents[1] / 'tiny_study.py'))['tiny']
+  config = tiny(**SIZES[size], train__save_seconds=0.001)
   study = opened.open_study(config)
   print('begun', flush=True)
   command.run(study, folder, Hosts(), STAGES, Console(file=io.StringIO()))

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import runpy
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 from etils import epath
 from ml_collections import ConfigDict
 from rich.console import Console
@@ -21,7 +19,7 @@ from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.study import command, opened
 from sweb_jax.study.step import STAGES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def tiny(**changes: Any) -> ConfigDict:
@@ -79,22 +77,3 @@ class Runs:
   def tables(self, root: Path) -> Mapping[str, bytes]:
     """The tables of a report, but for that of the ledgers, which know how often prompts were read."""
     return {p.name: p.read_bytes() for p in (root / layout.TABLES).iterdir() if p.stem != 'charged'}
-
-
-@pytest.fixture(scope='session')
-def runs() -> Runs:
-  return Runs()
-
-
-@pytest.fixture(scope='session')
-def done(runs, tmp_path_factory) -> Path:
-  """A finished workdir of the tiny study: to be read or copied, never written to."""
-  root = tmp_path_factory.mktemp('tiny') / 'workdir'
-  runs(root, tiny())
-  return root
-
-
-@pytest.fixture
-def copy(done, tmp_path) -> Path:
-  """A copy of it."""
-  return Path(shutil.copytree(done, tmp_path / 'copy'))
