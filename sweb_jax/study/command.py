@@ -80,12 +80,12 @@ def run(
       files.write_json(root / layout.STUDY, described.json())
     hosts.barrier('the workdir is ready')
     devices.prepare(root)
-    outcome = runner.run(context, every, stages, console, study.config.engine.jobs)
+    waiting = runner.run(context, every, stages, console, study.config.engine.jobs)
   if not hosts.leads:
     return
-  if outcome.waiting:
-    step, needed = next(iter(outcome.waiting.items()))
-    console.print(Text(f'{len(outcome.waiting)} steps wait for others, as {step} for {needed}.'))
+  if waiting:
+    step, needed = next(iter(waiting.items()))
+    console.print(Text(f'{len(waiting)} steps wait for others, as {step} for {needed}.'))
   for line in analysis.nothing(described, analysis.done(root, described)):
     console.print(Text(line))
   if 'report' in stages:

@@ -24,17 +24,9 @@ class StageError(ValueError):
   """No step of the stages can be done; the message names what they wait for."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-  """What a run did."""
-
-  waiting: Mapping[str, str]
-  """Folder of a step that was not done -> folder of what it waits for."""
-  nothing: Mapping[str, str]
-  """Folder of a step without a result -> why."""
-
-
-def run(context: Context, steps: Sequence[Step], stages: Sequence[str], console: Console, at_once: int) -> Outcome:
+def run(
+  context: Context, steps: Sequence[Step], stages: Sequence[str], console: Console, at_once: int
+) -> Mapping[str, str]:
   """Does what is not done of the steps of some stages, in the order of `steps`.
 
   Args:
@@ -43,6 +35,9 @@ def run(context: Context, steps: Sequence[Step], stages: Sequence[str], console:
     stages: which are run. The problems of the others are chosen too: they cost nothing, and everything reads them.
     console: shows progress.
     at_once: steps side by side, in threads, where one process runs.
+
+  Returns:
+    Folder of each step of the stages that could not be done -> folder of what it waits for.
 
   Raises:
     Interrupted, KeyboardInterrupt: the run was asked to stop.
@@ -59,8 +54,7 @@ def run(context: Context, steps: Sequence[Step], stages: Sequence[str], console:
     step, needed = next(iter(waiting.items()))
     stage = next(s.stage for s in steps if s.folder == needed)
     raise StageError(f'{step} needs {needed}, which is not done; add {stage!r} to --stages')
-  found = {s.folder: m.nothing for s in wanted if (m := manifest.read(context.root, s.folder)) and m.nothing}
-  return Outcome(waiting, found)
+  return waiting
 
 
 def _stage(
@@ -105,7 +99,7 @@ def _missing(context: Context, step: Step, waiting: Mapping[str, str], todo: set
 
 
 def _one(context: Context, step: Step) -> None:
-  """Runs a step and writes its manifest; a step that reads nothing has no result either."""
+  """Runs a step and writes its manifest; a step that needs one without a result has none either."""
   hosts, root, begun = context.hosts, context.root, time.time()
   if hosts.leads:
     before = manifest.read(root, step.folder)
