@@ -7,6 +7,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from sweb_jax.config import get
+
 _DRAWING = ('samples', 'allocations')
 
 DEPENDS: Mapping[str, tuple[str, ...]] = {
@@ -90,11 +92,8 @@ def settings(config: ConfigDict, kind: str, **own: Any) -> dict[str, Any]:
   own = {name.replace('__', '.'): value for name, value in own.items()}
   if unknown := own.keys() - set(names):
     raise KeyError(f'a step of kind {kind!r} does not depend on {sorted(unknown)}')
-  return {name: own[name] if name in own else get(config, name) for name in names}
+  return {name: own[name] if name in own else _plain(get(config, name)) for name in names}
 
 
-def get(config: ConfigDict, name: str) -> Any:
-  """The value of 'section.field'."""
-  for part in filter(None, name.split('.')):
-    config = config[part]
-  return config.to_dict() if isinstance(config, ConfigDict) else config
+def _plain(value: Any) -> Any:
+  return value.to_dict() if isinstance(value, ConfigDict) else value

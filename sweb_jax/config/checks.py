@@ -1,169 +1,17 @@
-"""Every field of an experiment, with its default, and the checks that need no compute.
-
-A config file calls `default()` and changes what differs. Which step's result depends on which field is said in
-`study/fields.py`.
-"""
+"""The checks of a config that need no compute: every field against the others."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from sweb_jax import layout
 from sweb_jax.budget import UNITS
+from sweb_jax.config.default import ConfigError, default, get, rules_of, steps_of
 from sweb_jax.curation import FILTERS
-
-
-class ConfigError(ValueError):
-  """A field of the config that makes no sense; the message names it and what to do."""
-
-
-def default() -> ConfigDict:
-  """The fields common to all experiments; a config file fills in what has no sensible default."""
-  return ConfigDict(
-    {
-      'name': '',
-      'seed': 0,  # Of sampling and training; question set j adds j.
-      'preset': '',  # One of `presets`.
-      'presets': ConfigDict(),  # Sizes of the study: name -> ((field, value), ...).
-      'data_dir': '',  # Folder of public files, or 'tfds:DIR' (docs/data.md); generated tasks need none.
-      'question_sets': 1,  # Replicates of the whole study: other problems, other seeds.
-      'task': {
-        'name': '',
-        'world': 0,  # Which made world, of a generated task.
-        'made_world': False,  # The report says that its problems are made up.
-        'levels': (),  # Difficulties to draw problems from; (): the task's default.
-        'train': 0,  # Problems a question set.
-        'validation': 0,
-        'test': 0,
-      },
-      # Name -> 'embedded:NAME', 'gguf:gemma3_270m' or a model folder; or several, which question sets take in turn.
-      # 'size:gemma2_9b' is a shape without weights, for a plan.
-      'models': ConfigDict(),
-      'chat': (),  # Names of the models that read and write chat turns (instruction-tuned Gemmas).
-      'generators': (),  # Names of the models that draw data; (): learners are only evaluated, or trained on gold.
-      'learners': (),  # Names of the models that are fine-tuned.
-      # Name -> {generator: samples a problem}; the others get as much compute. Or {unit: amount} a question set.
-      'budgets': ConfigDict(),
-      # Name -> {'kind': ..., ...}: further arms that spend each budget as a policy decides (docs/budgets.md).
-      'policies': ConfigDict(),
-      'cost': {  # What counts as equal cost, and what policies are charged (docs/budgets.md).
-        'name': 'paper',  # paper, flops, price, seconds or tokens.
-        'exact_ratio': False,  # A ratio of 2.95 is met by giving some problems one sample more; else it is 3.
-        'share_prefix': True,  # Worked examples are charged once a job; else once a problem.
-        'prices': ConfigDict(),  # Model -> (dollars a million input tokens, and output tokens).
-        'seconds': ConfigDict(),  # Model -> device seconds a drawn token.
-      },
-      'rounds': 1,  # Of drawing and training: in later ones what was trained draws (docs/rounds.md).
-      'round': {
-        'arm': '',  # Of the first round: its models draw in the second.
-        'by': 'self',  # Each learner draws for itself; or the name of the learner that draws for all.
-        'samples': (),  # A problem, in each later round; (): as many as the arm's.
-        'keep': False,  # Examples of earlier rounds stay.
-      },
-      'number_matched': False,  # Also compare equal numbers of samples.
-      'gold': True,  # Also train on solutions by people.
-      'sampling': {
-        'few_shot': False,  # Base models read the task's worked examples first.
-        'temperature': 0.7,
-        'top_k': 0,  # 0: off.
-        'top_p': 1.0,
-        'max_new_tokens': 0,
-        'dtype': 'float32',  # Of weights and caches while data is drawn and tests are taken; 'bfloat16': half of both.
-      },
-      'grading': {
-        'second_opinion': True,  # Verdicts also hold math-verify's opinion, where the task's answers are mathematical.
-      },
-      'data': {
-        'filter': 'answer',  # What is kept (docs/filters.md): answer, none, majority or judge.
-        'max_per_problem': 0,  # Keep the first so many of what the filter leaves of a problem; 0: all.
-        'dedupe': False,  # Drop a solution whose text the problem has already.
-        'balance': False,  # Keep of each problem as many as the median solved problem has.
-        'mix_gold': False,  # Add the solutions by people to every arm's own examples.
-      },
-      # Name -> fields of `data` that differ: further arms, of the same samples by other rules. 'budgets': names, for
-      # these only. 'one_kept': {'max_per_problem': 1}.
-      'variants': ConfigDict(),
-      'train': {
-        'seeds': 1,  # Each learner is fine-tuned so many times on each arm's data, in another order.
-        'batch': 0,  # Examples a step.
-        'batches': ConfigDict(),  # Learner -> its own batch; its steps are as many as see the same number of examples.
-        'steps': ConfigDict(),  # Budget name, or 'gold' -> steps; the paper's: as many for both arms of a comparison.
-        'epochs': 0,  # Train so many times over each arm's examples, at most `steps`; 0: `steps` of them.
-        'unique_examples': 0,  # Take so many of each arm's examples, drawn by the seed; 0: all.
-        'learning_rates': (),  # The best on validation problems is taken.
-        'checkpoints': 10,  # Scored on validation problems, evenly spaced; the best is kept.
-        'row_length': 0,  # Tokens a packed row.
-        'too_long': 'refuse',  # An example that does not fit a row: 'refuse', or 'leave_out', which is counted.
-        'warmup': 0,
-        'final': 1.0,  # The cosine ends at this share of the peak; 1: constant.
-        'b2': 0.95,
-        'weight_decay': 0.0,
-        'clip_norm': 1.0,
-        'optimizer': 'adamw',  # Or 'adafactor': less memory.
-        'micro_batches': 1,  # Parts of a batch, one after another; the update is that of the whole.
-        'remat': 'none',  # What the backward pass recomputes to save memory: 'none', 'dots' or 'full'.
-        'dtype': 'float32',  # Of the computation; the weights that are trained are float32. 'bfloat16' on accelerators.
-        'lora': {
-          'rank': 0,  # 0: all weights are trained; else adapters of this rank.
-          'alpha': 16.0,  # They are added times alpha / rank.
-          'targets': 'einsum|linear',  # Regular expression for names as 'layer_0/attn/q_einsum/w'; all projections.
-        },
-        'peak_flops': 0.0,  # FLOP/s that one device could do, for MFU; 0: unknown, not given.
-        'save_seconds': 300.0,  # Save the state when the last save is older.
-      },
-      'evaluate': {
-        'maj_k': (),  # Majority vote over the first k samples a test problem at sampling.temperature; (): greedy only.
-      },
-      'judge': {  # A model that says whether reasoning is right (docs/filters.md).
-        'model': '',  # Name in config.models; '': none.
-        'max_new_tokens': 256,
-        'samples': 500,  # So many kept samples of a generator and question set are judged, for the FPR.
-        'gold': True,  # For the FPR the judge also reads a right solution.
-      },
-      # Name -> {'task': ..., 'test': n, 'data_dir': ..., 'levels': ()}: further test sets (docs/filters.md). Without
-      # a data_dir of their own they are looked for in the study's.
-      'transfer': ConfigDict(),
-      'mesh': {'data': 1, 'fsdp': 1, 'tensor': 1},  # data=-1: all devices that are left.
-      'engine': {
-        'slots': 0,  # Completions decoded together; 0: as many as are of use and fit into memory.
-        'steps': 16,  # Tokens between two refills.
-        'jobs': 1,  # Jobs of a stage side by side, in threads; for small models on several CPU cores.
-      },
-      'estimate': {  # For the plan: what was measured on this kind of machine.
-        'prompt_tokens': 0,
-        'few_shot_tokens': 0,
-        'completion_tokens': 0,
-        'sampling_flops': 0.0,  # FLOP/s reached while sampling.
-        'training_flops': 0.0,
-      },
-    }
-  )
-
-
-def resolve(config: ConfigDict, overridden: Collection[str]) -> ConfigDict:
-  """The config with the values of its preset, but for fields `overridden` on the command line.
-
-  Raises ConfigError for an unknown preset.
-  """
-  config = config.copy_and_resolve_references()
-  presets = config.presets
-  config.presets = ConfigDict()  # What was not chosen is no part of the experiment.
-  if not presets and not config.preset:
-    return config
-  if config.preset not in presets:
-    raise ConfigError(f'config.preset={config.preset!r}: presets of this config are {", ".join(presets) or "none"}')
-  with config.unlocked():
-    for field, value in presets[config.preset]:
-      if field not in overridden:
-        within = {o: _get(config, o) for o in overridden if o.startswith(f'{field}.')}
-        for name, chosen in {field: value, **within}.items():
-          section, _, last = name.rpartition('.')
-          _get(config, section)[last] = chosen
-  return config
 
 
 def validate(config: ConfigDict) -> None:
@@ -176,7 +24,7 @@ def validate(config: ConfigDict) -> None:
 
   def positive(*fields: str) -> None:
     for field in fields:
-      value = _get(config, field)
+      value = get(config, field)
       need(value > 0, field, value, 'must be positive')
 
   positive('question_sets', 'task.test', 'rounds')
@@ -201,18 +49,6 @@ def validate(config: ConfigDict) -> None:
   _check_judge(config, need)
   for name, test in config.transfer.items():
     _check_transfer(name, test, need)
-
-
-def steps_of(config: ConfigDict, learner: str, budget: str) -> int:
-  """Steps of a learner on an arm of a budget (or 'gold'): with a batch of its own, as many as see as many examples."""
-  t = config.train
-  return t.steps[budget] * t.batch // t.batches.get(learner, t.batch)
-
-
-def rules_of(config: ConfigDict, variant: str | None) -> dict[str, Any]:
-  """The fields of `config.data` as an arm's variant has them."""
-  changed = config.variants[variant].to_dict() if variant else {}
-  return config.data.to_dict() | {k: v for k, v in changed.items() if k != 'budgets'}
 
 
 def _check_models(config: ConfigDict, need: Callable[..., None]) -> None:
@@ -286,7 +122,7 @@ def _check_training(config: ConfigDict, need: Callable[..., None], positive: Cal
   ):
     need(t[field] in known, f'train.{field}', t[field], f'must be one of {", ".join(known)}')
   for field in ('epochs', 'unique_examples', 'lora.rank', 'peak_flops', 'weight_decay'):
-    value = _get(config, f'train.{field}')
+    value = get(config, f'train.{field}')
     need(value >= 0, f'train.{field}', value, 'must not be negative')
   try:
     re.compile(t.lora.targets)
@@ -338,12 +174,6 @@ def _check_transfer(name: str, test: Any, need: Callable[..., None]) -> None:
   wish = "its fields are 'task', 'test', and if need be 'data_dir' and 'levels'"
   need({'task', 'test'} <= set(test) <= {'task', 'test', 'data_dir', 'levels'}, field, sorted(test), wish)
   need(isinstance(test.test, int) and test.test > 0, f'{field}.test', test.test, 'must be a positive whole number')
-
-
-def _get(config: ConfigDict, field: str) -> Any:
-  for part in filter(None, field.split('.')):
-    config = config[part]
-  return config
 
 
 def _known_fields(config: ConfigDict) -> None:
