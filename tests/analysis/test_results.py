@@ -10,7 +10,7 @@ import pytest
 from etils import epath
 
 from sweb_jax import layout
-from sweb_jax.analysis import AnalysisError, read
+from sweb_jax.analysis import AnalysisError, read, write
 from sweb_jax.runtime import manifest
 
 
@@ -54,11 +54,15 @@ def test_a_missing_file_of_a_step_that_is_done_is_named_with_the_stage_to_run(ma
     read(root)
 
 
+def change_manifest(root, folder, **fields):
+  root = epath.Path(root)
+  manifest.write(root, folder, dataclasses.replace(manifest.read(root, folder), **fields))
+
+
 def test_a_step_that_was_begun_and_not_finished_is_left_out_with_all_its_files(make_workdir):
   root = make_workdir()
   for folder in ('samples/set1/wc', 'scores/test/set0/student/gold'):
-    said = manifest.read(epath.Path(root), folder)
-    manifest.write(epath.Path(root), folder, dataclasses.replace(said, done=False))
+    change_manifest(root, folder, done=False)
   results = read(root)
   assert set(results.drawn) == {(0, 'wc'), (0, 'se'), (1, 'se')}
   assert (0, 'student', 'gold') not in results.greedy
@@ -72,11 +76,24 @@ def test_a_step_that_was_begun_and_not_finished_is_left_out_with_all_its_files(m
 @pytest.mark.parametrize('change', [{'version': 'other'}, {'extent': {'problems': 2, 'samples': 2}}])
 def test_a_step_of_another_version_or_that_has_not_gone_far_enough_is_not_done(make_workdir, change):
   root = make_workdir()
-  said = manifest.read(epath.Path(root), 'samples/set1/wc')
-  manifest.write(epath.Path(root), 'samples/set1/wc', dataclasses.replace(said, **change))
+  change_manifest(root, 'samples/set1/wc', **change)
   results = read(root)
   assert (1, 'wc') not in results.drawn
   assert results.missing == ('1 of 4 steps of the stage sample are not done: samples/set1/wc; run it',)
+
+
+def test_a_step_without_a_result_is_named_with_the_steps_that_depend_on_it(make_workdir):
+  root = make_workdir()
+  model, why = 'models/set0/student/wc_low', 'all 3 examples are too long'
+  for folder, reason in ((model, why), ('scores/test/set0/student/wc_low', f'{model}: {why}')):
+    shutil.rmtree(root / folder / 'rate_0.0025', ignore_errors=True)
+    change_manifest(root, folder, nothing=reason)
+  results = read(root)
+  assert (0, 'student', 'wc_low') not in results.greedy and not results.missing
+  assert results.nothing == (f'{model}: no data: {why} (1 steps depend on it)',)
+  write(root)
+  page = (root / layout.INDEX).read_text()
+  assert 'Arms without data' in page and why in page and 'not finished' not in page
 
 
 def test_what_a_larger_study_left_in_the_workdir_is_not_counted(make_workdir, change_study):
@@ -151,7 +168,7 @@ def test_a_torn_file_is_named_with_its_line(make_workdir):
   root = make_workdir()
   path = root / 'verdicts/set1/wc/verdicts-000000.jsonl'
   path.write_text(path.read_text()[:-20])
-  with pytest.raises(AnalysisError, match=r'verdicts/set1/wc/verdicts-000000.jsonl, line 6: not a Verdict.*stage grade'):
+  with pytest.raises(AnalysisError, match=r'wc/verdicts-000000\.jsonl, line 6: not a Verdict.*stage grade'):
     read(root)
 
 
