@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -30,7 +31,8 @@ def workdir(tmp_path_factory):
   problems = [Problem(f'p{i}', 'question', '1') for i in range(PROBLEMS)]
   files.write_text(root / layout.problems(0, 'train') / layout.PROBLEMS, records.dumps(problems))
   files.write_json(root / layout.CONFIG, {
-    'generators': ['se', 'wc'], 'seed': 5, 'policies': {'mine': {'kind': 'until_solved', 'generators': ['wc'], 'correct': 2}},
+    'generators': ['se', 'wc'], 'seed': 5,
+    'policies': {'mine': {'kind': 'until_solved', 'generators': ['wc'], 'correct': 2}},
     'estimate': {'few_shot_tokens': 0, 'prompt_tokens': 3, 'completion_tokens': 4},
     'sampling': {'few_shot': False}, 'cost': {'share_prefix': True},
   })  # fmt: skip
@@ -113,6 +115,26 @@ def test_a_folder_without_samples_is_named(tmp_path):
   for flags in (['simulate', tmp_path, '--out=x'], ['spent', tmp_path]):
     run = command(*flags)
     assert run.returncode == 1 and 'Traceback' not in run.stderr and str(tmp_path) in run.stderr
+
+
+@pytest.mark.parametrize(
+  ('path', 'text', 'message'),
+  [
+    ('study.json', '{"shapes": ', r'study\.json: not JSON'),
+    ('study.json', '{}', "'shapes'.; run the stage plan again"),
+    ('study.json', '[]', 'study.json or config.json is damaged, .* run the stage plan again'),
+    ('config.json', '{}', "'generators'.; run the stage plan again"),
+    ('problems/set0/train/manifest.json', '{', 'set 0 has no graded samples; run the stages plan, sample and grade'),
+    ('verdicts/set0/wc/manifest.json', '{', "not every problem has a graded sample of 'wc'; .* give --budgets"),
+  ],
+)
+def test_a_damaged_workdir_is_named(workdir, tmp_path, path, text, message):
+  root = tmp_path / 'damaged'
+  shutil.copytree(workdir, root)
+  (root / path).write_text(text)
+  run = command('simulate', root, f'--out={tmp_path / "out"}', '--policies=uniform')
+  assert run.returncode == 1 and 'Traceback' not in run.stderr
+  assert re.search(message, run.stderr), run.stderr
 
 
 def test_spent_prints_what_is_charged(workdir):
