@@ -14,7 +14,7 @@ from sweb_jax.budget import KINDS, UNITS, Arm
 
 FIGURES = ('solved', 'unique a problem')
 """What `terms` gives that a policy may be judged by."""
-_FOLDERS = ('samples', 'policies', 'judge', 'train', 'evaluate', 'transfer')
+_FOLDERS = ('samples', 'allocations', 'opinions', 'models', 'scores')
 
 
 def build(results: Results) -> list[Table]:
@@ -88,9 +88,9 @@ def charged(results: Results) -> Table:
     ('folder', 'model', *kinds, 'tokens'),
     tuple(rows),
     'From the ledgers beside the samples: every token drawn, kept or not, and every prompt read. prefix: worked '
-    'examples, once a job; prompt: once a problem and job, for all its samples. samples: drawn for every problem; '
-    'policies: drawn beyond them for an arm that a policy decides. judge: by a judge. transfer: on further test '
-    'sets.',
+    'examples, once a step; prompt: once a problem and step, for all its samples. samples: drawn for every problem; '
+    'allocations: drawn beyond them for an arm that a policy decides. opinions: by a judge. models: on validation '
+    'problems. scores: on test problems.',
   )
 
 

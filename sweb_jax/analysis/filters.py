@@ -71,7 +71,7 @@ def build(results: Results, workdir: epath.PathLike) -> list[Table]:
 def kept(draws: Draws, opinions: Opinions | None) -> dict[str, Bool[np.ndarray, 'P k']]:
   """Filter -> which of an arm's samples it keeps, of those that can be computed.
 
-  The same as `answers.filters.accepted`, on arrays. Votes count among the given samples only.
+  The same as `curation.accepted`, on arrays. Votes count among the given samples only.
   """
   whole, k = ~draws.truncated, draws.correct.shape[1]
   masks = {'answer': draws.correct & whole, 'none': whole}

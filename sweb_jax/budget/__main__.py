@@ -171,6 +171,11 @@ def _doubling(record: simulating.Record, cost: budget.Cost) -> list[float]:
   """The expected cost of 1, 2, 4, ... samples a problem, up to what is recorded of the cheapest generator."""
   g = next(iter(record.shapes))
   counts, depth = [1], record.depth(g)
+  if not depth:
+    raise budget.BudgetError(
+      f'{record.name}: not every problem has a graded sample of {g!r}; run the stages sample and grade, or give '
+      '--budgets'
+    )
   while counts[-1] * 2 <= depth:
     counts.append(counts[-1] * 2)
   n = len(record.problems)

@@ -72,12 +72,13 @@ def read_records(workdir: epath.PathLike) -> list[Record]:
     study, config = files.read_json(root / layout.STUDY), files.read_json(root / layout.CONFIG)
     shapes = {g: _shape(study['shapes'][g]) for g in config['generators']}
     estimate, few_shot = config['estimate'], config['sampling']['few_shot']
+    done = {step['folder']: step for step in study['steps'] if _done(root, step)}
   except FileNotFoundError as e:
     raise BudgetError(f'{root} is not a workdir of a study ({e.filename} is missing); run the stage plan first') from e
-  except (KeyError, ValueError) as e:
-    raise BudgetError(f'{root}/{layout.STUDY}: {e} is missing or damaged; run the stage plan again') from e
+  except (KeyError, TypeError, ValueError) as e:
+    what = f'{layout.STUDY} or {layout.CONFIG}'
+    raise BudgetError(f'{root}: {what} is damaged, or lacks a field ({e}); run the stage plan again') from e
   prompts = Prompts(estimate['few_shot_tokens'] * few_shot, estimate['prompt_tokens'], config['cost']['share_prefix'])
-  done = {step['folder']: step for step in study['steps'] if _done(root, step)}
   found = []
   for s in study['question_sets']:
     samples: dict[Ask, Recorded] = {}
@@ -90,9 +91,9 @@ def read_records(workdir: epath.PathLike) -> list[Record]:
         folder = root / layout.allocation(s, arm) / g
         if layout.allocation(s, arm) in done and (folder / layout.HELD).exists():
           samples |= _graded(g, [folder / layout.HELD], [folder / layout.GRADED])
-    if not samples:
-      raise BudgetError(f'{root}: question set {s} has no graded samples; run the stages sample and grade first')
     train = layout.problems(s, 'train')
+    if not samples or train not in done:
+      raise BudgetError(f'{root}: question set {s} has no graded samples; run the stages plan, sample and grade first')
     rows = records.read(Problem, root / train / layout.PROBLEMS)
     problems = tuple(p.id for p in itertools.islice(rows, done[train]['extent']['problems']))
     samples = {a: r for a, r in samples.items() if a.problem in set(problems)}

@@ -34,6 +34,8 @@ def validate(config: ConfigDict) -> None:
   positive('engine.steps', 'engine.jobs', 'mesh.fsdp', 'mesh.tensor', 'judge.max_new_tokens')
   positive('estimate.prompt_tokens', 'estimate.completion_tokens')
   positive('estimate.sampling_flops', 'estimate.training_flops')
+  few_shot = config.estimate.few_shot_tokens
+  need(few_shot >= 0, 'estimate.few_shot_tokens', few_shot, 'must not be negative')
   need(config.engine.slots >= 0, 'engine.slots', config.engine.slots, 'must be positive, or 0: chosen by memory')
   need(config.mesh.data == -1 or config.mesh.data > 0, 'mesh.data', config.mesh.data, 'must be positive, or -1: all')
   need(config.task.name, 'task.name', config.task.name, 'name a task')

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from sweb_jax import records
+from sweb_jax import layout, records
 from sweb_jax.analysis import breakdowns, read
 from sweb_jax.records import Problem
 
@@ -26,7 +26,7 @@ def test_levels_of_the_task_split_coverage_and_accuracy(make_workdir):
   root = make_workdir()
   for s in (0, 1):
     for split in ('train', 'test'):
-      path = root / f'problems/set{s}/{split}.jsonl'
+      path = root / layout.problems(s, split) / layout.PROBLEMS
       found = list(records.read(Problem, path))
       levels = ['Level 1', *['Level 5'] * (len(found) - 1)]
       path.write_text(records.dumps(dataclasses.replace(p, level=x) for p, x in zip(found, levels, strict=True)))

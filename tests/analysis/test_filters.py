@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from sweb_jax.answers.filters import FILTERS, accepted
 
 from sweb_jax.analysis import filters, read
 from sweb_jax.analysis.draws import Draws
 from sweb_jax.analysis.judges import Opinions
+from sweb_jax.curation import FILTERS, accepted
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks.grading import add_votes
 

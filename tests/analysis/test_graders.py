@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from sweb_jax import records
+from sweb_jax import layout, records
 from sweb_jax.analysis import graders, read, read_tables, write
 from sweb_jax.records import Verdict
 
 
 def regrade(root, change):
   """Rewrites every verdict that the report reads."""
-  for path in [*root.glob('grades/*/*.jsonl'), *root.glob('evaluate/*/*/*/*.verdicts.jsonl')]:
+  for path in root.rglob(layout.VERDICTS):
     verdicts = [change(v) for v in records.read(Verdict, path)]
     path.write_text(records.dumps(verdicts))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sweb_jax import records
+from sweb_jax import layout, records
 from sweb_jax.analysis import AnalysisError, judges, read, read_tables, write
 from sweb_jax.answers.judge import Opinion
+from sweb_jax.runtime import files
 
 
 @pytest.mark.parametrize(
@@ -25,10 +26,9 @@ def test_a_judge_that_guesses_corrects_nothing():
 def judged(root, says) -> dict:
   """Writes opinions (set, problem, index, right) on WC's samples and gives the table's rows by arm."""
   for s in (0, 1):
-    folder = root / f'judge/set{s}/wc'
-    folder.mkdir(parents=True, exist_ok=True)
     rows = [Opinion(f'train{s}-{p}', i, right, 3, 9) for t, p, i, right in says if t == s]
-    (folder / 'judged.jsonl').write_text(records.dumps(rows))
+    path = root / layout.opinions(s, 'wc', layout.KEPT) / layout.OPINIONS
+    files.write_text(path, records.dumps(rows))
   (table,) = judges.build(read(root), root)
   return {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows} | {'note': table.note}
 
@@ -61,5 +61,5 @@ def test_the_correction_is_by_errors_over_all_arms_and_left_out_for_a_guess(make
 
 def test_an_opinion_on_no_sample_names_the_file(make_workdir):
   root = make_workdir()
-  with pytest.raises(AnalysisError, match=r'judge/set0/wc/judged\.jsonl: cannot be read, or is of no sample'):
+  with pytest.raises(AnalysisError, match=r'opinions/set0/wc/kept/opinions\.jsonl: cannot be read, or is of no sample'):
     judged(root, [(0, 7, 0, True)])

@@ -11,10 +11,10 @@ import sys
 
 import pytest
 
-from sweb_jax import analysis, records
-from sweb_jax.analysis import label_page, labels
-from sweb_jax.analysis.results import AnalysisError, read_plan
+from sweb_jax import analysis, layout, records
+from sweb_jax.analysis import AnalysisError, label_page, labels
 from sweb_jax.records import Problem, Sample, Verdict
+from sweb_jax.runtime import files
 
 # Presses keys on the page, and leaves what would be saved in the document.
 PRESS = """<script>
@@ -56,36 +56,39 @@ def save(path, rows):
 
 
 @pytest.fixture
-def plan(make_workdir):
-  return read_plan(make_workdir('plan_only') / 'plan/plan.json')
+def study(make_workdir):
+  return analysis.read_study(make_workdir('study_only'))
 
 
-def test_solutions_are_chosen_by_the_share_of_their_stratum(tmp_path, plan):
+def test_solutions_are_chosen_by_the_share_of_their_stratum(tmp_path, study):
   problems = [Problem(f'p{i}', 'q', '7', level='easy' if i < 30 else 'hard') for i in range(100)]
   verdicts = [
     Verdict(p.id, j, '7', j != 3, '', valid=None if j == 3 else j != 2) for p in problems for j in range(4)
   ]
-  for name, rows in (
-    ('problems/set0/train.jsonl', problems),
-    ('grades/set0/wc.jsonl', verdicts),
-    ('samples/set0/wc/chunk-000000.jsonl', [Sample(v.problem_id, v.index, 'x', (1,), 'stop', 0.0) for v in verdicts]),
+  graded = tmp_path / layout.verdicts(0, 'wc') / layout.numbered(layout.VERDICTS, 0)
+  for path, rows in (
+    (tmp_path / layout.problems(0, 'train') / layout.PROBLEMS, problems),
+    (graded, verdicts),
+    (
+      tmp_path / layout.samples(0, 'wc') / layout.numbered(layout.CHUNKS, 0),
+      [Sample(v.problem_id, v.index, 'x', (1,), 'stop', 0.0) for v in verdicts],
+    ),
   ):
-    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / name).write_text(records.dumps(rows))
-  chosen = label_page.choose(tmp_path, plan, seed=0)
+    files.write_text(path, records.dumps(rows))
+  chosen = label_page.choose(tmp_path, study, seed=0)
   assert len(chosen) == label_page.COUNT == len({(i.problem_id, i.index) for i in chosen})
   # 300 correct ones: easy 30 wrong and 60 right steps, hard 70 and 140; of 50 that is 5, 10, 11 2/3 and 23 1/3.
   counts = collections.Counter((int(i.problem_id[1:]) < 30, i.index == 2) for i in chosen)
   for stratum, share in {(True, True): 5, (True, False): 10, (False, True): 35 / 3, (False, False): 70 / 3}.items():
     assert abs(counts[stratum] - share) < 1
-  (tmp_path / 'grades/set0/wc.jsonl').write_text(records.dumps(verdicts[::-1]))
-  assert label_page.choose(tmp_path, plan, seed=0) == chosen
-  assert label_page.choose(tmp_path, plan, seed=1) != chosen
+  graded.write_text(records.dumps(verdicts[::-1]))
+  assert label_page.choose(tmp_path, study, seed=0) == chosen
+  assert label_page.choose(tmp_path, study, seed=1) != chosen
 
 
-def test_the_page_holds_the_texts_as_they_are(make_workdir, plan):
+def test_the_page_holds_the_texts_as_they_are(make_workdir, study):
   root = make_workdir()
-  items = label_page.choose(root, plan, seed=0)
+  items = label_page.choose(root, study, seed=0)
   # All correct ones: 5 of wc, 1 of se.
   assert collections.Counter(i.generator for i in items) == {'wc': 5, 'se': 1}
   items[0] = label_page.Item('wc', 0, 'p', 0, '</script><script>alert(1)</script>', '7', '<!--', '\u2028 & "')

@@ -2,28 +2,30 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import re
 import xml.etree.ElementTree
 
 import pytest
+from etils import epath
 
-from sweb_jax import analysis
+from sweb_jax import analysis, layout
 from sweb_jax.analysis import effort, figures, page, paper
 from sweb_jax.analysis.table import Table
+from sweb_jax.runtime import manifest
 
+SECONDS = {'problems/set0/train': 1, 'problems/set0/test': 2, 'verdicts/set0/wc': 4, 'verdicts/set0/se': 8}
 DIFFERENCES = ('comparison', 'matched', 'learner', 'side A', 'side B', 'difference', 'verdict')
 
 
 @pytest.fixture
 def workdir(make_workdir):
-  """The hand-made study with manifests that say how long its jobs took."""
-  root = make_workdir()
-  for job, seconds in {'plan': 1, 'problems/set0': 2, 'grades/set0/wc': 4, 'grades/set0/se': 8, 'report': 99}.items():
-    path = root / f'manifests/{job}.json'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({'fingerprint': 'f', 'done': True, 'seconds': seconds}))
-  (root / 'manifests/grades/set1.json').write_text('{"fingerprint": "f", "do')
+  """The hand-made study with manifests that say how long its steps took."""
+  root = epath.Path(make_workdir())
+  for folder, seconds in SECONDS.items():
+    manifest.write(root, folder, dataclasses.replace(manifest.read(root, folder), seconds=seconds))
+  report = manifest.read(root, 'problems/set0/train')
+  manifest.write(root, layout.REPORT, dataclasses.replace(report, kind='report', seconds=99))
+  (root / 'problems/set1/validation' / layout.MANIFEST).write_text('{"version": "v", "do')
   return root
 
 
@@ -107,14 +109,16 @@ def test_the_paper_stands_beside_its_own_comparison_only(workdir):
   assert paper.beside(math, built)['coverage'].columns[2:] == ('paper, MATH',)
   assert paper.beside(math, built)['coverage'].rows[0][2] == '+11 points'
   for change in ({'matched': 'number'}, {'policy': 'cascade'}, {'samples': 2}):
-    arms = tuple(dataclasses.replace(a, **change) if a.name == 'se_low' else a for a in results.plan.arms)
-    other = dataclasses.replace(results, plan=dataclasses.replace(results.plan, arms=arms))
+    arms = tuple(dataclasses.replace(a, **change) if a.name == 'se_low' else a for a in results.study.arms)
+    other = dataclasses.replace(results, study=dataclasses.replace(results.study, arms=arms))
     assert paper.beside(other, built) == {}
 
 
 def test_time_is_summed_by_stage_without_the_report(workdir):
-  table = effort.seconds(workdir)
-  assert table.rows == (('plan', 2, 3.0), ('grade', 2, 12.0), ('all', 4, 15.0))
+  table = effort.seconds(workdir, analysis.read_study(workdir))
+  steps = {'plan': 5, 'sample': 4, 'grade': 4, 'train': 6, 'evaluate': 8}  # One of the six of the plan is torn.
+  taken = {'plan': 3.0, 'grade': 12.0}
+  assert table.rows == (*((stage, n, taken.get(stage, 0.0)) for stage, n in steps.items()), ('all', 27, 15.0))
   analysis.write(workdir)
   assert 'Time taken' in (workdir / 'report/index.html').read_text()
 
@@ -125,7 +129,7 @@ def test_what_is_missing_stands_first(workdir):
   empty = dataclasses.replace(empty, missing=('samples/set0/wc <none>: the stage sample makes it',))
   drawn = figures.build(empty, [])
   assert drawn == []
-  text = page.render(empty, [], drawn, 'Nothing yet.', str, effort.seconds(workdir / 'nowhere'))
+  text = page.render(empty, [], drawn, 'Nothing yet.', str, effort.seconds(workdir / 'nowhere', results.study))
   assert text.index('samples/set0/wc &lt;none&gt;') < text.index('Figures')
   assert 'There is nothing to draw yet' in text
   assert '<script' not in text

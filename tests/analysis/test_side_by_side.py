@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from sweb_jax import layout
 from sweb_jax.analysis import AnalysisError, read_tables
 from sweb_jax.analysis.side_by_side import compare
 
@@ -21,7 +22,7 @@ def run(*arguments):
 
 def test_workdirs_stand_side_by_side(make_workdir):
   one, two = make_workdir('one'), make_workdir('two', sets=(0,))
-  shutil.rmtree(two / 'evaluate/set0/student/gold')
+  shutil.rmtree(two / layout.scores(layout.TEST, 0, 'student', 'gold'))
   made = {table.name: table for table in compare([one, two])}
   accuracy = made['accuracy: greedy pass@1']
   assert accuracy.columns[2:] == ('one', 'one low', 'one high', 'two', 'two low', 'two high')
@@ -45,7 +46,7 @@ def test_one_workdir_is_not_compared(make_workdir):
 
 def test_the_command_writes_a_report_and_a_comparison_without_jax(make_workdir, tmp_path):
   root = make_workdir()
-  shutil.rmtree(root / 'evaluate/set1')
+  shutil.rmtree(root / 'scores/test/set1')
   code = (
     'import sys, runpy\n'
     'try: runpy.run_module("sweb_jax.analysis", run_name="__main__")\n'
@@ -53,7 +54,7 @@ def test_the_command_writes_a_report_and_a_comparison_without_jax(make_workdir, 
   )
   done = subprocess.run([sys.executable, '-c', code, 'report', root], text=True, capture_output=True, check=False)
   assert done.returncode == 0, done.stderr
-  assert 'Not finished: 4 of 8 jobs of the stage evaluate' in done.stdout
+  assert 'Not finished: 4 of 8 steps of the stage evaluate' in done.stdout
   assert {t.name for t in read_tables(root)} >= {'data', 'accuracy', 'differences'}
   done = run('compare', root, make_workdir('two'), f'--out={tmp_path}/c.csv')
   assert done.returncode == 0, done.stderr
@@ -66,7 +67,7 @@ def test_the_command_writes_a_report_and_a_comparison_without_jax(make_workdir, 
 @pytest.mark.parametrize(
   ('arguments', 'code', 'said'),
   [
-    (['report', 'nowhere'], 1, 'nowhere/plan/plan.json is missing: run the stage plan'),
+    (['report', 'nowhere'], 1, 'nowhere/study.json is missing: run the stage plan'),
     (['compare', 'nowhere'], 1, 'give at least two workdirs'),
     (['show'], 1, 'give report DIR, compare DIR DIR..., or labels'),
   ],

@@ -99,7 +99,7 @@ def test_every_source_is_compared_with_the_base(built):
 
 def test_a_study_of_one_model_has_no_comparisons(make_workdir):
   names = [t.name for t in tables.build(read(make_workdir(compare=False)))]
-  assert names == ['data', 'accuracy', 'minus_base', 'pass_k', 'by_level', 'spent']
+  assert names == ['data', 'accuracy', 'minus_base', 'pass_k', 'by_level', 'spent', 'arms', 'charged']
   assert set(names) < set(tables.NAMES)
 
 
@@ -129,13 +129,13 @@ def test_spent_tokens_are_counted_once_and_stand_beside_the_plan(built):
   ],
 )
 def test_setups_have_the_papers_names(make_workdir, learner, source, name):
-  assert tables.setup(read(make_workdir()).plan, learner, source) == name
+  assert tables.setup(read(make_workdir()).study, learner, source) == name
 
 
 def test_a_control_says_how_a_comparison_is_matched(make_workdir):
   results = read(make_workdir())
-  arms = tuple(dataclasses.replace(a, matched='number') if a.name == 'wc_low' else a for a in results.plan.arms)
-  results = dataclasses.replace(results, plan=dataclasses.replace(results.plan, arms=arms))
+  arms = tuple(dataclasses.replace(a, matched='number') if a.name == 'wc_low' else a for a in results.study.arms)
+  results = dataclasses.replace(results, study=dataclasses.replace(results.study, arms=arms))
   assert differences.accuracy(results).column('matched') == ['number']
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 
 import pytest
 
-from sweb_jax import records
+from sweb_jax import layout, records
 from sweb_jax.analysis import AnalysisError, read, read_tables, transfer, write
 from sweb_jax.records import Problem, Verdict
+from sweb_jax.runtime import files
 
 # (set, source): right on the two problems of the test set.
 RIGHT = {
@@ -17,20 +18,36 @@ RIGHT = {
 }  # fmt: skip
 
 
+def verdicts(s, run):
+  """The file of a run's verdicts."""
+  checkpoint = run if run == layout.BASE else layout.rate(0.0025)
+  scores = layout.scores('other', s, 'student', run)
+  return f'{scores}/{checkpoint}/{layout.GREEDY}/{layout.numbered(layout.VERDICTS, 0)}'
+
+
 @pytest.fixture
-def root(make_workdir):
+def score(add_step):
+  """A function: answers the problems of the test set, right or wrong."""
+
+  def scored(root, s, run, right):
+    add_step(root, layout.scores('other', s, 'student', run), {'problems': 2})
+    rows = [Verdict(f'other{s}-{i}', 0, '7', bool(r), 'why') for i, r in enumerate(right)]
+    files.write_text(root / verdicts(s, run), records.dumps(rows[::-1]))
+
+  return scored
+
+
+@pytest.fixture
+def root(make_workdir, change_study, add_step, score):
   root = make_workdir()
-  config = json.loads((root / 'config.json').read_text())
-  config['transfer'] = {'other': {'task': 'svamp', 'test': 2}}
-  (root / 'config.json').write_text(json.dumps(config))
+  change_study(root, tests={'other': 'svamp'})
   for s in (0, 1):
+    folder = layout.problems(s, layout.transfer('other'))
+    add_step(root, folder, {'problems': 2})
     problems = [Problem(f'other{s}-{i}', 'q', '7') for i in range(2)]
-    (root / f'problems/set{s}/transfer_other.jsonl').write_text(records.dumps(problems))
+    files.write_text(root / folder / layout.PROBLEMS, records.dumps(problems))
   for (s, source), right in RIGHT.items():
-    folder = root / f'transfer/other/set{s}/student/{source}'
-    folder.mkdir(parents=True)
-    verdicts = [Verdict(f'other{s}-{i}', 0, '7', bool(r), 'why') for i, r in enumerate(right)]
-    (folder / 'greedy.verdicts.jsonl').write_text(records.dumps(verdicts[::-1]))
+    score(root, s, source, right)
   return root
 
 
@@ -50,15 +67,13 @@ def test_accuracy_and_differences_of_every_learner_and_source(root):
   assert set(transfer.NAMES) <= {t.name for t in read_tables(root)}
 
 
-def test_seeds_of_training_stand_side_by_side(root):
-  plan = json.loads((root / 'plan/plan.json').read_text())
-  (root / 'plan/plan.json').write_text(json.dumps(plan | {'seeds': 2}))
+def test_seeds_of_training_stand_side_by_side(root, change_study, score):
+  change_study(root, seeds=2)
   for (s, source), right in RIGHT.items():
     if source != 'base':
-      folder = root / f'transfer/other/set{s}/student/{source}.seed1'
-      folder.mkdir()
-      verdicts = [Verdict(f'other{s}-{i}', 0, '7', not r, 'why') for i, r in enumerate(right)]
-      (folder / 'greedy.verdicts.jsonl').write_text(records.dumps(verdicts))
+      first, second = (layout.model(s, 'student', layout.run(source, seed)) for seed in (0, 1))
+      shutil.copytree(root / first, root / second)
+      score(root, s, layout.run(source, 1), [not r for r in right])
   results = read(root)
   scores, missing = transfer.read(root, results)
   assert not missing and scores[0, 'other', 'student', 'wc_low'].tolist() == [[1, 1], [0, 0]]
@@ -68,16 +83,16 @@ def test_seeds_of_training_stand_side_by_side(root):
 
 
 def test_what_is_not_there_is_named_and_the_rest_is_shown(root):
-  (root / 'transfer/other/set1/student/gold/greedy.verdicts.jsonl').unlink()
+  shutil.rmtree(root / 'scores/other/set1/student/gold')
   accuracy, _ = transfer.build(read(root), root)
   assert [(r['source'], r['sets']) for r in named(accuracy)][-1] == ('gold', 1)
-  assert accuracy.note.endswith('Not there yet: transfer/other/set1/student/gold.')
+  assert accuracy.note.endswith('Not there yet: scores/other/set1/student/gold.')
 
 
 def test_a_problem_without_a_verdict_names_the_file(root):
-  path = root / 'transfer/other/set0/student/base/greedy.verdicts.jsonl'
+  path = root / verdicts(0, layout.BASE)
   path.write_text(path.read_text().splitlines()[0] + '\n')
-  with pytest.raises(AnalysisError, match=r'transfer/other/set0/student/base/greedy\.verdicts\.jsonl: .* no verdict'):
+  with pytest.raises(AnalysisError, match=r'scores/other/set0/student/base/base/greedy: .* no verdict'):
     transfer.build(read(root), root)
 
 

@@ -10,8 +10,10 @@ from etils import epath
 from rich.console import Console
 
 from sweb_jax.runtime import devices
+from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.sampling import store
-from sweb_jax.study import Study
+from sweb_jax.study import command
+from sweb_jax.study.opened import open_study
 
 CONFIG = epath.Path(__file__).parents[2] / 'configs/embedded_policies.py'
 
@@ -25,9 +27,9 @@ def main(workdir: epath.Path) -> None:
   config.budgets = {'high': {'se': 4}}
   config.engine.update({'slots': 16, 'steps': 4, 'jobs': 1})
   config.policies = {'until_solved': {'kind': 'until_solved', 'generators': ('wc',)}}
-  study = Study(config, workdir)
+  study = open_study(config)
   print('ready', flush=True)
-  study.run(['plan', 'sample', 'grade'], Console(stderr=True))
+  command.run(study, workdir, Hosts(), ['plan', 'sample', 'grade'], Console(stderr=True))
 
 
 if __name__ == '__main__':

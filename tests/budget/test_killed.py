@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from sweb_jax import budget, records
+from sweb_jax import budget, layout, records
 from sweb_jax.records import Sample
 
 SCRIPT = pathlib.Path(__file__).with_name('spend_by_policy.py')
@@ -28,7 +28,7 @@ def charged(workdir: pathlib.Path) -> dict[tuple[str, str, str], int]:
 
 def stored(workdir: pathlib.Path) -> int:
   """Tokens of all samples in chunks."""
-  return sum(len(s.tokens) for p in workdir.glob('**/chunk-*.jsonl') for s in records.read(Sample, p))
+  return sum(len(s.tokens) for p in workdir.rglob(layout.CHUNKS) for s in records.read(Sample, p))
 
 
 @pytest.mark.slow
@@ -38,7 +38,8 @@ def test_a_run_killed_at_20_random_moments_is_charged_what_an_undisturbed_one_is
     assert script.ends() == 0
     whole, folder = charged(tmp_path / 'whole'), tmp_path / 'killed'
     assert {job for job, _, _ in whole} == {
-      'samples/set0/se', 'samples/set0/wc', 'policies/set0/until_solved_high/wc', 'policies/set0/wc_high/wc'
+      layout.samples(0, 'se'), layout.samples(0, 'wc'),
+      f'{layout.allocation(0, "until_solved_high")}/wc', f'{layout.allocation(0, "wc_high")}/wc',
     }  # fmt: skip
     draw = random.Random(3)
     for _ in range(KILLS):
@@ -54,5 +55,5 @@ def test_a_run_killed_at_20_random_moments_is_charged_what_an_undisturbed_one_is
     script.start(folder)
     assert script.ends() == 0
   assert charged(folder) == whole
-  name = 'policies/set0/until_solved_high/charge.json'
+  name = f'{layout.allocation(0, "until_solved_high")}/{layout.ALLOCATION}'
   assert json.loads((folder / name).read_text()) == json.loads((tmp_path / 'whole' / name).read_text())

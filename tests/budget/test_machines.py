@@ -7,6 +7,7 @@ from sweb_jax.budget.plan import PlannedJob
 
 from sweb_jax.budget.machines import CHIPS, Chip, plan_seconds, step_seconds
 from sweb_jax.models.config import ModelConfig
+from sweb_jax.study.step import Work
 
 CONFIG = ModelConfig(100, 10, 20, 2, 2, 1, 4)
 CHIP = Chip(flops=1e6, bandwidth=1e4, memory=1e6)
@@ -24,13 +25,13 @@ def test_many_rows_are_bound_by_arithmetic():
 
 
 def test_training_goes_by_flops_and_drawing_by_steps():
-  jobs = [
-    PlannedJob('a', 'train', 'm', 1, 1, 8_000_000, None, 0.0),
-    PlannedJob('b', 'sample', 'm', 1, 640, 1, 1.0, 0.0),
-    PlannedJob('c', 'sample', 'm', 1, 640, 1, 1.0, 0.0),
+  works = [
+    Work('train', 'm', 1, 1, 8_000_000, 0.0),
+    Work('sample', 'm', 1, 640, 1, 0.0),
+    Work('sample', 'm', 1, 640, 1, 0.0),
   ]
   step = step_seconds(CONFIG, CHIP, 2, tensor=2, slots=8, context=10)
-  found = plan_seconds(jobs, {'m': CONFIG}, CHIP, 2, tensor=2, slots=8, context=10, occupancy=0.5, bandwidth_share=0.5)
+  found = plan_seconds(works, {'m': CONFIG}, CHIP, 2, tensor=2, slots=8, context=10, occupancy=0.5, bandwidth_share=0.5)
   assert found == {'train': pytest.approx(8e6 / (2 * 1e6 * 0.4)), 'sample': pytest.approx(2 * 640 / 4 * step / 0.5)}
 
 

@@ -6,15 +6,18 @@ import csv
 import dataclasses
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
+from etils import epath
 
-from sweb_jax import records
+from sweb_jax import layout, records
 from sweb_jax.models.config import ModelConfig
 from sweb_jax.records import Problem, Sample, Verdict
-from sweb_jax.runtime import files
+from sweb_jax.runtime import files, manifest
+from sweb_jax.runtime.manifest import Manifest
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHAPES = {'wc': ModelConfig(10, 4, 8, 1, 1, 1, 4), 'se': ModelConfig(10, 8, 16, 1, 1, 1, 8)}
@@ -26,21 +29,28 @@ def workdir(tmp_path_factory):
   """Six problems, eight samples of four tokens of each generator; 'p4' is right from WC's index 4 and SE's 2 on."""
   root = tmp_path_factory.mktemp('recorded')
   problems = [Problem(f'p{i}', 'question', '1') for i in range(PROBLEMS)]
-  files.write_text(root / 'problems/set0/train.jsonl', records.dumps(problems))
-  models = {g: {'parameters': s.parameters, 'shape': dataclasses.asdict(s)} for g, s in SHAPES.items()}
-  plan = {'generators': ['se', 'wc'], 'models': models, 'question_sets': [0], 'arms': []}
-  files.write_json(root / 'plan/plan.json', plan)
-  files.write_json(root / 'config.json', {
-    'seed': 5, 'policies': {'mine': {'kind': 'until_solved', 'generators': ['wc'], 'correct': 2}},
+  files.write_text(root / layout.problems(0, 'train') / layout.PROBLEMS, records.dumps(problems))
+  files.write_json(root / layout.CONFIG, {
+    'generators': ['se', 'wc'], 'seed': 5,
+    'policies': {'mine': {'kind': 'until_solved', 'generators': ['wc'], 'correct': 2}},
     'estimate': {'few_shot_tokens': 0, 'prompt_tokens': 3, 'completion_tokens': 4},
     'sampling': {'few_shot': False}, 'cost': {'share_prefix': True},
   })  # fmt: skip
   for g, pace in (('wc', 1), ('se', 0.5)):
     rows = [(f'p{p}', i, i >= p * pace) for p in range(PROBLEMS) for i in range(DEPTH)]
     samples = [Sample(p, i, f'text {i // 2}', (5, 6, 7, 1), 'stop', -1.0) for p, i, _ in rows]
-    files.write_text(root / f'samples/set0/{g}/chunk-000000.jsonl', records.dumps(samples))
+    files.write_text(root / layout.samples(0, g) / layout.numbered(layout.CHUNKS, 0), records.dumps(samples))
     verdicts = [Verdict(p, i, '1', right, 'right') for p, i, right in rows]
-    files.write_text(root / f'grades/set0/{g}.jsonl', records.dumps(verdicts))
+    files.write_text(root / layout.verdicts(0, g) / layout.numbered(layout.VERDICTS, 0), records.dumps(verdicts))
+  steps = {layout.problems(0, 'train'): {'problems': PROBLEMS}}
+  steps |= {of(0, g): {'samples': DEPTH} for g in SHAPES for of in (layout.samples, layout.verdicts)}
+  for folder, extent in steps.items():
+    said = Manifest('v', layout.kind_of(folder), 1, {}, {}, {}, extent=extent, done=True)
+    manifest.write(epath.Path(root), folder, said)
+  files.write_json(root / layout.STUDY, {
+    'shapes': {g: dataclasses.asdict(s) for g, s in SHAPES.items()}, 'question_sets': [0], 'arms': [],
+    'steps': [{'folder': folder, 'version': 'v', 'extent': extent} for folder, extent in steps.items()],
+  })  # fmt: skip
   return root
 
 
@@ -105,6 +115,26 @@ def test_a_folder_without_samples_is_named(tmp_path):
   for flags in (['simulate', tmp_path, '--out=x'], ['spent', tmp_path]):
     run = command(*flags)
     assert run.returncode == 1 and 'Traceback' not in run.stderr and str(tmp_path) in run.stderr
+
+
+@pytest.mark.parametrize(
+  ('path', 'text', 'message'),
+  [
+    ('study.json', '{"shapes": ', r'study\.json: not JSON'),
+    ('study.json', '{}', "'shapes'.; run the stage plan again"),
+    ('study.json', '[]', 'study.json or config.json is damaged, .* run the stage plan again'),
+    ('config.json', '{}', "'generators'.; run the stage plan again"),
+    ('problems/set0/train/manifest.json', '{', 'set 0 has no graded samples; run the stages plan, sample and grade'),
+    ('verdicts/set0/wc/manifest.json', '{', "not every problem has a graded sample of 'wc'; .* give --budgets"),
+  ],
+)
+def test_a_damaged_workdir_is_named(workdir, tmp_path, path, text, message):
+  root = tmp_path / 'damaged'
+  shutil.copytree(workdir, root)
+  (root / path).write_text(text)
+  run = command('simulate', root, f'--out={tmp_path / "out"}', '--policies=uniform')
+  assert run.returncode == 1 and 'Traceback' not in run.stderr
+  assert re.search(message, run.stderr), run.stderr
 
 
 def test_spent_prints_what_is_charged(workdir):

@@ -1,4 +1,4 @@
-"""From graded samples to packed rows."""
+"""From examples to packed rows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from sweb_jax.models.source import open_model
-from sweb_jax.records import Example, Problem, Sample, Verdict
+from sweb_jax.records import Example
 from sweb_jax.tasks import get
 from sweb_jax.tasks.rendering import Renderer
-from sweb_jax.training import DataError, Packer, select
+from sweb_jax.training import DataError, Packer
 from sweb_jax.training.data import examples_at, first_fit
 
 
@@ -137,62 +137,3 @@ def test_an_example_that_just_fits_is_taken_and_one_longer_is_named():
 def test_no_example_is_an_error():
   with pytest.raises(DataError, match='no example to train on'):
     Packer([], batch=2, steps=1, seed=0, row_length=8)
-
-
-# Selection ------------------------------------------------------------------------------------------------------------
-
-PROBLEMS = [Problem('b', 'two', '2'), Problem('a', 'one', '1')]
-PROMPTS = {'a': 'Q: one A:', 'b': 'Q: two A:'}
-TEXTS = {('a', 0): 'x', ('a', 1): 'bad', ('a', 2): ' x  ', ('a', 3): 'y', ('a', 4): 'z',
-         ('b', 0): 'bad', ('b', 1): 'bad', ('b', 2): 'x', ('b', 3): 'bad', ('b', 4): 'bad'}  # fmt: skip
-SAMPLES = [Sample(p, i, text, (1,), 'stop', 0.0) for (p, i), text in sorted(TEXTS.items(), reverse=True)]
-VERDICTS = [Verdict(s.problem_id, s.index, None, s.text != 'bad', '') for s in SAMPLES]
-
-
-def chosen(*, first: int, max_per_problem: int = 0, dedupe: bool = False, balance: bool = False):
-  examples, counts = select(
-    PROBLEMS, PROMPTS, SAMPLES, VERDICTS, first=first, max_per_problem=max_per_problem, dedupe=dedupe, balance=balance
-  )
-  assert all(e.prompt == PROMPTS[e.problem_id] for e in examples)
-  return [(e.problem_id, e.solution) for e in examples], counts
-
-
-def test_correct_samples_are_kept_in_the_order_of_problems_and_indices():
-  assert chosen(first=5) == (
-    [('b', 'x'), ('a', 'x'), ('a', ' x  '), ('a', 'y'), ('a', 'z')], {'sampled': 10, 'wrong': 5, 'kept': 5}
-  )
-
-
-def test_a_smaller_budget_takes_the_first_samples_only():
-  assert chosen(first=3) == ([('b', 'x'), ('a', 'x'), ('a', ' x  ')], {'sampled': 6, 'wrong': 3, 'kept': 3})
-  assert chosen(first=1) == ([('a', 'x')], {'sampled': 2, 'wrong': 1, 'kept': 1})
-
-
-def test_a_solution_a_problem_has_already_is_dropped_white_space_aside():
-  kept, counts = chosen(first=5, dedupe=True)
-  assert kept == [('b', 'x'), ('a', 'x'), ('a', 'y'), ('a', 'z')]  # 'x' of another problem is another example.
-  assert counts == {'sampled': 10, 'wrong': 5, 'duplicate': 1, 'kept': 4}
-
-
-def test_the_cap_keeps_the_lowest_indices_and_duplicates_do_not_use_it_up():
-  kept, counts = chosen(first=5, max_per_problem=2, dedupe=True)
-  assert kept == [('b', 'x'), ('a', 'x'), ('a', 'y')]
-  assert counts == {'sampled': 10, 'wrong': 5, 'duplicate': 1, 'over the cap': 1, 'kept': 3}
-
-
-def test_balance_keeps_no_more_of_a_problem_than_the_median_solved_one_has():
-  verdicts = [Verdict(s.problem_id, s.index, None, (s.problem_id, s.index) != ('a', 1), '') for s in SAMPLES]
-  how = dict(max_per_problem=0, dedupe=False, balance=True)
-  problems = [*PROBLEMS, Problem('c', 'three', '3')]
-  one = [Sample('c', 0, 'x', (1,), 'stop', 0.0)]
-  examples, counts = select(
-    problems, PROMPTS | {'c': 'Q'}, [*SAMPLES, *one], [*verdicts, Verdict('c', 0, None, True, '')], first=5, **how
-  )
-  assert [e.problem_id for e in examples] == ['b'] * 4 + ['a'] * 4 + ['c']  # Of 5, 4 and 1.
-  assert counts == {'sampled': 11, 'wrong': 1, 'over the balance': 1, 'kept': 9}
-
-
-def test_nothing_right_gives_no_examples_and_counts_0():
-  wrong = [Verdict(s.problem_id, s.index, None, False, '') for s in SAMPLES]
-  found = select(PROBLEMS, PROMPTS, SAMPLES, wrong, first=5, max_per_problem=0, dedupe=True)
-  assert found == ([], {'sampled': 10, 'wrong': 10, 'kept': 0})

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from sweb_jax.answers.filters import FILTERS, accepted
-
+from sweb_jax.curation import FILTERS, accepted
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks.grading import add_votes
 
