@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from sweb_jax.config import FREE, ConfigError, default, resolve, steps_of, validate
+from sweb_jax.config import ConfigError, resolve, steps_of, validate
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 
@@ -53,7 +53,10 @@ def _at(config: ConfigDict, field: str):
     ('task.test', -1, 'must be positive'),
     ('task.name', '', 'name a task'),
     ('seed', -1, 'must not be negative'),
-    ('generators', (), 'at least one model'),
+    ('learners', (), 'at least one model'),
+    ('rounds', 0, 'must be positive'),
+    ('train.too_long', 'cut', 'must be one of refuse, leave_out'),
+    ('estimate.few_shot_tokens', -1, 'must not be negative'),
     ('generators', ('wc', 'wc'), 'given twice'),
     ('learners', ('teacher',), r"not in config\.models, which has \['se', 'student', 'wc'\]"),
     ('models.wc', '', 'embedded:NAME'),
@@ -178,10 +181,6 @@ def test_seeds_batches_and_variants_that_make_no_sense_are_named(fields, message
     validate(config)
 
 
-def test_free_sections_exist():
-  assert set(FREE) <= set(default())
-
-
 @pytest.mark.parametrize(
   ('field', 'value', 'message'),
   [
@@ -198,4 +197,17 @@ def test_a_cost_or_policy_that_makes_no_sense_is_named(field, value, message):
     else:
       config.update_from_flattened_dict({field: value})
   with pytest.raises(ConfigError, match=rf'^config\.{field}.*{message}'):
+    validate(config)
+
+
+def test_a_config_may_have_no_generators_and_then_has_no_budgets():
+  config = load('quickstart')
+  config.generators, config.gold = (), False
+  with pytest.raises(ConfigError, match=r"config\.budgets=\['high', 'low'\]: needs config\.generators"):
+    validate(config)
+  config.budgets, config.train.steps = {}, {}
+  config.task.train = config.task.validation = 0
+  validate(config)
+  config.learners = ()
+  with pytest.raises(ConfigError, match=r'config\.learners=\(\): name at least one model'):
     validate(config)

@@ -11,11 +11,14 @@ import runpy
 from pathlib import Path
 
 import pytest
+from etils import epath
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from sweb_jax import analysis, layout
 from sweb_jax.config import resolve, rules_of, validate
-from sweb_jax.study import Study
+from sweb_jax.runtime.hosts import Hosts
+from sweb_jax.study import command, opened
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get('SWEB_TEST_DATA', ROOT.parent / 'shared/data'))
@@ -44,7 +47,7 @@ def load(file: str, small: bool = False) -> ConfigDict:
 
 def dry_run(config: ConfigDict, folder: Path) -> str:
   shown = io.StringIO()
-  Study(config, folder / 'workdir').show_plan(Console(file=shown, width=400))
+  command.plan(opened.open_study(config), epath.Path(folder / 'workdir'), Console(file=shown, width=400))
   assert not (folder / 'workdir').exists()
   return shown.getvalue()
 
@@ -71,15 +74,14 @@ def test_a_paper_config_has_the_papers_recipe(file):
 @pytest.mark.parametrize('file', EMBEDDED)
 def test_an_embedded_experiment_draws_and_grades_in_its_small_form(file, tmp_path):
   config = load(file, small=True)
-  Study(config, tmp_path).run(SAMPLED, Console(file=io.StringIO()))
-  plan = json.loads((tmp_path / 'plan/plan.json').read_text())
-  for arm in plan['arms']:
-    if arm['budget']:
-      at = f'policies/set0/{arm["name"]}' if arm['policy'] else f'grades/set0/{arm["generator"]}'
-      examples = tmp_path / (f'{at}/examples.jsonl' if arm['policy'] else f'{at}/{arm["name"]}.jsonl')
+  root = epath.Path(tmp_path / 'workdir')
+  command.run(opened.open_study(config), root, Hosts(), SAMPLED, Console(file=io.StringIO()))
+  for arm in analysis.read_study(root).arms:
+    if arm.budget and arm.round == 1:
+      examples = root / layout.examples(0, arm.name) / layout.EXAMPLES
       kept = [json.loads(line)['problem_id'] for line in examples.read_text().splitlines()]
-      assert kept, f'{arm["name"]} keeps nothing'
-      most = rules_of(config, arm['variant'])['max_per_problem']
+      assert kept, f'{arm.name} keeps nothing'
+      most = rules_of(config, arm.variant)['max_per_problem']
       assert not most or max(collections.Counter(kept).values()) <= most
 
 
@@ -100,32 +102,33 @@ def test_the_grid_ends_in_its_tables(grid):
 
 def test_a_learner_with_a_smaller_batch_takes_more_steps(grid):
   for learner, steps in (('student', 8), ('wc', 4)):
-    metrics = grid / f'train/set0/{learner}/gold/rate_0.0025/metrics.jsonl'
+    metrics = grid / layout.model(0, learner, 'gold') / 'rate_0.0025/metrics.jsonl'
     assert len(metrics.read_text().splitlines()) == steps
 
 
 def test_seeds_share_the_data_and_differ_in_training(grid):
-  plan = json.loads((grid / 'plan/plan.json').read_text())
-  assert plan['seeds'] == 2
-  for stage in ('samples', 'grades', 'policies'):
-    assert not list(grid.glob(f'{stage}/**/*.seed1*'))
-  assert [p.name for p in grid.glob('evaluate/set0/wc/base*')] == ['base']
+  study = analysis.read_study(grid)
+  assert study.seeds == 2
+  for kind in ('samples', 'verdicts', 'allocations', 'examples'):
+    assert not list(grid.glob(f'{kind}/**/*.seed1*'))
+  scores = epath.Path(grid / layout.scores(layout.TEST, 0, 'wc', 'base'))
+  assert [p.name for p in scores.parent.glob('base*')] == ['base']
   differ = []
-  for name in (a['name'] for a in plan['arms']):
-    first, second = (grid / f'train/set0/wc/{run}' for run in (name, f'{name}.seed1'))
-    one, two = (json.loads((f / 'selection.json').read_text()) for f in (first, second))
+  for name in (a.name for a in study.arms):
+    first, second = (grid / layout.model(0, 'wc', run) for run in (name, f'{name}.seed1'))
+    one, two = (json.loads((f / layout.SELECTION).read_text()) for f in (first, second))
     assert all(one[field] == two[field] for field in ('examples', 'problems', 'tokens'))
     rows = ((f / 'rate_0.0025/metrics.jsonl').read_text().splitlines() for f in (first, second))
     losses = [[json.loads(row)['loss'] for row in lines] for lines in rows]
     differ.append(losses[0] != losses[1])
-    assert (grid / f'evaluate/set0/wc/{name}.seed1/greedy.verdicts.jsonl').exists()
+    assert list((grid / layout.scores(layout.TEST, 0, 'wc', f'{name}.seed1')).rglob(layout.VERDICTS))
   assert all(differ)
 
 
 def test_the_plan_counts_seeds_where_they_cost(grid):
-  jobs = json.loads((grid / 'plan/plan.json').read_text())['jobs']
-  count = {kind: sum(j['kind'] == kind for j in jobs) for kind in ('sample', 'train', 'validate', 'evaluate')}
+  steps = analysis.read_study(grid).steps
+  works = [work for step in steps for work in step.work]
+  count = {kind: sum(w['kind'] == kind for w in works) for kind in ('sample', 'train', 'validate', 'evaluate')}
   assert count == {'sample': 2, 'train': 2 * 7 * 2, 'validate': 2 * 7 * 2, 'evaluate': 2 * (1 + 7 * 2)}
-  assert {j['name'] for j in jobs if j['kind'] == 'train'} == {
-    str(p.parent.relative_to(grid)) for p in grid.glob('train/*/*/*/selection.json')
-  }
+  trained = {str(p.parent.relative_to(grid)) for p in grid.glob(f'models/*/*/*/{layout.SELECTION}')}
+  assert {s.folder for s in steps if s.kind == 'models'} == trained

@@ -6,7 +6,8 @@ Three question sets of the quickstart's size. In round 1 every learner is traine
 problem); in rounds 2 and 3 each learner draws 10 samples a problem for itself with what it became, and is trained again
 from its start on what is right of them. docs/rounds.md has the rules.
 
-Measured and found: see docs/rounds.md.
+Measured: 186 s and 1.1 GB beside other work. Found (run once, seeds 9000 to 9002): greedy accuracy of the student .24,
+.41, .50 and .53 by round (0 to 3), coverage@10 of what is drawn .56, .76 and .82. Intervals are in docs/rounds.md.
 """
 
 import pathlib

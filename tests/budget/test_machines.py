@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from sweb_jax.budget.plan import PlannedJob
 
 from sweb_jax.budget.machines import CHIPS, Chip, plan_seconds, step_seconds
 from sweb_jax.models.config import ModelConfig

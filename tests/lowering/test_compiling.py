@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from sweb_jax import hlo
-from sweb_jax.lowering import Lowered, misfits
+from sweb_jax.lowering import hlo
+from sweb_jax.lowering.compiling import Lowered, misfits
 from sweb_jax.models.config import SIZES
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROGRAM = """
 HloModule jit_f, is_scheduled=true
 
@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_named():
 
 def printed(script: str) -> dict:
   environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
-  run = [sys.executable, f'tests/{script}']
+  run = [sys.executable, f'tests/lowering/{script}']
   done = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
   assert done.returncode == 0, done.stderr
   return json.loads(done.stdout)

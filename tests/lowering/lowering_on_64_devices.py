@@ -10,10 +10,10 @@ os.environ |= {'XLA_FLAGS': '--xla_force_host_platform_device_count=256', 'TF_CP
 os.environ.pop('JAX_COMPILATION_CACHE_DIR', None)
 
 import jax
-from sweb_jax.lowering_steps import steps
 
-from sweb_jax import lowering
 from sweb_jax.config import default
+from sweb_jax.lowering import compiling
+from sweb_jax.lowering.steps import steps
 
 CASES = {
   '9b train 64': ('size:gemma2_9b', 'train', {'fsdp': 16, 'tensor': 4}),
@@ -37,7 +37,7 @@ def main() -> None:
     config.mesh.update(mesh)
     config.engine.slots = 32 * mesh['data'] if step == 'decode' else 0
     (wanted,) = (s for s in steps(config, 16e9) if s.name == step)
-    x = lowering.compiled(wanted, 4 if step == 'train' else 2)
+    x = compiling.compiled(wanted, 4 if step == 'train' else 2)
     found[name] = dataclasses.asdict(x) | {'peak': x.peak}
   print(json.dumps({'devices': len(jax.devices()), 'found': found}))
 

@@ -13,9 +13,9 @@ from pathlib import Path
 os.environ |= {'XLA_FLAGS': '--xla_force_host_platform_device_count=64', 'TF_CPP_MIN_LOG_LEVEL': '3'}
 
 from ml_collections import ConfigDict
-from sweb_jax.lowering_steps import Step, steps
 
 from sweb_jax import config as config_lib
+from sweb_jax.lowering.steps import Step, steps
 
 
 def seen(config: ConfigDict, step: Step) -> str:
