@@ -95,7 +95,9 @@ def test_a_folder_of_other_files_is_refused_and_left_alone(root):
   assert [p.name for p in root.iterdir()] == ['thesis.tex']
 
 
-@pytest.mark.parametrize('names', [[], [layout.LOCK, f'{layout.CONFIG}.tmp'], [layout.CONFIG, 'a'], [layout.STUDY, 'a']])
+@pytest.mark.parametrize(
+  'names', [[], [layout.LOCK, f'{layout.CONFIG}.tmp'], [layout.CONFIG, 'a'], [layout.STUDY, 'a']]
+)
 def test_a_new_folder_and_what_a_run_left_behind_when_it_was_killed_are_taken(root, names):
   for name in names:
     (root / 'work' / name).parent.mkdir(exist_ok=True)
