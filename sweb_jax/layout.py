@@ -120,8 +120,9 @@ def numbered(pattern: str, number: int, prefix: str = '') -> str:
 
 
 def number_of(name: str) -> int:
-  """The number of such a file."""
-  return int(name.rpartition('.')[0].rpartition('-')[2])
+  """The number of such a file; -1 where somebody named it otherwise, as a copy."""
+  number = name.rpartition('.')[0].rpartition('-')[2]
+  return int(number) if number.isdecimal() else -1
 
 
 def kind_of(folder: str) -> str:

@@ -49,7 +49,7 @@ def report(workdir: str, console: Console) -> None:
   root = epath.Path(workdir)
   study = analysis.read_study(root)
   finished = analysis.done(root, study)
-  config = read_json(root / layout.CONFIG, 'plan')
+  config = read_json(root / layout.CONFIG)
   prompt = None
   try:
     task = config['task']

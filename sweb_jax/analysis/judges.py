@@ -12,7 +12,7 @@ from sweb_jax import layout, records
 from sweb_jax.analysis import intervals
 from sweb_jax.analysis.cells import cells, interval_note, rounded, with_bounds
 from sweb_jax.analysis.results import Results
-from sweb_jax.analysis.study import AnalysisError
+from sweb_jax.analysis.study import damaged
 from sweb_jax.analysis.table import Table
 from sweb_jax.answers.judge import Opinion
 from sweb_jax.records import Problem
@@ -50,7 +50,7 @@ def read(workdir: epath.PathLike, results: Results, name: str) -> dict[tuple[int
           continue  # Of a study that was larger.
         asked[place], right[place] = True, np.nan if o.right is None else o.right
     except (records.RecordError, LookupError) as e:
-      raise AnalysisError(f'{path}: cannot be read, or is of no sample ({e}); run the stage grade again') from e
+      raise damaged(f'{path}: cannot be read, or is of no sample ({e})') from e
     found[s, g] = Opinions(asked, right)
   return found
 

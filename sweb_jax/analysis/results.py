@@ -20,10 +20,11 @@ from sweb_jax import budget, layout, records
 from sweb_jax.analysis import metrics
 from sweb_jax.analysis.draws import Draws
 from sweb_jax.analysis.held import Held, read_held
-from sweb_jax.analysis.study import AnalysisError, Study, done, missing, missing_file, nothing, read_json, read_study
+from sweb_jax.analysis.study import Study, damaged, done, missing, nothing, read_json, read_study
 from sweb_jax.budget import Arm
 from sweb_jax.layout import BASE
 from sweb_jax.records import Problem, Sample, Verdict
+from sweb_jax.runtime import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +102,9 @@ def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
   for s in study.question_sets:
     asked = {split: layout.problems(s, split) for split in ('train', 'test')}
     problems = {
-      split: _problems(root, folder, of[folder].extent['problems']) for split, folder in asked.items() if ready(folder)
+      split: asked_problems(root, folder, of[folder].extent['problems'])
+      for split, folder in asked.items()
+      if ready(folder)
     }
     levels |= {(s, split): tuple(p.level for p in found.shown) for split, found in problems.items()}
     wanted = set()
@@ -112,7 +115,7 @@ def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
       samples, verdicts = layout.samples(s, g), layout.verdicts(s, g)
       if ready(samples) and ready(verdicts):
         drawn[s, g], seen[g] = _draws(
-          root / samples, root / verdicts, problems['train'], of[verdicts].extent['samples'], 'sample', 'grade', wanted,
+          root / samples, root / verdicts, problems['train'], of[verdicts].extent['samples'], wanted,
           stop_ids=study.stop_ids.get(g, ()),
         )  # fmt: skip
     if wanted:
@@ -144,7 +147,7 @@ def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
   for entry in budget.read(root):
     for kind, tokens in entry.tokens.items():
       charged[layout.kind_of(entry.job), entry.model, kind] += tokens
-  config = read_json(root / layout.CONFIG, 'plan')
+  config = read_json(root / layout.CONFIG)
   said = missing(study, finished), nothing(study, finished)
   return Results(study, config, drawn, selections, greedy, sampled, levels, pages, held, dict(charged), *said)
 
@@ -155,7 +158,7 @@ def checkpoint(root: epath.Path, source: str, model: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Asked:
+class Asked:
   """Problems of a question set."""
 
   shown: tuple[Problem, ...]
@@ -171,10 +174,8 @@ class _Asked:
 def _draws(
   samples: epath.Path,
   verdicts: epath.Path,
-  problems: _Asked,
+  problems: Asked,
   count: int,
-  sample_stage: str,
-  verdict_stage: str,
   wanted: set[tuple[str, int]] = frozenset(),
   voting: bool = False,
   test: bool = False,
@@ -187,9 +188,9 @@ def _draws(
   row_of = {problem_id: p for p, problem_id in enumerate(problems.ids)}
   rows: dict[tuple[int, int], tuple[int, int, bool, float, int]] = {}
   kept: dict[tuple[str, int], Sample] = {}
-  for path in _files(samples, layout.CHUNKS, sample_stage):
-    for sample in _rows(Sample, path, sample_stage):
-      place = _place(sample, row_of, problems.known, path, sample_stage)
+  for path in _files(samples, layout.CHUNKS):
+    for sample in _rows(Sample, path):
+      place = _place(sample, row_of, problems.known, path)
       # A sample drawn twice, around a restart, is the same text: the first stands.
       if place is not None and place[1] < count and place not in rows:
         steps = 0 if test else metrics.equations_key(sample.text)
@@ -198,7 +199,7 @@ def _draws(
         rows[place] = metrics.text_key(sample.text), steps, cut, stopped, len(sample.tokens)
         if (sample.problem_id, sample.index) in wanted:
           kept[sample.problem_id, sample.index] = sample
-  _complete(rows.keys(), row_of, count, samples, sample_stage)
+  _complete(rows.keys(), row_of, count, samples)
 
   shape = len(row_of), count
   keys, equations, tokens = (np.zeros(shape, np.int64) for _ in range(3))
@@ -210,9 +211,9 @@ def _draws(
   valid, lenient, second = (np.full(shape, np.nan) for _ in range(3))
   votes = np.full(shape, -1)
   judged, pages = set(), {}
-  for path in _files(verdicts, layout.VERDICTS, verdict_stage):
-    for verdict in _rows(Verdict, path, verdict_stage):
-      place = _place(verdict, row_of, problems.known, path, verdict_stage)
+  for path in _files(verdicts, layout.VERDICTS):
+    for verdict in _rows(Verdict, path):
+      place = _place(verdict, row_of, problems.known, path)
       if place is None or place[1] >= count:
         continue
       judged.add(place)
@@ -225,19 +226,16 @@ def _draws(
         array[place] = np.nan if value is None else value
       if (seen := (verdict.problem_id, verdict.index)) in kept:
         pages[seen] = kept[seen], verdict
-  _complete(judged, row_of, count, verdicts, verdict_stage)
+  _complete(judged, row_of, count, verdicts)
   if voting and (answered & (votes < 0)).any():
-    raise AnalysisError(f'{verdicts}: answers have no vote for maj@k to count; run the stage {verdict_stage} again')
+    raise damaged(f'{verdicts}: answers have no vote for maj@k to count')
   draws = Draws(correct, keys, equations, valid, truncated, stopped, tokens, votes, answered, lenient, second, asked)
   return draws, pages
 
 
-def _tested(folder: epath.Path, problems: _Asked, name: str, count: int, stop_ids: tuple[int, ...]) -> Draws:
+def _tested(folder: epath.Path, problems: Asked, name: str, count: int, stop_ids: tuple[int, ...]) -> Draws:
   """An evaluation of test problems."""
-  draws, _ = _draws(
-    folder, folder, problems, count, 'evaluate', 'evaluate', voting=name == layout.DRAWN, test=True, stop_ids=stop_ids
-  )
-  return draws
+  return _draws(folder, folder, problems, count, voting=name == layout.DRAWN, test=True, stop_ids=stop_ids)[0]
 
 
 def _held(
@@ -246,55 +244,54 @@ def _held(
   try:
     return read_held(root, study, s, arm, ids, drawn.get((s, arm.generator)))
   except (ValueError, KeyError, OSError) as e:
-    raise AnalysisError(f'{root}: what arm {arm.name!r} of set {s} holds cannot be read: {e}; grade again') from e
+    raise damaged(f'{root}: what arm {arm.name!r} of set {s} holds cannot be read: {e}') from e
 
 
-def _files(folder: epath.Path, pattern: str, stage: str) -> list[epath.Path]:
+def _files(folder: epath.Path, pattern: str) -> list[epath.Path]:
   found = sorted(folder.glob(pattern)) if folder.exists() else []
   if not found:
-    raise missing_file(folder / pattern, stage)
+    raise damaged(f'{folder / pattern} is missing')
   return found
 
 
 def _place(
-  row: Sample | Verdict, row_of: dict[str, int], known: Collection[str], path: epath.Path, stage: str
+  row: Sample | Verdict, row_of: dict[str, int], known: Collection[str], path: epath.Path
 ) -> tuple[int, int] | None:
   """Row and column of a sample; None where its problem is of a larger study than this."""
   if row.problem_id not in known:
-    raise AnalysisError(f'{path}: problem {row.problem_id!r} is not in this question set; run the stage {stage} again')
+    raise damaged(f'{path}: problem {row.problem_id!r} is not in this question set')
   return (row_of[row.problem_id], row.index) if row.problem_id in row_of else None
 
 
-def _complete(places: Iterable[tuple[int, int]], row_of: dict[str, int], m: int, path: epath.Path, stage: str) -> None:
+def _complete(places: Iterable[tuple[int, int]], row_of: dict[str, int], m: int, path: epath.Path) -> None:
   places = set(places)
   if len(places) < len(row_of) * m:
     ids = list(row_of)
     p, i = next((p, i) for p in range(len(ids)) for i in range(m) if (p, i) not in places)
-    raise AnalysisError(
-      f'{path}: {len(places)} of {len(row_of) * m} rows; problem {ids[p]!r} has no index {i}; run the stage {stage}'
-    )
+    raise damaged(f'{path}: {len(places)} of {len(row_of) * m} rows; problem {ids[p]!r} has no index {i}')
 
 
-def _problems(root: epath.Path, folder: str, count: int) -> _Asked:
+def asked_problems(root: epath.Path, folder: str, count: int) -> Asked:
+  """The first `count` problems of a step that is done. Raises AnalysisError where there are fewer."""
   path = root / folder / layout.PROBLEMS
-  problems = tuple(_rows(Problem, path, 'plan'))
-  if not problems:
-    raise AnalysisError(f'{path}: no problem in it; run the stage plan again')
-  return _Asked(problems[:count], frozenset(p.id for p in problems))
+  problems = tuple(_rows(Problem, path))
+  if len(problems) < count:
+    raise damaged(f'{path}: {len(problems)} of {count} problems')
+  return Asked(problems[:count], frozenset(p.id for p in problems))
 
 
-def _rows(cls: type, path: epath.Path, stage: str) -> Iterable:
+def _rows(cls: type, path: epath.Path) -> Iterable:
   try:
     yield from records.read(cls, path)
   except FileNotFoundError:
-    raise missing_file(path, stage) from None
+    raise damaged(f'{path} is missing') from None
   except records.RecordError as e:
-    raise AnalysisError(f'{e}; run the stage {stage} again') from e
+    raise damaged(e) from e
 
 
 def _selection(path: epath.Path) -> Selection:
-  row = read_json(path, 'train')
   try:
+    row = files.read_json(path)
     return Selection(float(row['learning_rate']), int(row['step']), int(row['examples']))
-  except (KeyError, TypeError, ValueError) as e:
-    raise AnalysisError(f'{path}: the field {e} is missing or not a number; run the stage train again') from e
+  except (OSError, KeyError, TypeError, ValueError) as e:
+    raise damaged(f'{path}: cannot be read, or a field is missing or not a number ({e})') from e

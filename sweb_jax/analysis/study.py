@@ -112,7 +112,7 @@ class Study:
 def read_study(root: epath.PathLike) -> Study:
   """Reads the study of a workdir. Raises AnalysisError, which names the field at fault."""
   path = epath.Path(root) / layout.STUDY
-  row = read_json(path, 'plan')
+  row = read_json(path)
   try:
     row |= {
       'arms': tuple(Arm(**arm) for arm in row['arms']),
@@ -182,22 +182,19 @@ def _tuple(value: Any) -> Any:
   return tuple(value) if isinstance(value, list) else value
 
 
-def read_json(path: epath.Path, stage: str) -> dict[str, Any]:
-  """The JSON object of a file. Raises AnalysisError, which names the file and the stage to run."""
+def read_json(path: epath.PathLike) -> dict[str, Any]:
+  """The JSON object of a file that every run writes. Raises AnalysisError, which names the file."""
   try:
     row = files.read_json(path)
   except FileNotFoundError:
-    raise missing_file(path, stage) from None
+    raise AnalysisError(f'{path} is missing: run the stage plan') from None
   except ValueError as e:
-    raise AnalysisError(f'{e}; run the stage {stage} again') from e
+    raise AnalysisError(f'{e}; run the stage plan again') from e
   if not isinstance(row, dict):
-    raise AnalysisError(f'{path}: expected a JSON object; run the stage {stage} again')
+    raise AnalysisError(f'{path}: expected a JSON object; run the stage plan again')
   return row
 
 
-def missing_file(path: epath.Path, stage: str) -> AnalysisError:
-  """The error to raise for a file that should be there."""
-  return AnalysisError(
-    f'{path} is missing: run the stage {stage}; where it was done before, `python -m sweb_jax.study check WORKDIR '
-    '--repair` mends it'
-  )
+def damaged(what: object) -> AnalysisError:
+  """The error to raise where a file of a step that is done is not as it was; running its stage would skip the step."""
+  return AnalysisError(f'{what}; `python -m sweb_jax.study check WORKDIR --repair` makes again what is damaged')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,10 +12,10 @@ from sweb_jax import layout, records
 from sweb_jax.analysis import intervals
 from sweb_jax.analysis.cells import cells, difference_note, interval_note, rounded, scope, setup, sides, with_bounds
 from sweb_jax.analysis.intervals import Terms
-from sweb_jax.analysis.results import Results, checkpoint
-from sweb_jax.analysis.study import AnalysisError, done
+from sweb_jax.analysis.results import Results, asked_problems, checkpoint
+from sweb_jax.analysis.study import damaged, done
 from sweb_jax.analysis.table import Table
-from sweb_jax.records import Problem, Verdict
+from sweb_jax.records import Verdict
 
 NAMES = ('transfer', 'transfer_differences')
 
@@ -48,8 +47,7 @@ def read(workdir: epath.PathLike, results: Results) -> tuple[Scores, list[str]]:
       if finished.get(asked) != '':
         missing.append(asked)
         continue
-      rows = records.read(Problem, root / asked / layout.PROBLEMS)
-      problems = [p.id for p in itertools.islice(rows, of[asked].extent['problems'])]
+      problems = asked_problems(root, asked, of[asked].extent['problems']).ids
       for learner in study.learners:
         for source in study.sources:
           right = []
@@ -72,7 +70,7 @@ def _right(folder: epath.Path, problems: Sequence[str]) -> np.ndarray:
     found = {v.problem_id: v.correct for path in paths for v in records.read(Verdict, path)}
     return np.array([found[p] for p in problems], float)
   except (records.RecordError, KeyError) as e:
-    raise AnalysisError(f'{folder}: cannot be read, or a problem has no verdict ({e}); evaluate again') from e
+    raise damaged(f'{folder}: cannot be read, or a problem has no verdict ({e})') from e
 
 
 def _terms(results: Results, scores: Scores, *keys: tuple[str, str, str]) -> list[Terms]:

@@ -99,7 +99,7 @@ def far_enough(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 def lock(root: epath.Path) -> Iterator[None]:
   """Holds the workdir for this process. Raises WorkdirError while another one does, or for a folder of other files."""
   names = {p.name for p in root.iterdir()} if root.exists() else set()
-  if names - {layout.LOCK, f'{layout.CONFIG}.tmp'} and layout.CONFIG not in names:
+  if names - {layout.LOCK, f'{layout.CONFIG}.tmp'} and not names & {layout.CONFIG, layout.STUDY}:
     raise WorkdirError(f'--workdir={root} holds files but no {layout.CONFIG}: not a workdir; name an empty folder')
   if files.on_object_store(root):  # It has no locks; a pod's launcher starts one run a workdir.
     yield

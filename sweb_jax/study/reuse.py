@@ -43,6 +43,8 @@ def refuse(root: epath.Path, steps: Sequence[Step], found: Mapping[str, State], 
   Files of unknown origin are never touched.
   """
   if foreign := [name for name, state in found.items() if state is State.FOREIGN]:
+    if (path := root / foreign[0] / layout.MANIFEST).exists():
+      raise WorkdirError(f'{path} is damaged; `python -m sweb_jax.study check {root} --repair` makes it again')
     raise WorkdirError(
       f'{root / foreign[0]} holds files and no {layout.MANIFEST}: they were put there by hand, or by a version '
       'that kept no manifest; move them away, or name another --workdir'

@@ -13,6 +13,8 @@ from sweb_jax import layout
 from sweb_jax.analysis import AnalysisError, read, write
 from sweb_jax.runtime import manifest
 
+REPAIR = '`python -m sweb_jax.study check WORKDIR --repair` makes again what is damaged'
+
 
 def test_rows_land_by_problem_and_index_whatever_their_order(make_workdir):
   results = read(make_workdir())
@@ -35,22 +37,22 @@ def test_excerpts_are_the_first_problems_of_the_first_set(make_workdir):
 
 
 @pytest.mark.parametrize(
-  ('path', 'stage'),
+  ('path', 'advice'),
   [
-    ('study.json', 'plan'),
-    ('config.json', 'plan'),
-    ('problems/set1/train/problems.jsonl', 'plan'),
-    ('verdicts/set0/se/verdicts-*.jsonl', 'grade'),
-    ('models/set1/student/gold/selection.json', 'train'),
-    ('scores/test/set0/student/base/base/greedy/chunk-*.jsonl', 'evaluate'),
-    ('scores/test/set1/student/wc_low/rate_0.0025/drawn/verdicts-*.jsonl', 'evaluate'),
+    ('study.json', 'is missing: run the stage plan'),
+    ('config.json', 'is missing: run the stage plan'),
+    ('problems/set1/train/problems.jsonl', REPAIR),
+    ('verdicts/set0/se/verdicts-*.jsonl', REPAIR),
+    ('models/set1/student/gold/selection.json', REPAIR),
+    ('scores/test/set0/student/base/base/greedy/chunk-*.jsonl', REPAIR),
+    ('scores/test/set1/student/wc_low/rate_0.0025/drawn/verdicts-*.jsonl', REPAIR),
   ],
 )
-def test_a_missing_file_of_a_step_that_is_done_is_named_with_the_stage_to_run(make_workdir, path, stage):
+def test_a_missing_file_is_named_with_what_to_do(make_workdir, path, advice):
   root = make_workdir()
   for file in root.glob(path):
     file.unlink()
-  with pytest.raises(AnalysisError, match=f'{re.escape(path)} is missing: run the stage {stage}; .* --repair` mends'):
+  with pytest.raises(AnalysisError, match=f'{re.escape(path)}.* {advice}'):
     read(root)
 
 
@@ -137,14 +139,14 @@ def test_samples_that_were_never_drawn_are_named(make_workdir):
   root = make_workdir()
   for chunk in (root / 'samples/set0/wc').glob(layout.CHUNKS):
     chunk.unlink()
-  with pytest.raises(AnalysisError, match=r'samples/set0/wc/chunk-\*.jsonl is missing: run the stage sample'):
+  with pytest.raises(AnalysisError, match=r'samples/set0/wc/chunk-\*.jsonl is missing.*--repair'):
     read(root)
 
 
 def test_a_chunk_that_is_not_there_yet_is_noticed(make_workdir):
   root = make_workdir()
   (root / 'samples/set0/wc/chunk-000000.jsonl').unlink()
-  with pytest.raises(AnalysisError, match="2 of 6 rows; problem 'train0-0' has no index 2; run the stage sample"):
+  with pytest.raises(AnalysisError, match=r"2 of 6 rows; problem 'train0-0' has no index 2; .*--repair"):
     read(root)
 
 
@@ -168,7 +170,7 @@ def test_a_torn_file_is_named_with_its_line(make_workdir):
   root = make_workdir()
   path = root / 'verdicts/set1/wc/verdicts-000000.jsonl'
   path.write_text(path.read_text()[:-20])
-  with pytest.raises(AnalysisError, match=r'wc/verdicts-000000\.jsonl, line 6: not a Verdict.*stage grade'):
+  with pytest.raises(AnalysisError, match=r'wc/verdicts-000000\.jsonl, line 6: not a Verdict.*--repair'):
     read(root)
 
 
@@ -194,5 +196,5 @@ def test_answers_that_were_graded_without_votes_are_not_counted_as_votes(make_wo
   rows = [json.loads(line) for line in path.read_text().splitlines()]
   old = ('problem_id', 'index', 'answer', 'correct', 'reason', 'valid')
   path.write_text(''.join(json.dumps({k: row[k] for k in old}) + '\n' for row in rows))
-  with pytest.raises(AnalysisError, match=r'gold/rate_0.0025/drawn: answers have no vote .* stage evaluate again'):
+  with pytest.raises(AnalysisError, match=r'gold/rate_0.0025/drawn: answers have no vote .*--repair'):
     read(root)

@@ -96,6 +96,12 @@ def test_a_problem_without_a_verdict_names_the_file(root):
     transfer.build(read(root), root)
 
 
+def test_damaged_problems_of_a_test_set_are_named(root):
+  (root / 'problems/set1/transfer_other/problems.jsonl').write_text('{"id": ')
+  with pytest.raises(AnalysisError, match=r'transfer_other/problems\.jsonl, line 1: not a Problem.*--repair'):
+    transfer.build(read(root), root)
+
+
 def test_a_study_without_further_test_sets_has_no_such_table(make_workdir):
   root = make_workdir()
   assert transfer.build(read(root), root) == []

@@ -71,6 +71,27 @@ def test_an_empty_flush_writes_nothing(tmp_path):
   assert not content(tmp_path)
 
 
+def test_processes_that_write_into_one_folder_go_on_from_their_own_chunks(tmp_path):
+  for i, prefix in enumerate(['', 'p1-', 'p1-', 'p12-']):
+    s = Store(tmp_path, prefix)
+    s.add(sample(i))
+    s.flush()
+  assert sorted(content(tmp_path)) == [
+    'chunk-000000.jsonl', 'chunk-p1-000000.jsonl', 'chunk-p1-000001.jsonl', 'chunk-p12-000000.jsonl',
+  ]  # fmt: skip
+  assert [x.index for x in Store(tmp_path).read()] == [0, 1, 2, 3]
+
+
+def test_a_copy_of_a_chunk_under_another_name_adds_nothing_and_stops_nobody(tmp_path):
+  for i in range(2):
+    s = Store(tmp_path)
+    s.add(sample(i))
+    s.flush()
+    (tmp_path / 'chunk-000000 (copy).jsonl').write_bytes((tmp_path / 'chunk-000000.jsonl').read_bytes())
+  assert sorted(x.index for x in Store(tmp_path).read()) == [0, 1]
+  assert (tmp_path / 'chunk-000001.jsonl').exists()
+
+
 @pytest.mark.parametrize('lost', [1, 20])
 def test_a_torn_chunk_is_named_with_its_line(tmp_path, lost):
   s = Store(tmp_path)
