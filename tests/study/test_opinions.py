@@ -69,9 +69,7 @@ def judged(runs, tmp_path, monkeypatch):
       text, finish = drawn[r.index]
       yield Sample(p.id, r.index, text, tuple(range(r.index + 1)), finish, -1.0)
 
-  config = runs.tiny(
-    task__train=4, generators=('wc',), budgets={'low': {'wc': 3}, 'high': {'wc': 4}}, **JUDGE
-  )  # fmt: skip
+  config = runs.tiny(task__train=4, generators=('wc',), budgets={'low': {'wc': 3}, 'high': {'wc': 4}}, **JUDGE)
   root = epath.Path(tmp_path / 'work')
   with monkeypatch.context() as patch:
     patch.setattr(collect, 'complete', draw)
@@ -193,6 +191,7 @@ def test_two_processes_share_the_asking_and_the_first_writes_the_same(judged, as
   assert judged.charged()[0] == 3 * 17
 
 
+@pytest.mark.slow
 def test_a_real_model_is_asked_and_says_nothing_that_counts(judged):
   """The embedded model has never seen a verdict: no opinion, counted and charged."""
   judged.steps[KEPT].run(judged.context)
