@@ -16,6 +16,7 @@ from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.study.context import Context, open_variants
 from sweb_jax.study.estimate import assumed
 from sweb_jax.study.graph import Graph, graph
+from sweb_jax.study.state import State, state
 from sweb_jax.study.work import Assumed
 
 
@@ -39,9 +40,9 @@ class Study:
   def assumed(self, root: epath.Path) -> Assumed:
     """What a plan assumes, and how many examples there are where a workdir has them already."""
     found = {}
-    for step in self.graph.steps:
+    for step in self.graph.steps if self.config.train.epochs else ():
       path = root / step.folder / layout.EXAMPLES
-      if step.kind == 'examples' and self.config.train.epochs and path.exists():
+      if step.kind == 'examples' and state(root, step) is State.DONE and path.exists():
         found[step.folder] = len(path.read_bytes().splitlines())
     return assumed(self.config, self.parameters, found)
 
