@@ -457,6 +457,22 @@ def test_numbers_of_system_calls_are_those_of_the_kernel_headers(machine):
   assert {'read', 'write', 'mmap', 'futex', 'clone', 'exit_group', 'openat'} <= set(table)
 
 
+@pytest.mark.parametrize(
+  ('there', 'instead', 'message'),
+  [
+    ('os.uname().machine', '"riscv64"', 'system calls are known for 64-bit x86_64 and aarch64, and this is riscv64'),
+    ('_PR_SET_SECCOMP, _MODE_FILTER = 22', '_PR_SET_SECCOMP, _MODE_FILTER = 1000', 'prctl(PR_SET_SECCOMP): '),
+  ],
+)
+def test_without_a_filter_no_program_is_run(tmp_path, there, instead, message):
+  for path in (ROOT / 'sweb_jax/answers').glob('sandbox*.py'):
+    (tmp_path / path.name).write_text(path.read_text().replace(there, instead))
+  code = f'import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport sandbox\nsandbox.run("", allow_files=True)'
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+  assert 'SandboxError: the system calls of programs cannot be limited here (' in done.stderr
+  assert message in done.stderr
+
+
 def ruling(code, architecture, number, *arguments):
   """What a BPF program returns for a system call: an interpreter of the four operations that the filter is made of."""
   halves = [half for a in (*arguments, *(6 - len(arguments)) * [0]) for half in (a & 0xFFFFFFFF, a >> 32)]
