@@ -16,8 +16,6 @@ Argv = list[str]
 
 HOME = '/opt/sweb_jax'
 WORKER = f'{HOME}/source/launch/worker.sh'
-# gcloud splits what it is given at commas, or at a string that is announced like this and does not occur in it.
-_UNSPLIT = '^|||^'
 
 
 def boot_script(pod: Pod) -> str:
@@ -77,7 +75,7 @@ def create(pod: Pod) -> Argv:
     head.append('--spot')
   if pod.service_account:
     head.append(f'--service-account={pod.service_account}')
-  return [*head, '--scopes=cloud-platform', f'--metadata={_UNSPLIT}startup-script={boot_script(pod)}']
+  return [*head, '--scopes=cloud-platform', f'--metadata={_unsplit(f"startup-script={boot_script(pod)}")}']
 
 
 def setup(pod: Pod) -> Argv:
@@ -144,6 +142,14 @@ def on_workers(pod: Pod, remote: Sequence[str]) -> Argv:
   else:
     argv = _tpus(pod, 'tpu-vm', 'ssh', pod.name)
   return [*argv, '--worker=all', f'--command={shlex.join(remote)}']
+
+
+def _unsplit(text: str) -> str:
+  """The text as one value: gcloud splits at commas, or at what is announced like this, and is not in the text."""
+  delimiter = '|||'
+  while delimiter in text:
+    delimiter += '|'
+  return f'^{delimiter}^{text}'
 
 
 def _tpus(pod: Pod, *words: str) -> Argv:

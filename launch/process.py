@@ -186,8 +186,9 @@ def explain(text: str, pod: Pod, kinds: Sequence[tuple[str, str, bool]] = _OF_GC
   None for a message that is not among the `kinds`.
   """
   generation = pod.slice.name.partition('-')[0]
+  text = _end(text)
   for pattern, meaning, lasting in kinds:
-    if re.search(pattern, text.lower()):
+    if re.search(pattern, text):
       text = meaning.format(
         project=pod.project,
         zone=pod.zone,
@@ -208,7 +209,12 @@ def explain(text: str, pod: Pod, kinds: Sequence[tuple[str, str, bool]] = _OF_GC
 
 def is_missing(stderr: str) -> bool:
   """True where gcloud says that the pod itself does not exist."""
-  return bool(re.search(r'not_found|/(queuedresources|nodes)/\S+ was not found', stderr.lower()))
+  return bool(re.search(r'not_found|/(queuedresources|nodes)/\S+ was not found', _end(stderr)))
+
+
+def _end(text: str) -> str:
+  """What is looked at of a message: machines may write any amount, and the expressions above are slow on long lines."""
+  return text[-10_000:].lower()
 
 
 def known(done: subprocess.CompletedProcess[str], pod: Pod) -> _Meaning | None:

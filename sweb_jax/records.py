@@ -11,11 +11,23 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
+import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from etils import epath
+
+MAX_LINE = 16 << 20
+"""Bytes of the longest line of a user's file."""
+
+MAX_UNPACKED = 256 << 20
+"""Bytes that a user's gzipped file may unpack to; the file itself can be a thousand times shorter."""
+
+_CHUNK = 1 << 20
+_LINE = re.compile(rb'\S[^\n]*')
+_as_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class RecordError(ValueError):
@@ -118,23 +130,58 @@ def dumps(records: Iterable[Problem | Sample | Verdict | Example]) -> str:
 
 
 def read_json_lines(path: epath.PathLike) -> Iterator[tuple[int, dict]]:
-  """Yields (line number, object) of a user's JSON-lines file, plain or gzipped.
+  """Yields (line number, object) of a user's JSON-lines file, plain or gzipped; lines that are blank are passed over.
 
-  Raises RecordError where the file is missing or a line is not a JSON object.
+  Reads as it goes: what is held is one line and a chunk. Raises RecordError where the file is missing or no regular
+  file, where it unpacks to more than `MAX_UNPACKED`, or a line is longer than `MAX_LINE` or not a JSON object of
+  Unicode texts.
   """
   path = epath.Path(path)
+  # A pipe or a device may never end. What stands on an object store does not exist for `os.path`, and is no such thing.
+  if os.path.exists(path) and not os.path.isfile(path):
+    raise RecordError(f'{path}: not a regular file; write what it gives into one, and name that')
   try:
-    raw = path.read_bytes()
-    raw = gzip.decompress(raw) if raw[:2] == b'\x1f\x8b' else raw
+    with path.open('rb') as file:
+      packed = file.read(2) == b'\x1f\x8b'
+      file.seek(0)
+      for number, line in _lines(gzip.GzipFile(fileobj=file) if packed else file, path, packed):
+        yield number, _object(line, f'{path}, line {number}')
   except (OSError, EOFError, zlib.error) as e:
     raise RecordError(f'{path}: cannot be read: {e}') from e
-  for number, line in enumerate(raw.splitlines(), 1):
-    if not line.strip():
-      continue
-    try:
-      row = json.loads(line)
-    except ValueError as e:
-      raise RecordError(f'{path}, line {number}: not JSON: {e}') from e
-    if not isinstance(row, dict):
-      raise RecordError(f'{path}, line {number}: expected a JSON object, found {type(row).__name__}')
-    yield number, row
+
+
+def _lines(file: BinaryIO, path: epath.Path, packed: bool) -> Iterator[tuple[int, bytes]]:
+  """Yields number and text of every line that is not blank, from its first character that is no space."""
+  number, rest, read = 1, b'', 0
+  while chunk := file.read(_CHUNK):
+    read += len(chunk)
+    if packed and read > MAX_UNPACKED:
+      raise RecordError(f'{path}: unpacks to more than {MAX_UNPACKED >> 20} MB; if that is right, gunzip it first')
+    text = rest + chunk
+    end = text.rfind(b'\n') + 1
+    at = 0
+    for line in [] if text.isspace() else _LINE.finditer(text, 0, end):
+      number += text.count(b'\n', at, line.start())
+      at = line.start()
+      yield number, line[0]
+    number += text.count(b'\n', at, end)
+    rest = text[end:]
+    if len(rest) > MAX_LINE:
+      raise RecordError(f'{path}, line {number}: longer than {MAX_LINE >> 20} MB; a line is one JSON object')
+  if rest.strip():
+    yield number, rest.lstrip()
+
+
+def _object(line: bytes, where: str) -> dict:
+  try:
+    row = json.loads(line)
+    _as_text(row).encode()
+  except UnicodeEncodeError as e:  # JSON may spell halves of characters, which no tokenizer and no file takes.
+    raise RecordError(f'{where}: a text in it is not Unicode: {e}') from e
+  except RecursionError as e:
+    raise RecordError(f'{where}: nested too deeply') from e
+  except ValueError as e:
+    raise RecordError(f'{where}: not JSON: {e}') from e
+  if not isinstance(row, dict):
+    raise RecordError(f'{where}: expected a JSON object, found {type(row).__name__}')
+  return row

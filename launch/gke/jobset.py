@@ -39,7 +39,7 @@ def jobset(pod: Pod) -> dict[str, Any]:
         'name': 'study',
         'image': pod.image,
         'command': ['bash', '/sweb_jax/launch/worker.sh', 'main'],
-        'args': list(pod.study),
+        'args': [flag.replace('$', '$$') for flag in pod.study],  # Kubernetes reads $(NAME) in them, and $$ as $.
         'ports': [{'containerPort': 8471}, {'containerPort': 8080}],  # Libtpu's, and the coordinator's of slices.
         'resources': {'requests': chips, 'limits': dict(chips)},
       }

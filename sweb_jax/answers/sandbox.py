@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Literal
 
 _CHILD = pathlib.Path(__file__).with_name('sandbox_child.py')
-_GRACE = 5.0  # Seconds after which a judge that has not kept the deadline itself is killed.
+_GRACE = 30.0  # Seconds that the server may take to end a program.
 
 
 class SandboxError(RuntimeError):
@@ -35,11 +35,11 @@ class Limits:
   seconds: float = 30.0
   """Of wall clock, for program and tests. More than `cpu_seconds`, so that a busy machine gives the same verdicts."""
   cpu_seconds: int = 10
-  """Of processor time, of one process of the program."""
+  """Of processor time, of all threads of the program; as much for its tests."""
   memory: int = 512 << 20
-  """Bytes of address space of one process."""
-  processes: int = 8
-  """Processes and threads at one time, the first included."""
+  """Bytes of address space of the program; its tests, in a process of their own, may use as much."""
+  threads: int = 8
+  """Threads at one time, the first included. A program has one process."""
   disk: int = 16 << 20
   """Bytes of all files together; of one file where the file system cannot be hidden."""
   output: int = 1 << 20
@@ -67,6 +67,7 @@ class Sandbox:
       raise SandboxError(f'programs can be shut in on Linux only, and this is {sys.platform}')
     self._limits = limits
     self._settings = dataclasses.asdict(limits) | {'allow_network': allow_network, 'allow_files': allow_files}
+    self._settings['temporary'] = tempfile.gettempdir()
     self._socket, theirs = socket.socketpair()
     with theirs:
       self._server = subprocess.Popen(
@@ -98,14 +99,13 @@ class Sandbox:
   def run(self, program: str, tests: str = '') -> Outcome:
     """As the function `run`."""
     with contextlib.ExitStack() as stack:
-      directory = stack.enter_context(tempfile.TemporaryDirectory(prefix='sandbox-', ignore_cleanup_errors=True))
       job = stack.enter_context(open(os.memfd_create('job'), 'w+b'))
       job.write(json.dumps([program, tests]).encode())
       job.seek(0)
       result, result_out = _pipe(stack)
       output, output_out = _pipe(stack)
-      settings = json.dumps(self._settings | {'directory': os.path.realpath(directory)}).encode()
-      self._socket.settimeout(self._limits.seconds + 2 * _GRACE)
+      settings = json.dumps(self._settings).encode()
+      self._socket.settimeout(_GRACE)
       try:
         socket.send_fds(self._socket, [settings], [job.fileno(), output_out.fileno(), result_out.fileno()])
         output_out.close()
@@ -144,31 +144,26 @@ def run(
 ) -> Outcome:
   """Runs a generated Python program, then the trusted `tests`, which use the program's names, and says how that went.
 
-  Names that are Python's own (`sum`) are Python's in the tests, unless they say `from solution import sum`. The program
-  is not the main module: its `__name__` is 'solution'.
+  In the tests a name is the tests' own, else Python's (a builtin; a module of the standard library, where the tests
+  take something of it, as in `sys.getsizeof`), else the program's; `from solution import sum` says otherwise. The
+  program is not the main module: its `__name__` is 'solution'.
 
   'passed' means: the program's top level ended, and the tests' last line was reached. Program and tests run in two
-  processes; calls of the tests cross as values (`sandbox_calls`). No exit code and no text that the program writes
-  counts, and the program sees neither the tests nor what they expect. So an early exit, a patched builtin, a search
-  through frames or memory, forged messages, or an object that is equal to everything does not pass. What still
-  passes: the right values, wherever they come from; and where a test compares two objects of classes of the program,
-  or asks one for its truth, length or spelling, the word of the program.
+  processes; calls of the tests cross as plain values (`sandbox_calls`). No exit code and no text that the program
+  writes counts, and the program sees neither the tests nor what they expect. So an early exit, a patched builtin, a
+  search through frames or memory, forged messages, a signal, or an object that is equal to everything or another
+  number each time does not pass. What still passes: the right values, wherever they come from; and where a test
+  compares two objects of classes of the program, or asks one for its truth, the word of the program.
 
-  Of a program that runs wild, Linux from 5.12 on holds, as root or where users may make namespaces:
-    - no network: an empty network namespace, without a loopback;
-    - no files but the standard library, the shared libraries of /lib and /usr/lib (read-only) and an empty folder in
-      memory, which is working directory, HOME and TMPDIR; no /proc; no program can be started from the folder;
-    - an empty environment, no input, no privileges, no way to make namespaces where it would have some;
-    - no process outlives it: its process namespace dies with the tests;
-    - `limits`; total memory is at most processes * memory + disk.
-  Not held: the kernel's own faults (there is no system call filter), the load on processor and caches, CPU time of
-  many processes up to the wall clock, and what lies readable in the folders of libraries.
+  docs/security.md says what a program cannot do, on which features of the kernel that rests, and what is not promised.
+  In short: it is one process with an empty root, without network, with the system calls of `sandbox_filter` only, and
+  within `limits`. It takes Linux 5.12 on x86_64 or aarch64, as root or where users may make namespaces.
 
   Raises SandboxError, naming the flag, where the kernel does not give this. With `allow_network`, goes on where no
-  network namespace can be made: the program has the network. With `allow_files`, goes on where the file system cannot
-  be hidden: the program reads and writes what the user may (as root: what 'nobody' may), other processes of the user
-  included; its folder is a temporary one; its own processes are found and killed afterwards. That is no protection
-  against malice. Where the kernel gives more than a flag waives, it is still taken.
+  network namespace can be made: the program still has no socket to reach the network by. With `allow_files`, goes on
+  where the file system cannot be hidden: the program reads and writes what the user may (as root: what 'nobody' may),
+  and so may fill disk and memory; that is no protection against malice. Its folder is then a temporary one. Where the
+  kernel gives more than a flag waives, it is still taken.
   """
   with Sandbox(limits, allow_network=allow_network, allow_files=allow_files) as sandbox:
     return sandbox.run(program, tests)
@@ -211,7 +206,7 @@ def run_all(
 
 def _watch(result: int, output: int, limits: Limits) -> tuple[Outcome | None, bytes]:
   """Reads the pipes until the result closes; an outcome where a limit ended the program first."""
-  end = time.monotonic() + limits.seconds + _GRACE
+  end = time.monotonic() + limits.seconds
   message, printed = b'', 0
   with selectors.DefaultSelector() as selector:
     selector.register(result, selectors.EVENT_READ)

@@ -3,9 +3,11 @@
 The tests' process never runs code of the program, and the program's never sees the tests: it learns the arguments of
 a call and gives a value back. So a program cannot pass by reaching into what judges it; only values can.
 
-Plain values cross by copy: None, bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, and what is
-of a subclass of these, as the plain type. Anything else stays where it is and crosses as a `Handle`, whose every
-operation is a call. Lists, dicts and sets that a call changes are changed on the tests' side as well.
+Plain values cross by copy: None, bool, int, float, complex, Fraction, Decimal, str, bytes, list, tuple, dict, set,
+frozenset, and what is of a subclass of these, as the plain type. Anything else stays where it is and crosses as a
+`Handle`, which a test may call, ask for attributes and truth, iterate over and compare with another one. It is asked
+for no number, length, item or spelling: it could answer each time as it suits. Lists, dicts and sets that a call
+changes are changed on the tests' side as well.
 
 This module runs under `python -I -S` (`sandbox_child`): standard library only.
 """
@@ -13,7 +15,9 @@ This module runs under `python -I -S` (`sandbox_child`): standard library only.
 from __future__ import annotations
 
 import builtins
-import importlib
+import decimal
+import fractions
+import itertools
 import json
 import operator
 import os
@@ -24,12 +28,12 @@ import types
 MAX_MESSAGE = 16 << 20
 """Bytes of the longest message; a longer value is an error of the call."""
 
+UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
+"""What `unpack` raises where a message is not what `pack` writes."""
+
 _PLAIN = (list, tuple, dict, set, frozenset)
-_FORWARDED = {'__call__': operator.call, '__iter__': iter, '__next__': next, '__len__': len, '__str__': str}
-_FORWARDED |= {'__repr__': repr, '__getitem__': operator.getitem, '__setitem__': operator.setitem, '__bool__': bool}
-_FORWARDED |= {'__getattr__': getattr, '__setattr__': setattr, '__float__': float, '__int__': int}
-_COMPARISONS = {'__eq__': operator.eq, '__lt__': operator.lt}
-_OPERATIONS = _FORWARDED | _COMPARISONS
+_FORWARDED = {'__call__': operator.call, '__getattr__': getattr, '__setattr__': setattr, '__bool__': bool}
+_OPERATIONS = {**_FORWARDED, '__iter__': iter, '__next__': next, '__eq__': operator.eq, '__lt__': operator.lt}
 
 
 class Gone(BaseException):
@@ -91,6 +95,10 @@ def pack(value, reference):
     return float(value)
   if isinstance(value, complex):
     return ['c', value.real, value.imag]
+  if isinstance(value, fractions.Fraction):
+    return ['f', pack(value.numerator, reference), pack(value.denominator, reference)]
+  if isinstance(value, decimal.Decimal):
+    return ['d', decimal.Decimal.__str__(value)]
   if isinstance(value, bytes):
     return ['b', value.hex()]
   if isinstance(value, dict):
@@ -102,7 +110,7 @@ def pack(value, reference):
 
 
 def unpack(packed, resolve):
-  """The value that `pack` wrote; ['h', n] becomes resolve(n). Raises ValueError or TypeError on anything else."""
+  """The value that `pack` wrote; ['h', n] becomes resolve(n). On anything else, raises one of UNREADABLE."""
   if not isinstance(packed, list):
     return packed
   tag, *rest = packed
@@ -110,6 +118,10 @@ def unpack(packed, resolve):
     return int(rest[0], 16)
   if tag == 'c':
     return complex(*rest)
+  if tag == 'f':
+    return fractions.Fraction(*(unpack(part, resolve) for part in rest))
+  if tag == 'd':
+    return decimal.Decimal(rest[0])
   if tag == 'b':
     return bytes.fromhex(rest[0])
   if tag == 'h':
@@ -130,6 +142,17 @@ class Handle:
 
   def __init__(self, program: Program, number: int):
     object.__setattr__(self, '_handle', (program, number))
+    object.__setattr__(self, '_iterated', None)
+
+  def __iter__(self):
+    """What the program gives, asked for once: a second loop over the object sees the same values."""
+    values = object.__getattribute__(self, '_iterated')
+    if values is None:
+      source = _operation('__iter__')(self)
+      values = iter(lambda: next(source), object())
+    mine, kept = itertools.tee(values)
+    object.__setattr__(self, '_iterated', kept)
+    return mine
 
   # With a plain value, never: a comparison of the program's own could say that all is well.
 
@@ -149,7 +172,7 @@ def _operation(name: str):
   return forward
 
 
-for _name in _FORWARDED:
+for _name in (*_FORWARDED, '__next__'):
   setattr(Handle, _name, _operation(_name))
 
 
@@ -165,7 +188,7 @@ class Program:
     if not isinstance(names, dict):
       raise Gone('the program sent a reply that cannot be read')
     # Checked on this side: the program's side can send what it likes, '__builtins__' as well.
-    return {k: v for k, v in names.items() if isinstance(k, str) and not k.startswith('__') and v is not self}
+    return {k: v for k, v in names.items() if isinstance(k, str) and not k.startswith('__')}
 
   def ask(self, operation: str, args: list, kwargs: dict):
     """The value of `operation` in the program's process. Raises what it raised there, or Gone."""
@@ -178,7 +201,7 @@ class Program:
           _update(arg, now if now is None else unpack(now, self._handle))
         return unpack(reply[1], self._handle)
       kind, name, text = str(reply[0]), str(reply[1]), str(reply[2])
-    except (ValueError, TypeError, IndexError, KeyError, RecursionError, ImportError) as e:
+    except UNREADABLE as e:
       raise Gone('the program sent a reply that cannot be read') from e
     if kind != 'error':
       raise Gone(text)
@@ -188,8 +211,6 @@ class Program:
     raise ProgramError(f'{name}: {text}')
 
   def _handle(self, reference):
-    if isinstance(reference, str):  # A module that the program imported: the tests' process has its own.
-      return importlib.import_module(reference) if reference in sys.stdlib_module_names else self
     return Handle(self, int(reference))
 
   def _number(self, value):
@@ -219,8 +240,6 @@ def serve(channel: Channel) -> None:
   owner = os.getpid()
 
   def reference(value):
-    if isinstance(value, types.ModuleType):
-      return value.__name__
     objects.append(value)
     return len(objects) - 1
 

@@ -3,21 +3,26 @@
     server         one for many programs: has imported what it takes, and forks
       launcher     makes the namespaces, mounts an empty root, gives up every privilege, and waits
         judge      process 1 of the new process namespace: reads program and tests from stdin, runs the tests
-          program  has neither the tests nor the result pipe; runs the generated code and answers the judge's calls
+          program  has neither the tests nor the result pipe; runs the generated code and answers the judge's calls,
+                   with the few system calls of `sandbox_filter`
 
 A request is the settings in JSON with three files: the job, a pipe for output, a pipe for the result, which is the
-JSON of [status, reason]. When the judge ends, by itself or by a kill, the kernel kills every process of its namespace,
-and only then do launcher and result pipe close. Standard library only.
+JSON of [status, reason]. When the judge ends, by itself or by a kill, the kernel kills the program, which can have made
+no other process, and only then do launcher and result pipe close. The clock is kept by whoever sent the request:
+nothing in here goes by a signal, which a program might send. Standard library only.
 """
 
 from __future__ import annotations
 
+import ast
 import builtins
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -26,6 +31,7 @@ import types
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from sandbox_calls import Channel, Gone, Program, serve  # By its folder: the package is not on the path.
+from sandbox_filter import install
 
 del sys.path[0]
 
@@ -35,7 +41,7 @@ MNT_DETACH, AT_FDCWD, AT_RECURSIVE, SYS_MOUNT_SETATTR, MOUNT_ATTR_RDONLY = 2, -1
 PDEATHSIG, DUMPABLE, CAPBSET_DROP, SUBREAPER, NO_NEW_PRIVS = 1, 4, 24, 36, 38
 NOBODY = 65534
 BOX = '/box'
-DEVICES = ('/dev/null', '/dev/zero', '/dev/urandom')
+DEVICES = ('/dev/null', '/dev/urandom')  # Not /dev/zero: what is mapped of it and shared is memory without a limit.
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -59,8 +65,8 @@ def _mount(source: str, target: str, kind: str | None, flags: int, options: str 
 # The launcher.
 
 
-def isolate(settings: dict) -> bool:
-  """Leaves the network, the file system and the other processes; whether the last two could be left.
+def isolate(settings: dict) -> None:
+  """Leaves the network, the file system and the other processes.
 
   Raises Refused where an isolation fails that the settings do not waive.
   """
@@ -75,8 +81,6 @@ def isolate(settings: dict) -> bool:
       _write('/proc/self/setgroups', 'deny')
       _write('/proc/self/uid_map', f'{NOBODY} {user} 1')
       _write('/proc/self/gid_map', f'{NOBODY} {group} 1')
-      with contextlib.suppress(OSError):  # The program is to make no namespace, where it would be privileged again.
-        _write('/proc/sys/user/max_user_namespaces', '0')
       _call('unshare', NEWNS | NEWPID | NEWIPC | NEWUTS)
       privileged = False
   except OSError as e:
@@ -89,14 +93,14 @@ def isolate(settings: dict) -> bool:
   except OSError as e:
     if not settings['allow_network']:
       raise Refused(f'programs cannot be kept from the network here ({e}); allow_network=True goes on without') from e
-  root = settings['directory']
   if files:
     try:
-      _empty_root(root, settings['disk'])
+      _empty_root(settings['disk'])
     except OSError as e:
-      raise Refused(f'an empty root cannot be mounted here ({e}), on {root}; it takes Linux 5.12 or later') from e
+      raise Refused(f'an empty root cannot be mounted here ({e}); it takes Linux 5.12 or later') from e
   else:
-    os.chdir(root)
+    os.mkdir(settings['folder'], 0o700)
+    os.chdir(settings['folder'])
   if privileged:
     # A container may have no such user; `_check_process_limit` says whether its root will do.
     with contextlib.suppress(OSError):
@@ -110,11 +114,11 @@ def isolate(settings: dict) -> bool:
       _call('unshare', NEWUSER)
   _give_up_privileges()
   _check_process_limit()
-  return files
 
 
-def _empty_root(root: str, disk: int) -> None:
-  """A root that holds the standard library and shared libraries, read-only, three devices, and an empty BOX."""
+def _empty_root(disk: int) -> None:
+  """A root that holds the standard library and shared libraries, read-only, two devices, and an empty BOX."""
+  root = '/proc'  # A folder that every Linux has and that nothing is needed of; it is covered for this namespace alone.
   _mount('none', '/', None, MS_REC | MS_PRIVATE)
   _mount('tmpfs', root, 'tmpfs', MS_NOSUID, 'size=1m,mode=755')
   paths = {*sys.path, '/lib', '/lib64', '/usr/lib', '/usr/lib64'}
@@ -176,6 +180,7 @@ def _write(path: str, text: str) -> None:
 def judge(settings: dict) -> None:
   """Starts the program's process, runs the tests against it and reports. Does not return."""
   _call('prctl', PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+  signal.signal(signal.SIGINT, signal.SIG_DFL)  # To process 1, what has no handler is not delivered.
   ours, theirs = (end.detach() for end in socket.socketpair())
   program = os.fork()
   if not program:
@@ -188,30 +193,27 @@ def judge(settings: dict) -> None:
   null = os.open('/dev/null', os.O_RDWR)
   os.dup2(null, 1)
   os.dup2(null, 2)
-  done = []
 
   def report(status: str, reason: str) -> None:
-    done.append(status)
     line = ''.join(c if c.isprintable() else '?' for c in ' '.join(reason[:400].split())[:200])
     os.write(settings['result'], json.dumps([status, line]).encode())
     os._exit(0)
 
-  def late(*_) -> None:
-    if not done:
-      report('timed out', f'after {settings["seconds"]} s')
-
-  signal.signal(signal.SIGALRM, late)
-  signal.signal(signal.SIGTERM, signal.SIG_DFL)
-  signal.setitimer(signal.ITIMER_REAL, settings['seconds'])
   resource.setrlimit(resource.RLIMIT_AS, (settings['memory'],) * 2)
+  # What a program gives back may be made to take long to compare.
+  resource.setrlimit(resource.RLIMIT_CPU, (settings['cpu_seconds'], settings['cpu_seconds'] + 1))
   with open(0, 'rb') as f:
     source, tests = json.loads(f.read())
+  channel = Channel(ours)
   try:
-    names = Program(Channel(ours)).load(source)
+    if missing := channel.receive():
+      report('refused', f'the system calls of programs cannot be limited here ({missing})')
+    names = Program(channel).load(source)
     sys.modules['solution'] = types.SimpleNamespace(**names)
-    # Tests that say `set(f(x))` mean Python's set, unless they import the program's.
+    tree = ast.parse(tests, 'tests.py')
+    # Tests that say `set(f(x))` or `sys.getsizeof(x)` mean Python's set and sys, unless they import the program's.
     names = {k: v for k, v in names.items() if not hasattr(builtins, k)}
-    exec(compile(tests, 'tests.py', 'exec', dont_inherit=True), names | {'__name__': 'tests'})
+    exec(compile(tree, 'tests.py', 'exec', dont_inherit=True), names | _modules(tree) | {'__name__': 'tests'})
   except Gone as e:
     report(*_end(program, settings, str(e)))
   except BaseException as e:
@@ -220,7 +222,18 @@ def judge(settings: dict) -> None:
   report('passed', 'all tests passed')
 
 
+def _modules(tests: ast.Module) -> dict[str, types.ModuleType]:
+  """The modules of the standard library that tests take something of, as in `sys.getsizeof`, by their names."""
+  taken = [n.value.id for n in ast.walk(tests) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)]
+  found = {}
+  for name in sys.stdlib_module_names.intersection(taken):
+    with contextlib.suppress(ImportError):  # A module of another platform, whose name may be a variable here.
+      found[name] = importlib.import_module(name)
+  return found
+
+
 def _be_the_program(channel: int, settings: dict) -> None:
+  _call('prctl', PDEATHSIG, signal.SIGKILL, 0, 0, 0)
   null = os.open('/dev/null', os.O_RDONLY)
   os.dup2(null, 0)
   os.closerange(3, channel)
@@ -234,12 +247,20 @@ def _be_the_program(channel: int, settings: dict) -> None:
     resource.RLIMIT_FSIZE: (settings['disk'],) * 2,
     resource.RLIMIT_NOFILE: (settings['open_files'],) * 2,
     resource.RLIMIT_CORE: (0, 0),
-    resource.RLIMIT_NPROC: (settings['processes'] + 2,) * 2,  # The launcher and the judge count.
+    resource.RLIMIT_NPROC: (settings['threads'] + 2,) * 2,  # The launcher and the judge count.
+    resource.RLIMIT_SIGPENDING: (64, 64),
   }
   for limit, values in limits.items():
     resource.setrlimit(limit, values)
   signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # Writing too much is an OSError.
-  serve(Channel(channel))
+  missing = ''
+  try:
+    install()
+  except OSError as e:
+    missing = str(e)
+  Channel(channel).send(missing)
+  if not missing:
+    serve(Channel(channel))
 
 
 def _end(program: int, settings: dict, reason: str) -> tuple[str, str]:
@@ -257,40 +278,35 @@ def _end(program: int, settings: dict, reason: str) -> tuple[str, str]:
   return ('killed', f'by signal {signalled}') if signalled else ('failed', f'{reason} (exit code {status >> 8})')
 
 
-def _kill_children() -> None:
-  """Without a process namespace: kills what the judge and the program left behind, which the launcher inherits."""
-  while True:
-    with open(f'/proc/self/task/{os.getpid()}/children') as f:
-      children = f.read().split()
-    if not children:
-      return
-    for child in map(int, children):
-      os.kill(child, signal.SIGKILL)
-      os.waitpid(child, 0)
-
-
 def launch(settings: dict) -> None:
   """The launcher of one program, with its job on stdin. Does not return."""
   try:
-    files = isolate(settings)
+    isolate(settings)
   except Exception as e:
     os.write(settings['result'], json.dumps(['refused', str(e)]).encode())
     os._exit(1)
   _call('prctl', PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # Now: a change of user forgets it.
   _call('prctl', DUMPABLE, 0, 0, 0, 0)
   _call('prctl', SUBREAPER, 1, 0, 0, 0)
-  started: list[int] = []
-  signal.signal(signal.SIGTERM, lambda *_: started and os.kill(started[0], signal.SIGKILL))
+  either = {signal.SIGTERM, signal.SIGCHLD}  # The server says that it is enough, or the judge has ended.
+  signal.pthread_sigmask(signal.SIG_BLOCK, either)
   child = os.fork()
   if not child:
     try:
+      signal.pthread_sigmask(signal.SIG_UNBLOCK, either)
       judge(settings)
     finally:
       os._exit(1)
-  started.append(child)
-  os.waitpid(child, 0)
-  if not files:
-    _kill_children()
+  signal.sigwait(either)
+  os.kill(child, signal.SIGKILL)
+  _, status, usage = os.wait4(child, 0)
+  if os.WIFSIGNALED(status) and usage.ru_utime + usage.ru_stime >= settings['cpu_seconds']:
+    reason = f'the tests, after {settings["cpu_seconds"]} s of CPU time'
+    with contextlib.suppress(OSError):
+      os.write(settings['result'], json.dumps(['timed out', reason]).encode())
+  with contextlib.suppress(ChildProcessError):  # Without a process namespace, the program is waited for here.
+    while True:
+      os.wait()
   os._exit(0)
 
 
@@ -303,6 +319,7 @@ def main() -> None:
       return
     job, output, result = files
     settings = json.loads(message) | {'result': result}
+    settings['folder'] = os.path.join(settings['temporary'], f'sandbox-{os.urandom(8).hex()}')
     launcher = os.fork()
     if not launcher:
       try:
@@ -318,6 +335,8 @@ def main() -> None:
     parent.recv(1)  # The parent has what it wants, or is gone.
     os.kill(launcher, signal.SIGTERM)
     os.waitpid(launcher, 0)
+    if os.path.exists(settings['folder']):  # Only where files cannot be hidden.
+      shutil.rmtree(settings['folder'], ignore_errors=True)
     parent.send(b'.')
 
 

@@ -71,6 +71,7 @@ class Hosts:
     self._progress = self._barriers = self._looks = 0
     self._names: dict[int, str] = {}
     self._seen: dict[int, tuple[str, float]] = {}
+    self._silent: set[int] = set()
     self._ended = threading.Event()
     self._leaving = threading.Lock()
     if client is not None:
@@ -194,7 +195,8 @@ class Hosts:
     with self._leaving:
       self._ended.set()
       self._deadline.meet()
-      seconds = 5 * _BEAT_SECONDS + (max(0.0, self._deadline.left()) if self.stop.is_set() else 0.0)
+      # Others save only where they were asked to stop; `stop` alone may be set by a job of this process that failed.
+      seconds = 5 * _BEAT_SECONDS + (max(0.0, self._deadline.left()) if self._asked.is_set() else 0.0)
       # In a thread, as a store whose machine is gone does not answer.
       telling = threading.Thread(target=self._tell, args=(f'{code} {why}', time.monotonic() + seconds), daemon=True)
       telling.start()
@@ -209,7 +211,7 @@ class Hosts:
     """Tells the others how this process ends. The first stays until they know: they ask it, and their saves need it."""
     try:
       self._put(f'ended/{self.index}', end)
-      while self.leads and len(self._read('ended')) < self.count and time.monotonic() < until:
+      while self.leads and len(self._silent | self._read('ended').keys()) < self.count and time.monotonic() < until:
         time.sleep(0.1)
     except RuntimeError:
       pass  # The store is gone: they know by that.
@@ -224,6 +226,8 @@ class Hosts:
 
       if isinstance(error, jax.errors.JaxRuntimeError) and self._asked.wait(self._silence + 10 * _BEAT_SECONDS):
         self._lost('others that this one computed with have stopped')
+      with self._leaving:  # Where the watch has found the cause and ends this process, this does not return.
+        pass
 
   # --------------------------------------------------------------------------------------------------------------------
 
@@ -254,7 +258,10 @@ class Hosts:
         elif self._seen.get(p, ('', 0.0))[0] != alive.get(p, '0'):
           self._seen[p] = alive.get(p, '0'), now
         elif now - self._seen[p][1] > self._silence:
-          self._lost(f'{self._name(p)} gave no sign of life for {self._silence:g} s (--silence)')
+          self._silent.add(p)
+      if self._silent:
+        names = ', '.join(self._name(p) for p in sorted(self._silent))
+        self._lost(f'{names} gave no sign of life for {self._silence:g} s (--silence)')
 
   def _guard(self) -> None:
     """Watches the watch: where the coordinator's machine is gone, or frozen, its call does not return."""

@@ -7,6 +7,7 @@ in the same order. A folder may hold the files of one data set, or one folder fo
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 from etils import epath
@@ -16,6 +17,9 @@ from sweb_jax.tasks import TaskError
 
 TFDS = 'tfds:'
 """What a `data_dir` that TFDS prepared begins with."""
+
+MAX_ROWS = 1_000_000
+"""Rows of the longest file of problems; the public ones have up to 12,000."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +59,12 @@ def read(data_dir: epath.PathLike, dataset: str, split: str, names: Sequence[str
   if path is None:
     return None
   try:
-    return Rows(str(path), tuple((f'{path}, line {line}', row) for line, row in read_json_lines(path)))
+    rows = tuple((f'{path}, line {n}', row) for n, row in itertools.islice(read_json_lines(path), MAX_ROWS + 1))
   except RecordError as e:
     raise TaskError(f'{e}; {source}') from e
+  if len(rows) > MAX_ROWS:
+    raise TaskError(f'{path}: more than {MAX_ROWS:,} rows, which is no file of problems; {source}')
+  return Rows(str(path), rows)
 
 
 def require(data_dir: epath.PathLike, dataset: str, split: str, names: Sequence[str], source: str) -> Rows:

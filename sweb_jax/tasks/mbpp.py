@@ -53,8 +53,6 @@ class Mbpp:
     """Reads the file of `data_dir`. Raises TaskError, which names the file, the line and the field at fault."""
     self._problems: dict[int, Problem] = {}
     for where, row in programs.rows(data_dir, 'mbpp', 'mbpp', _PARTS, _FIELDS, SOURCE):
-      if row['task_id'] in self._problems:
-        raise TaskError(f"{where}: the field 'task_id' repeats {row['task_id']}; {SOURCE}")
       self._problems[row['task_id']] = _problem(row, where)
     if missing := [i for i in FEW_SHOT_IDS if i not in self._problems]:
       raise TaskError(f'{data_dir}: mbpp.jsonl has no task_id {missing}, of the few-shot examples; {SOURCE}')

@@ -22,16 +22,20 @@ def rows(
 ) -> list[tuple[str, dict]]:
   """(where, row) of the whole data set: of its one file `name`, or of all `parts` that TFDS splits it in.
 
-  Every row has `fields` of these types. Raises TaskError, which names the file, the line and the field at fault, and
-  ends in `source`.
+  Every row has `fields` of these types, and a 'task_id' of its own. Raises TaskError, which names the file, the line
+  and the field at fault, and ends in `source`.
   """
   parts = parts if str(data_dir).startswith(data_files.TFDS) else parts[:1]
   files = [data_files.require(data_dir, dataset, part, (name, f'{dataset}/{name}'), source) for part in parts]
   found = [row for file in files for row in file.rows]
+  seen = set()
   for where, row in found:
     for field, kind in fields.items():
-      if not isinstance(row.get(field), kind) or not row[field]:
+      if not isinstance(row.get(field), kind) or isinstance(row[field], bool) or not row[field]:
         raise TaskError(f"{where}: the field '{field}' is missing or not a {kind.__name__}; {source}")
+    if row['task_id'] in seen:
+      raise TaskError(f"{where}: the field 'task_id' repeats {row['task_id']}; {source}")
+    seen.add(row['task_id'])
   return found
 
 

@@ -1,6 +1,5 @@
 """The code sandbox: what passes, what does not, and what each attack comes to."""
 
-import contextlib
 import itertools
 import os
 import pathlib
@@ -293,7 +292,6 @@ def test_a_loop_that_ignores_the_signal_of_its_limit_is_timed_out():
   [
     'import time\ntime.sleep(100)',
     'import signal, time\nfor s in signal.valid_signals() - {9, 19}: signal.signal(s, signal.SIG_IGN)\ntime.sleep(100)',
-    'import os, time\nif os.fork() == 0:\n  os.setsid()\ntime.sleep(100)',
     'import threading\nthreading.Event().wait()',
   ],
 )
@@ -319,24 +317,7 @@ def test_a_value_that_is_too_long_to_cross_is_an_error():
   assert outcome("def f(): return 'x' * (20 << 20)", 'f()').reason.startswith('ValueError: a value of')
 
 
-def test_a_fork_bomb_is_bounded():
-  program = """
-    import os
-    def f():
-      made = 0
-      while made < 100:
-        try: pid = os.fork()
-        except BlockingIOError: return made
-        if pid == 0:
-          import time; time.sleep(60)
-        made += 1
-      return made
-  """
-  assert 1 <= int(answer(program, processes=6)) <= 6
-  assert outcome('import os\nwhile True:\n  try: os.fork()\n  except OSError: pass', seconds=1).status == 'timed out'
-
-
-def test_threads_count_as_processes():
+def test_threads_are_bounded():
   program = """
     import threading
     def f():
@@ -346,7 +327,7 @@ def test_threads_count_as_processes():
         except RuntimeError: return i
       return 100
   """
-  assert int(answer(program, processes=6)) <= 6
+  assert int(answer(program, threads=6)) <= 6
 
 
 def test_the_disk_is_bounded():
@@ -491,52 +472,10 @@ def test_there_is_no_network():
           except OSError as e: errors.append(type(e).__name__)
         return errors
     """
-    assert answer(program) == str(['OSError', 'OSError', 'ConnectionRefusedError'])
+    assert answer(program) == str(['OSError'] * 3)
     server.settimeout(0)
     with pytest.raises(BlockingIOError):
       server.accept()
-
-
-def processes(mark):
-  """Ids of the processes whose memory map or command line has `mark`; survivors are found by their name."""
-  found = []
-  for entry in pathlib.Path('/proc').iterdir():
-    if entry.name.isdigit():
-      with contextlib.suppress(OSError):
-        if (entry / 'comm').read_text().strip() == mark:
-          found.append(int(entry.name))
-  return found
-
-
-SURVIVOR = """
-import ctypes, os, time
-def f():
-  if os.fork() == 0:
-    os.setsid()
-    ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
-    if os.fork() == 0:
-      ctypes.CDLL(None).prctl(15, b'{name}', 0, 0, 0)
-      os.write(end, b'x')
-      time.sleep(1000)
-    os._exit(0)
-  os.read(begin, 1)
-  return 5
-begin, end = os.pipe()
-"""
-
-
-@pytest.mark.parametrize('options', [{}, FREE])
-def test_a_process_left_behind_is_killed(options):
-  name = f'left{os.getpid()}'
-  assert run(SURVIVOR.format(name=name), 'assert f() == 5', **options).status == 'passed'
-  assert processes(name) == []
-
-
-def test_a_process_left_behind_is_killed_where_output_ends_the_run():
-  name = f'loud{os.getpid()}'
-  program = SURVIVOR.format(name=name) + "\ndef g():\n  f()\n  while True: print('x' * 1000)"
-  assert run(program, 'g()').status == 'killed'
-  assert processes(name) == []
 
 
 # Machines that give less.
@@ -561,9 +500,6 @@ for name in sys.argv[2].split():
   with open(f'/proc/sys/user/max_{name}_namespaces', 'w') as f: f.write('0')
 sys.path.insert(0, sys.argv[1])
 import sandbox
-if sys.argv[3:]:
-  print(sandbox.run(sys.argv[3], 'assert f() == 5', allow_network=True, allow_files=True).status)
-  raise SystemExit
 for options in ({}, {'allow_network': True}, {'allow_files': True}, {'allow_network': True, 'allow_files': True}):
   try: print(sandbox.run('def f(): return 5', 'assert f() == 5', **options).status)
   except sandbox.SandboxError as e: print(str(e).split(' here ')[0].split(' for ')[0])
@@ -577,21 +513,12 @@ for options in ({}, {'allow_network': True}, {'allow_files': True}, {'allow_netw
     ('mnt', ['the file system cannot be hidden from programs'] * 2 + ['passed', 'passed']),
   ],
 )
-def test_without_namespaces_it_refuses_unless_told_otherwise(missing, outcomes):
+def test_without_namespaces_it_refuses_unless_told_otherwise(missing, outcomes, tmp_path):
   command = [sys.executable, '-c', IN_A_NAMESPACE, str(ROOT / 'sweb_jax/answers'), missing]
-  done = subprocess.run(command, capture_output=True, text=True)
+  environment = os.environ | {'TMPDIR': str(tmp_path)}
+  done = subprocess.run(command, capture_output=True, text=True, env=environment)
   assert done.stdout.split('\n')[:-1] == outcomes, done.stderr
-
-
-@pytest.mark.parametrize('status', ['passed', 'killed'])
-def test_without_a_process_namespace_a_process_left_behind_is_found_and_killed(status):
-  name = f'found{os.getpid()}'
-  more = '' if status == 'passed' else '\ng = f\ndef f():\n  g()\n  while True: print(9)'
-  program = SURVIVOR.format(name=name) + more
-  command = [sys.executable, '-c', IN_A_NAMESPACE, str(ROOT / 'sweb_jax/answers'), 'pid', program]
-  done = subprocess.run(command, capture_output=True, text=True)
-  assert done.stdout == f'{status}\n', done.stderr
-  assert processes(name) == []
+  assert list(tmp_path.iterdir()) == []
 
 
 AS_NOBODY = """
@@ -602,18 +529,19 @@ os.setresuid(65534, 65534, 65534)
 sys.path.insert(0, sys.argv[1])
 import sandbox
 program = '''
-import ctypes, os, signal
+import ctypes, os, threading
 libc = ctypes.CDLL(None)
 def f(): return [libc.unshare(0x10000000), libc.mount(b'none', b'/box', b'tmpfs', 0, None), os.path.exists('/proc')]
 def g():
-  made = 0
-  while made < 100:
-    try: pid = os.fork()
-    except OSError: return made
-    if pid == 0: signal.pause()
-    made += 1
+  stop = threading.Event()
+  for made in range(100):
+    try: threading.Thread(target=stop.wait, daemon=True).start()
+    except RuntimeError: return made
+def h():
+  try: return os.fork()
+  except OSError: return -1
 '''
-print(sandbox.run(program, 'assert f() == [-1, -1, False]; assert 1 <= g() <= 8'))
+print(sandbox.run(program, 'assert f() == [-1, -1, False]; assert 1 <= g() <= 8; assert h() == -1'))
 """
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
 import shlex
 import subprocess
+import time
 from pathlib import Path
 
 import kauldron.konfig  # noqa: F401  # It comes with gemma, and adds attributes to every ConfigDict of the process.
@@ -14,7 +16,7 @@ import pytest
 import yaml
 from ml_collections import ConfigDict
 
-from launch import chips, commands
+from launch import chips, commands, process, secrets
 from launch import pod as pod_lib
 from launch.chips import LaunchError
 from launch.gke import jobset
@@ -133,6 +135,134 @@ def test_a_secret_is_refused_and_not_shown(load, field, secret, value):
   with pytest.raises(LaunchError, match=f'config.{field.replace("__", ".")} holds') as caught:
     load('v5e_64', **{field: value})
   assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    'AKIAIOSFODNN7EXAMPLE',
+    'ASIA' + 'Q7' * 8,
+    'aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY',
+    'AWS_SECRET_ACCESS_KEY=x',
+    'Authorization: Bearer abcdefghijklmnop',
+    'header=Authorization: Basic bWU6Y29ycmVjdA==',
+    'bearer abc.def-ghi_jkl~mno+p',
+    'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.sig',
+    'WANDB_API_KEY=0123456789abcdef',
+    'apiKey: x',
+    'x-api-key: x',
+    '{"password": "correct"}',
+    "{'api_key': 'x'}",
+    'db_password=horse',
+    'DB-PASSWD: horse',
+    'postgres://me:horse@db/x',
+    'https://me:ho:rse@example.org/x.git',
+    'https://:horse@example.org/x.git',
+    'Server=db;Pwd=horse;',
+    '--passphrase horse',
+    '--config.hub.access_token horse',
+    'https://b/m?x=1&access_token=horse',
+    'client_secret=horse',
+    'private_key: horse',
+    'credentials=horse',
+    'sk-ant-api03-' + 'a1B2' * 6,
+    'sk_live_' + 'a1B2' * 6,
+    'xoxb-1234567890-abcdef',
+    'npm_' + 'a1B2' * 9,
+    'pypi-AgEIcHlwaS5vcmc' + 'a1B2' * 6,
+    'SG.' + 'a1B2' * 5 + '.' + 'a1B2' * 10,
+    'glpat-' + 'a1B2' * 5,
+    'AIza' + 'a1B2c' * 7,
+    'GOCSPX-' + 'a1B2' * 6,
+    '-----BEGIN PRIVATE KEY-----',
+    '-----BEGIN OPENSSH PRIVATE KEY-----',
+    '-----BEGIN EC PRIVATE KEY-----',
+  ],
+)
+def test_forms_of_secrets_are_recognised_wherever_they_stand(load, text):
+  for value in (text, f'--config.x={text}', f'--config.x=a {text} b', f'--config.x=gs://b/{text}'):
+    assert secrets.found(value), value
+  with pytest.raises(LaunchError, match=r'config\.study\.flags holds') as caught:
+    load('v5e_64', study__flags=(f'--config.note={text}',))
+  assert text not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    *('--config.estimate.prompt_tokens=100', '--config.sampling.max_new_tokens=300', '--config.tokenizer=gs://b/t.model'),
+    *('--config.models.wc=gs://my-bucket/gemma-2-2b', '--config.learners=("wc",)', '--config.mesh.data=-1'),
+    *('--config.name=desk-lamp-and-risk-0123456789abcdef', '--config.data_dir=https://example.org:8080/a@b/c'),
+    *('--config.prompt=a basic arithmetic question', '--config.keys=a,b', '--config.task=math', 'gs://b/monkey=1'),
+    'https://github.com/me/sweb_jax.git',
+  ],
+)
+def test_ordinary_flags_are_no_secrets(text):
+  assert not secrets.found(text)
+
+
+@pytest.mark.parametrize('field', ['workdir', 'source', 'project', 'name', 'service_account', 'study__flags'])
+@pytest.mark.parametrize(
+  'unit', ['/', '/a', 'a', '.', 'gs://', '://a:', ':', 'secret', '--token ', '-----BEGIN ', 'eyJaaaaaaaa.', 'sk-', '@a']
+)
+def test_a_long_value_is_judged_at_once(load, field, unit):
+  start = {'workdir': 'gs://my-bucket', 'source': 'https://a', 'study__flags': '--x='}.get(field, '')
+  value = start + unit * (100_000 // len(unit)) + '\n'
+  begin = time.monotonic()
+  with contextlib.suppress(LaunchError):
+    load('v5e_64', **{field: (value,) if field == 'study__flags' else value})
+  assert time.monotonic() - begin < 2
+
+
+@pytest.mark.parametrize('unit', ['quota ', 'network ', '/nodes/', 'accelerator x ', 'access to service account '])
+def test_a_long_message_of_a_machine_is_judged_at_once(load, unit):
+  pod = load('v5e_64')
+  begin = time.monotonic()
+  process.explain(unit * (2_000_000 // len(unit)), pod)
+  assert not process.is_missing(unit * (2_000_000 // len(unit)))
+  assert time.monotonic() - begin < 4
+
+
+@pytest.mark.parametrize(
+  'source',
+  [
+    'https://x/y|||ssh-keys=me:ssh-rsa',
+    'https://x/y,ssh-keys=me',
+    'https://x/y^|||^z',
+    'https://x/y"z',
+    "https://x/y'z",
+    'https://x/$(id)',
+    'https://x/`id`',
+    'https://x/y\\z',
+    'https://x/{a,b}',
+    'https://x/<y>',
+    'https://x',
+    'https://x y/z',
+    'gs://my-bucket/*.tar.gz',
+    'gs://my-bucket/a|||b.tar.gz',
+    'gs://my-bucket/a[0].tar.gz',
+  ],
+)
+def test_a_source_adds_no_metadata(load, source):
+  """gcloud splits metadata at the string that its beginning announces; the machines must get one key."""
+  try:
+    pod = load('v5e_64', source=source)
+  except LaunchError as e:
+    assert str(e).startswith('config.source=')
+    return
+  assert metadata(pod) == {'startup-script': commands.boot_script(pod)}
+
+
+def metadata(pod) -> dict[str, str]:
+  """What gcloud makes of --metadata: its own rules for a delimiter of one's choice."""
+  (value,) = (a.removeprefix('--metadata=') for a in commands.create(pod) if a.startswith('--metadata='))
+  _, delimiter, text = re.split(r'\^(.*?)\^', value, maxsplit=1)
+  return dict(item.partition('=')[::2] for item in text.split(delimiter))
+
+
+def test_the_delimiter_of_metadata_is_never_in_the_script(load):
+  pod = dataclasses.replace(load('v5e_64'), source='https://x/y|||ssh-keys=me||||a=b')
+  assert metadata(pod) == {'startup-script': commands.boot_script(pod)}
 
 
 def test_fields_that_only_sound_like_secrets_are_allowed(load):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,20 @@ def test_the_jobset_keeps_the_schema_and_asks_for_the_whole_pod(load, name):
   assert product == pod.slice.chips
   assert ('cloud.google.com/gke-spot' in machine['nodeSelector']) == pod.spot
   assert tuple(machine['containers'][0]['args']) == pod.study
+
+
+def expanded(text: str, environment: dict[str, str]) -> str:
+  """What Kubernetes makes of an argument: $(NAME) is a variable, $$ is $ (its API reference, Container.args)."""
+  value = lambda m: '$' if m[0] == '$$' else environment.get(m[1], m[0])  # noqa: E731
+  return re.sub(r'\$\$|\$\((\w+)\)', value, text)
+
+
+def test_flags_reach_a_container_as_they_are(load):
+  flags = ('--config.a=$(HOME)', '--config.b=$$(HOME) $5 $', '--config.c=$$$')
+  args = jobset.jobset(load('v5e_64', study__flags=flags, **GKE))['spec']['replicatedJobs'][0]['template']['spec'][
+    'template'
+  ]['spec']['containers'][0]['args']
+  assert tuple(expanded(a, {'HOME': 'secret'}) for a in args)[2:] == flags
 
 
 def test_a_jobset_is_printed_for_kubectl_and_refused_without_an_image():

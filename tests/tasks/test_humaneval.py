@@ -125,6 +125,7 @@ def test_a_helper_of_the_prompt_that_the_program_replaces_is_not_what_the_test_u
   [
     ({'prompt': 5}, "line 2: the field 'prompt' is missing or not a str"),
     ({'test': ''}, "line 2: the field 'test' is missing"),
+    ({'task_id': 'HumanEval/0'}, "line 2: the field 'task_id' repeats HumanEval/0"),
     ({'entry_point': 'thirds'}, "line 2: the field 'prompt' has no function of the name in 'entry_point'"),
   ],
 )
@@ -165,3 +166,16 @@ def test_bodies_that_do_nothing_fail(real, runs, body):
   assert len(found) == 164
   samples = ((p, Sample(p.id, 0, body, (), 'stop', 0.0)) for p in found)
   assert [v.problem_id for v in real.verdicts(samples, workers=2) if v.correct] == []
+
+
+def test_a_number_that_changes_is_no_root_of_a_polynomial(real, runs):
+  """Task 32 computes with what a program gives back: here 0 for every power of it, but for the last, which makes up."""
+  (found,) = (p for p in real.problems('test', 164, 0) if p.id == 'HumanEval/32')
+  text = (
+    'class Odd:\n  def __init__(self, xs): self.xs, self.sum, self.i = xs, xs[0], 0\n'
+    '  def __float__(self):\n    self.i += 1\n    if self.i != len(self.xs): return 0.0\n'
+    '    y = -self.sum / self.xs[-1]\n    return abs(y) ** (1 / (self.i - 1)) * (-1 if y < 0 else 1)\n'
+    'def find_zero(xs): return Odd(xs)\n'
+  )
+  verdict = real.verdict(found, Sample(found.id, 0, text, (), 'stop', 0.0))
+  assert verdict.reason.startswith('failed: TypeError: must be real number')

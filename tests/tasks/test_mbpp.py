@@ -184,6 +184,7 @@ def test_many_verdicts_are_those_of_one_by_one_in_order(small, runs):
   ('line', 'message'),
   [
     ({**row(12), 'task_id': '12'}, "line 5: the field 'task_id' is missing or not a int"),
+    ({**row(12), 'task_id': True}, "line 5: the field 'task_id' is missing or not a int"),
     ({**row(12), 'code': ''}, "line 5: the field 'code' is missing"),
     ({**row(12), 'test_list': ['print(1)']}, "line 5: the field 'test_list' must hold texts that begin with 'assert'"),
     ({**row(12), 'test_setup_code': 5}, "line 5: the field 'test_setup_code' is not a text"),
@@ -260,3 +261,15 @@ def test_a_human_solution_that_answers_wrongly_fails(real, runs):
   found = real.problems('validation', 90, 0)
   samples = ((p, Sample(p.id, 0, p.solutions[0] + spoil, (), 'stop', 0.0)) for p in found)
   assert [v.problem_id for v in real.verdicts(samples, workers=2) if v.correct] == []
+
+
+def test_a_module_that_a_test_does_not_import_is_not_asked_of_the_program(real, runs):
+  """Task 596 compares with `sys.getsizeof(...)` and imports no `sys`."""
+  (found,) = (p for p in real.problems('validation', 90, 0) if p.id == 'mbpp/596')
+  for code, right in [
+    ('class sys:\n  getsizeof = lambda x: 7\ndef tuple_size(x): return 7', False),
+    ('import sys\nsys.getsizeof = lambda x: 7\ndef tuple_size(x): return 7', False),
+    ('import sys\ndef tuple_size(x): return sys.getsizeof(x)', True),
+    ('from sys import getsizeof as tuple_size', True),
+  ]:
+    assert real.verdict(found, Sample(found.id, 0, code, (), 'stop', 0.0)).correct == right, code
