@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import threading
@@ -17,6 +18,7 @@ from jax.sharding import Mesh, Sharding
 
 from sweb_jax.models import sharding, transformer
 from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.reading import CheckpointError
 from sweb_jax.runtime import files
 
 SAVING = threading.Lock()
@@ -28,10 +30,6 @@ _NOT_TEXT = ('vision_encoder/', 'SigLiPFromPatches_0/', 'embedder/mm_')
 """Beginnings of the names of parameters that read images; they are passed over."""
 _CONCURRENT_GB = 1
 """How much Orbax may hold on the host at once, in GB, or the largest array where that is more."""
-
-
-class CheckpointError(ValueError):
-  """A checkpoint that is missing, torn, or of another architecture; the message names it."""
 
 
 def save(path: epath.PathLike, params: transformer.Params, dtype: Any = None) -> None:
@@ -99,7 +97,13 @@ def check(path: epath.PathLike, found: Mapping[str, tuple[int, ...]], config: Mo
 
 def needed(config: ModelConfig) -> dict[str, tuple[int, ...]]:
   """The shape of every parameter of an architecture, by name."""
-  return {path_name(k): s.shape for k, s in jax.tree.leaves_with_path(transformer.shapes(config))}
+  # All layers are alike; tracing each would take most of a check's time.
+  first = jax.tree.leaves_with_path(transformer.shapes(dataclasses.replace(config, layers=1)))
+  named = {path_name(k): s.shape for k, s in first}
+  out = {name: shape for name, shape in named.items() if not name.startswith('layer_0/')}
+  for layer in range(config.layers):
+    out |= {f'layer_{layer}/{k.removeprefix("layer_0/")}': s for k, s in named.items() if k.startswith('layer_0/')}
+  return out
 
 
 def place(value: np.ndarray, where: Sharding, dtype: Any) -> jax.Array:

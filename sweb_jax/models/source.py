@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
-import json
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,15 +14,16 @@ import jax.numpy as jnp
 from etils import epath
 from jax.sharding import Mesh
 
-from sweb_jax.models import checkpoint, huggingface, huggingface_config, sharding, transformer
-from sweb_jax.models.checkpoint import CheckpointError
+from sweb_jax.models import checkpoint, huggingface, huggingface_config, reading, sharding, transformer
 from sweb_jax.models.config import LATER, SIZES, ModelConfig
+from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.tokenizer import Tokenizer
 from sweb_jax.runtime import files
 
 _PICKLES = ('.bin', '.pt', '.pth', '.ckpt', '.pkl')
 _SPARE_ROWS = 1023
 """Rows an embedding may have beyond the tokenizer's pieces: tables are padded to a round number."""
+_NO_FOLDER = 'no such folder; names of a hub are not downloaded, give a folder or a *.gguf file'
 _EMBEDDED = epath.Path(__file__).parent / 'embedded'
 
 
@@ -56,7 +56,7 @@ def open_model(source: str) -> Model:
   """
   kind, _, name = source.partition(':')
   if kind == 'embedded':
-    if not (_EMBEDDED / name).exists():
+    if name not in {folder.name for folder in _EMBEDDED.iterdir()}:
       raise CheckpointError(f'{source!r}: models that ship with the package are wc, se and student')
     return _open_folder(_EMBEDDED / name)
   if kind == 'gguf':
@@ -67,13 +67,40 @@ def open_model(source: str) -> Model:
     return _open_gguf(gguf_reader.find_gemma3_270m())
   if kind == 'size':
     return _open_size(source, name)
+  if not source or ('://' in source and not source.startswith('gs://')):
+    raise CheckpointError(f'{source!r}: {_NO_FOLDER}')
   path = epath.Path(source)
-  if path.suffix == '.gguf':
+  if path.suffix == '.gguf' and not path.is_dir():
     return _open_gguf(path)
   _refuse_pickles(path)
+  if not path.is_dir():
+    raise CheckpointError(f'{source!r}: {"is a file, " if path.exists() else ""}{_NO_FOLDER}')
   if (path / '_METADATA').exists():
     return _open_orbax(path)
+  if not (path / 'config.json').exists():
+    inside = next(path.glob('*.gguf'), 'a folder as docs/checkpoints.md lists them')
+    raise CheckpointError(f'{path}: no model folder: config.json is missing; give {inside}')
   return _open_folder(path)
+
+
+def check_model(source: str) -> tuple[Model, dict[str, int]]:
+  """Opens a model and finds what is wrong with its files before any compute.
+
+  Reads configs, the tokenizer and the headers of the files that hold the parameters, no parameter (but for a stored
+  output layer, see `huggingface.entries`): every tensor is there and of the right shape and type, and every file is as
+  long as its header says. Damage inside a tensor is found by no header. A tenth of a second for 27B.
+
+  Args:
+    source: as `open_model` takes it.
+
+  Returns:
+    The model; the number of values of each stored type.
+
+  Raises:
+    CheckpointError: there is no such model, its files do not fit together, or it is a shape without weights.
+  """
+  model = open_model(source)
+  return model, model.stored()
 
 
 def save_model(
@@ -95,11 +122,11 @@ def read_config(folder: epath.PathLike) -> ModelConfig:
   folder = epath.Path(folder)
   if _is_huggingface(folder):
     return huggingface_config.read(folder)
-  try:
-    fields = json.loads((folder / 'config.json').read_text())
-    return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
-  except (OSError, ValueError, TypeError, AttributeError) as e:
-    raise CheckpointError(f'{folder}/config.json: not the config of a model folder: {e}') from e
+  path = folder / 'config.json'
+  data = reading.read_file(path, reading.SMALL)
+  if 'model_type' in reading.json_object(data, path):
+    raise CheckpointError(f"{folder}: its config.json is Hugging Face's, but there is no *.safetensors file beside it")
+  return reading.from_json(ModelConfig, data, path)
 
 
 def read_params(
@@ -219,13 +246,12 @@ def _model(path, config, tokenizer, load, stored, kind, data) -> Model:
 
 def _check_special_ids(folder: epath.Path, tokenizer: Tokenizer) -> None:
   """Raises CheckpointError where Hugging Face's `config.json` gives control tokens other ids than the tokenizer."""
-  fields = json.loads((folder / 'config.json').read_text())
-  fields = fields.get('text_config', {}) | fields
-  for name, own in (('bos', tokenizer.bos_id), ('eos', tokenizer.eos_id), ('pad', tokenizer.pad_id)):
-    said = fields.get(f'{name}_token_id')
-    if said is not None and own not in (said if isinstance(said, list) else [said]):
+  own = {'bos': tokenizer.bos_id, 'eos': tokenizer.eos_id, 'pad': tokenizer.pad_id}
+  for name, said in huggingface_config.control_ids(folder).items():
+    if own[name] not in said:
       raise CheckpointError(
-        f'{folder}: config.json has {name}_token_id={said}, the tokenizer {own}; the tokenizer is of another model'
+        f'{folder}: config.json has {name}_token_id={said[0] if len(said) == 1 else said}, the tokenizer {own[name]}; '
+        'the tokenizer is of another model'
       )
 
 

@@ -112,16 +112,13 @@ def test_what_cannot_be_read_is_named(tmp_path):
 
   for changes, message in [
     ({'model_type': 'llama'}, "model_type is 'llama'"),
-    ({'hidden_activation': 'silu'}, "hidden_activation is 'silu'"),
+    ({'hidden_activation': 'silu'}, "hidden_activation='silu': not supported, only 'gelu_pytorch_tanh'"),
     ({'attention_bias': True}, 'attention_bias=True'),
     ({'tie_word_embeddings': False}, 'tie_word_embeddings=False'),
   ]:
     with pytest.raises(CheckpointError, match=message):
       huggingface_config.read(broken(**changes))
-  del config['num_hidden_layers']
-  with pytest.raises(CheckpointError, match="'num_hidden_layers' is missing"):
-    huggingface_config.read(broken())
-  with pytest.raises(CheckpointError, match=r'config\.json: cannot be read'):
+  with pytest.raises(CheckpointError, match=r'config\.json: no such file'):
     huggingface_config.read(tmp_path)
 
   good = huggingface_config.read(tmp_path / 'good')
@@ -135,7 +132,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
     huggingface.load(folder, huggingface_config.read(folder), mesh)
   file = next((tmp_path / 'bad').glob('*.safetensors'))
   file.write_bytes(file.read_bytes()[:1000])
-  with pytest.raises(CheckpointError, match='damaged, or no safetensors file'):
+  with pytest.raises(CheckpointError, match='truncated, or no safetensors file'):
     huggingface.load(tmp_path / 'bad', good, mesh)
   file.unlink()
   with pytest.raises(CheckpointError, match=r'there is no \*.safetensors file'):
