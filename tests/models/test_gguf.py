@@ -13,7 +13,7 @@ import pytest
 
 from sweb_jax.models import gguf_reader, transformer
 from sweb_jax.models.config import ModelConfig
-from sweb_jax.models.gguf_reader import GgufError
+from sweb_jax.models.gguf_file import GgufError
 from sweb_jax.models.tokenizer import Tokenizer
 
 BYTES = [f'<0x{i:02X}>' for i in range(256)]
@@ -335,7 +335,7 @@ def test_a_file_that_is_no_gguf_or_cut_in_its_metadata_is_named(tmp_path, conten
 
 def test_a_missing_file_is_named(tmp_path):
   pytest.importorskip('gguf')
-  with pytest.raises(GgufError, match=r'nowhere\.gguf: cannot be opened'):
+  with pytest.raises(GgufError, match=r'nowhere\.gguf: no such file'):
     gguf_reader.read(tmp_path / 'nowhere.gguf')
 
 

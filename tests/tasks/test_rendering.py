@@ -50,7 +50,8 @@ def test_a_chat_prompt_is_trimmed_as_the_template_does(text):
   turn = {'messages': [{'role': 'user', 'content': text}], 'bos_token': '', 'add_generation_prompt': True}
   renderer = Renderer(spelling(), chat=True)
   assert renderer.tokenizer.decode(renderer.prompt(text)) == jinja2.Template(CHAT_TEMPLATE).render(turn)
-  assert renderer.example(Example('p', text, ' x\n'))[0] == (*renderer.prompt(text), *renderer.tokenizer.encode(' x\n'), END)
+  row, _ = renderer.example(Example('p', text, ' x\n'))
+  assert row == (*renderer.prompt(text), *renderer.tokenizer.encode(' x\n'), END)
   # With worked examples before it, the turn that is trimmed is both together.
   shared = Renderer(renderer.tokenizer, few_shot=' \nq\n a\n', chat=True)
   turn['messages'][0]['content'] = f' \nq\n a\n{text}b \n'
