@@ -29,7 +29,7 @@ _CHAT = flags.DEFINE_bool('chat', False, 'convert to hf: the model was tuned on 
 
 
 def main(argv: list[str]) -> None:
-  logging.set_verbosity(logging.WARNING)
+  logging.set_verbosity(logging.ERROR)  # Libraries warn of what is then refused in one message.
   try:
     match argv[1:]:
       case ['convert']:

@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.sharding import Mesh, Sharding
 
-from sweb_jax.models import sharding, transformer
+from sweb_jax.models import orbax_files, reading, sharding, transformer
 from sweb_jax.models.config import ModelConfig
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.runtime import files
@@ -72,8 +72,8 @@ def load(
   with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(restore_concurrent_gb=_at_once(tree))) as checkpointer:
     try:
       restored = checkpointer.restore(path, args=arguments)
-    except (ValueError, OSError, KeyError) as e:
-      raise CheckpointError(f'{path}: a torn Orbax checkpoint: {e}') from e
+    except Exception as e:  # Whatever Orbax makes of a damaged file.
+      raise CheckpointError(f'{path}: a torn Orbax checkpoint: {reading.brief(e)}') from e
   leaves = dict(zip(names, jax.tree.leaves(restored), strict=True))
   return jax.tree.map_with_path(lambda k, _: leaves[path_name(k)], shapes)
 
@@ -130,11 +130,12 @@ def _metadata(path: epath.Path) -> Any:
   """The stored tree, with shapes and dtypes for leaves."""
   if not path.exists():
     raise CheckpointError(f'{path}: there is no checkpoint')
+  orbax_files.check(path)
   with _checkpointer() as checkpointer:
     try:
       tree = checkpointer.metadata(path).item_metadata.tree
-    except (ValueError, OSError, KeyError, AttributeError) as e:
-      raise CheckpointError(f'{path}: not an Orbax checkpoint, or a torn one: {e}') from e
+    except Exception as e:  # Whatever Orbax makes of a damaged file.
+      raise CheckpointError(f'{path}: not an Orbax checkpoint, or a torn one: {reading.brief(e)}') from e
   if not tree:
     raise CheckpointError(f'{path}: an Orbax checkpoint without parameters')
   return tree

@@ -51,7 +51,7 @@ def open_gguf(path: str | os.PathLike) -> Any:
   except (OSError, CheckpointError) as e:
     raise GgufError(str(e) if isinstance(e, CheckpointError) else f'{path}: cannot be opened: {e}') from e
   except Exception as e:  # Whatever the package makes of a damaged file.
-    raise GgufError(f'{path}: not a readable GGUF file: in its metadata: {e!s:.300}') from e
+    raise GgufError(f'{path}: not a readable GGUF file: in its metadata: {reading.brief(e)}') from e
 
 
 def fields(path: str | os.PathLike, reader: Any) -> Fields:
@@ -64,7 +64,7 @@ def fields(path: str | os.PathLike, reader: Any) -> Fields:
     try:
       return default[0] if found is None else found.contents()
     except ValueError as e:
-      raise GgufError(f'{path}: metadata field {key!r} cannot be read: {e}') from e
+      raise GgufError(f'{path}: metadata field {key!r} cannot be read: {reading.brief(e)}') from e
 
   if (architecture := field('general.architecture')) not in ARCHITECTURES:
     later = f'. {LATER}' if str(architecture).startswith(('gemma3n', 'gemma4')) else ''
@@ -140,7 +140,7 @@ def _reader_class(base: type) -> type:
           self._within(int(start_offs) + int(field.parts[5][0]))
           super()._build_tensors(start_offs, [field])
         except Exception as e:  # As in `open_gguf`.
-          raise GgufError(f'{self._path}: tensor {field.name!r:.200} cannot be read: {e!s:.300}') from e
+          raise GgufError(f'{self._path}: tensor {field.name!r:.200} cannot be read: {reading.brief(e)}') from e
         tensors += self.tensors
       self.tensors = tensors
 

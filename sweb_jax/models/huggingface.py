@@ -127,7 +127,7 @@ def _stored(folder: epath.Path) -> dict[str, tensor_file.Entry]:
 
 def _files(folder: epath.Path) -> dict[str, set[str]]:
   """The files that hold the tensors, chosen as transformers does, and the tensors that the index says are in each."""
-  there = {f.name for f in folder.glob('*.safetensors')}
+  there = {f.name for f in reading.matching(folder, '*.safetensors')}
   index = folder / INDEX
   if 'model.safetensors' in there or not index.exists():
     names = {'model.safetensors'} & there or there

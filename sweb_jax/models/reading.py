@@ -7,12 +7,15 @@ becomes one sentence that names the file and the field.
 
 from __future__ import annotations
 
+import pathlib
 import reprlib
 from typing import Any, TypeVar
 
 import pydantic
 import pydantic_core
 from etils import epath
+
+from sweb_jax.runtime import files
 
 T = TypeVar('T')
 SMALL = 1_000_000
@@ -44,12 +47,23 @@ def file_length(path: epath.PathLike) -> int:
   """Bytes of a regular file. Raises CheckpointError where there is none."""
   path = epath.Path(path)
   try:
-    if path.is_file():
-      return path.stat().length
-    what = 'is a folder, where a file is due' if path.is_dir() else 'not a regular file'
-    raise CheckpointError(f'{path}: {what if path.exists() else "no such file"}')
+    if path.is_dir():
+      raise CheckpointError(f'{path}: is a folder, where a file is due')
+    # epath takes whatever is no folder for a file.
+    if not files.on_object_store(path) and path.exists() and not pathlib.Path(path).is_file():
+      raise CheckpointError(f'{path}: is a pipe or a device, where a file is due')
+    return path.stat().length
+  except FileNotFoundError as e:
+    raise CheckpointError(f'{path}: no such file') from e
   except OSError as e:
     raise CheckpointError(f'{path}: cannot be read: {e.strerror or e}') from e
+
+
+def matching(folder: epath.PathLike, pattern: str) -> list[epath.Path]:
+  """What a folder holds under a pattern as `*/d/*`, sorted; brackets in the folder's own name are no pattern."""
+  if files.on_object_store(folder):
+    return sorted(epath.Path(folder).glob(pattern))
+  return sorted(epath.Path(p) for p in pathlib.Path(folder).glob(pattern) if not p.name.startswith('.'))
 
 
 def from_json(kind: type[T] | pydantic.TypeAdapter[T], data: bytes, where: epath.PathLike) -> T:
@@ -79,6 +93,11 @@ def json_object(data: bytes, where: epath.PathLike) -> dict[str, Any]:
   if not isinstance(found, dict):
     raise CheckpointError(f'{where}: its root should be an object, not {type(found).__name__}')
   return found
+
+
+def brief(error: BaseException) -> str:
+  """What a library says of a damaged file, which may be pages, in one line."""
+  return ' '.join(str(error).split())[:300] or type(error).__name__
 
 
 def fault(error: pydantic.ValidationError) -> str:

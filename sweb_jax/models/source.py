@@ -78,8 +78,8 @@ def open_model(source: str) -> Model:
   if (path / '_METADATA').exists():
     return _open_orbax(path)
   if not (path / 'config.json').exists():
-    inside = next(path.glob('*.gguf'), 'a folder as docs/checkpoints.md lists them')
-    raise CheckpointError(f'{path}: no model folder: config.json is missing; give {inside}')
+    inside = [*reading.matching(path, '*.gguf'), 'a folder as docs/checkpoints.md lists them']
+    raise CheckpointError(f'{path}: no model folder: config.json is missing; give {inside[0]}')
   return _open_folder(path)
 
 
@@ -140,14 +140,14 @@ def read_params(
 
 
 def _is_huggingface(folder: epath.Path) -> bool:
-  return any(folder.glob('*.safetensors')) or (folder / huggingface.INDEX).exists()
+  return bool(reading.matching(folder, '*.safetensors')) or (folder / huggingface.INDEX).exists()
 
 
 def _refuse_pickles(path: epath.Path) -> None:
   """Raises CheckpointError for files that only unpickling could read, which can run any code."""
   pickles = [path] if path.suffix in _PICKLES else []
   if path.is_dir() and not (path / 'params').exists() and not _is_huggingface(path):
-    pickles = sorted(f for ending in _PICKLES for f in path.glob(f'*{ending}'))
+    pickles = sorted(f for ending in _PICKLES for f in reading.matching(path, f'*{ending}'))
   if pickles:
     raise CheckpointError(f'{pickles[0]}: a pickle can run any code and is never read; have the model as safetensors')
 
@@ -178,7 +178,7 @@ def _open_folder(folder: epath.Path) -> Model:
       return _stored_orbax(folder / 'params', config)
 
   # Orbax gives its data files new names at every save, so names and sizes tell checkpoints apart without reading them.
-  data = [f for form in ('*.safetensors', 'params/d/*', 'params/*/d/*') for f in folder.glob(form)]
+  data = [f for form in ('*.safetensors', 'params/d/*', 'params/*/d/*') for f in reading.matching(folder, form)]
 
   def load(mesh: Mesh, dtype: Any = jnp.float32) -> transformer.Params:
     return read_params(folder, config, mesh, dtype)
@@ -197,7 +197,7 @@ def _open_orbax(folder: epath.Path) -> Model:
     )
   places = [folder / 'tokenizer.model', folder.parent / 'tokenizer.model']
   tokenizer = Tokenizer.from_file(next((p for p in places if p.exists()), places[0]))
-  data = [f for form in ('d/*', '*/d/*') for f in folder.glob(form)]
+  data = [f for form in ('d/*', '*/d/*') for f in reading.matching(folder, form)]
   return _model(
     folder,
     config,

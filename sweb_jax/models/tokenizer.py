@@ -52,7 +52,7 @@ class Tokenizer:
     try:
       pieces.LoadFromSerializedProto(self.model)
     except RuntimeError as e:
-      raise TokenizerError(f'{self.name}: not a SentencePiece model: {e}') from e
+      raise TokenizerError(f'{self.name}: not a SentencePiece model: {reading.brief(e)}') from e
     ids = {'pad_id': pieces.pad_id(), 'eos_id': pieces.eos_id(), 'bos_id': pieces.bos_id()}
     if absent := [name for name, i in ids.items() if i < 0]:
       raise TokenizerError(
