@@ -39,8 +39,10 @@ def config(path: str | os.PathLike, field: Fields) -> ModelConfig:
   ):
     if (found := field(f'{kind}.{key}', default)) not in allowed:
       raise GgufError(f'{path}: {kind}.{key}={found!r:.100} is not supported, only {" or ".join(map(str, allowed))}')
+  if not isinstance(tokens := field('tokenizer.ggml.tokens'), list):
+    raise GgufError(f'{path}: tokenizer.ggml.tokens is no list')
   out = {
-    'vocab_size': len(field('tokenizer.ggml.tokens')),
+    'vocab_size': len(tokens),
     'width': width,
     'hidden': field(f'{kind}.feed_forward_length'),
     'layers': layers,

@@ -18,6 +18,8 @@ from etils import epath
 from sweb_jax.runtime import files
 
 T = TypeVar('T')
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
 SMALL = 1_000_000
 """Bytes of the largest config; published ones have some thousand."""
 
@@ -108,13 +110,13 @@ def fault(error: pydantic.ValidationError) -> str:
     case 'json_invalid':
       return f'not JSON that can be read: {first["ctx"]["error"]}'
     case 'missing' | 'missing_argument':
-      return f'field {reprlib.repr(field)} is missing'
+      return f'field {_SHORT.repr(field)} is missing'
     case 'unexpected_keyword_argument' | 'extra_forbidden':
-      return f'field {reprlib.repr(field)} is unknown'
+      return f'field {_SHORT.repr(field)} is unknown'
     case 'literal_error':
       said = f'not supported, only {first["ctx"]["expected"]}'
     case 'none_required':
       said = 'not supported'
   if not field:
     return f'its root {said}' if first['type'].endswith('_type') else said
-  return f'{field}={reprlib.repr(first["input"])}: {said}'
+  return f'{field}={_SHORT.repr(first["input"])}: {said}'
