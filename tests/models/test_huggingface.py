@@ -94,7 +94,8 @@ FORMS = {
     **FLAT, 'model_type': 'gemma', 'num_hidden_layers': 2, 'hidden_act': 'gelu', 'head_dim': None, 'rope_theta': 5e5,
   },
   'Gemma 1, rope_parameters': {
-    **FLAT, 'model_type': 'gemma', 'num_hidden_layers': 2, 'rope_parameters': {'rope_type': 'default', 'rope_theta': 5e5},
+    **FLAT, 'model_type': 'gemma', 'num_hidden_layers': 2,
+    'rope_parameters': {'rope_type': 'default', 'rope_theta': 5e5},
   },
   'Gemma 2, flat, nulls': {
     **FLAT, 'model_type': 'gemma2', 'num_hidden_layers': 3, 'sliding_window': 5, 'query_pre_attn_scalar': 24,
@@ -292,7 +293,8 @@ def test_a_tensor_in_two_files_is_refused(directory):
 
 def test_a_tensor_that_is_not_in_the_file_the_index_names_is_refused(directory):
   rewrite(directory, lambda t: t, 'a.safetensors')
-  (directory / huggingface.INDEX).write_text(json.dumps({'weight_map': dict.fromkeys((EMBEDDING, 'x'), 'a.safetensors')}))
+  said = {'weight_map': dict.fromkeys((EMBEDDING, 'x'), 'a.safetensors')}
+  (directory / huggingface.INDEX).write_text(json.dumps(said))
   with pytest.raises(CheckpointError, match=r'a\.safetensors: tensor .x., which .*index\.json names, is missing'):
     check_model(str(directory))
 
