@@ -133,11 +133,18 @@ def _metadata(path: epath.Path) -> Any:
   orbax_files.check(path)
   with _checkpointer() as checkpointer:
     try:
-      tree = checkpointer.metadata(path).item_metadata.tree
+      found = checkpointer.metadata(path).item_metadata
+      tree = found and found.tree
     except Exception as e:  # Whatever Orbax makes of a damaged file.
       raise CheckpointError(f'{path}: not an Orbax checkpoint, or a torn one: {reading.brief(e)}') from e
+  if found is None:
+    raise CheckpointError(f'{path}: not an Orbax checkpoint, or a torn one: its _METADATA cannot be read')
   if not tree:
     raise CheckpointError(f'{path}: an Orbax checkpoint without parameters')
+  for leaf, name in zip(jax.tree.leaves(tree), _names(tree), strict=True):
+    dtype = getattr(leaf, 'dtype', None)
+    if name and (dtype is None or not jnp.issubdtype(dtype, jnp.floating)):
+      raise CheckpointError(f'{path}: parameter {name!r:.200} is of type {dtype}; floating-point ones can be read')
   return tree
 
 

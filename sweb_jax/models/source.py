@@ -54,33 +54,15 @@ def open_model(source: str) -> Model:
   Raises:
     CheckpointError: there is no such model, or its files do not fit together.
   """
-  kind, _, name = source.partition(':')
-  if kind == 'embedded':
-    if name not in {folder.name for folder in _EMBEDDED.iterdir()}:
-      raise CheckpointError(f'{source!r}: models that ship with the package are wc, se and student')
-    return _open_folder(_EMBEDDED / name)
-  if kind == 'gguf':
-    if name != 'gemma3_270m':
-      raise CheckpointError(f'{source!r}: the only GGUF model known by name is gemma3_270m; of others give the file')
-    from sweb_jax.models import gguf_reader
-
-    return _open_gguf(gguf_reader.find_gemma3_270m())
-  if kind == 'size':
-    return _open_size(source, name)
-  if not source or ('://' in source and not source.startswith('gs://')):
-    raise CheckpointError(f'{source!r}: {_NO_FOLDER}')
-  path = epath.Path(source)
-  if path.suffix == '.gguf' and not path.is_dir():
-    return _open_gguf(path)
-  _refuse_pickles(path)
-  if not path.is_dir():
-    raise CheckpointError(f'{source!r}: {"is a file, " if path.exists() else ""}{_NO_FOLDER}')
-  if (path / '_METADATA').exists():
-    return _open_orbax(path)
-  if not (path / 'config.json').exists():
-    inside = [*reading.matching(path, '*.gguf'), 'a folder as docs/checkpoints.md lists them']
-    raise CheckpointError(f'{path}: no model folder: config.json is missing; give {inside[0]}')
-  return _open_folder(path)
+  try:
+    return _open(source)
+  except CheckpointError:
+    raise
+  except Exception as e:
+    if not files.on_object_store(source):
+      raise
+    # Each library for object stores has errors of its own.
+    raise CheckpointError(f'{source!r}: cannot be read: {reading.brief(e)}') from e
 
 
 def check_model(source: str) -> tuple[Model, dict[str, int]]:
@@ -137,6 +119,36 @@ def read_params(
   if _is_huggingface(folder):
     return huggingface.load(folder, config, mesh, dtype)
   return checkpoint.load(folder / 'params', config, mesh, dtype)
+
+
+def _open(source: str) -> Model:
+  kind, _, name = source.partition(':')
+  if kind == 'embedded':
+    if name not in {folder.name for folder in _EMBEDDED.iterdir()}:
+      raise CheckpointError(f'{source!r}: models that ship with the package are wc, se and student')
+    return _open_folder(_EMBEDDED / name)
+  if kind == 'gguf':
+    if name != 'gemma3_270m':
+      raise CheckpointError(f'{source!r}: the only GGUF model known by name is gemma3_270m; of others give the file')
+    from sweb_jax.models import gguf_reader
+
+    return _open_gguf(gguf_reader.find_gemma3_270m())
+  if kind == 'size':
+    return _open_size(source, name)
+  if not source or ('://' in source and not source.startswith('gs://')):
+    raise CheckpointError(f'{source!r}: {_NO_FOLDER}')
+  path = epath.Path(source)
+  if path.suffix == '.gguf' and not path.is_dir():
+    return _open_gguf(path)
+  _refuse_pickles(path)
+  if not path.is_dir():
+    raise CheckpointError(f'{source!r}: {"is a file, " if path.exists() else ""}{_NO_FOLDER}')
+  if (path / '_METADATA').exists():
+    return _open_orbax(path)
+  if not (path / 'config.json').exists():
+    inside = [*reading.matching(path, '*.gguf'), 'a folder as docs/checkpoints.md lists them']
+    raise CheckpointError(f'{path}: no model folder: config.json is missing; give {inside[0]}')
+  return _open_folder(path)
 
 
 def _is_huggingface(folder: epath.Path) -> bool:
