@@ -141,7 +141,11 @@ def _metadata(path: epath.Path) -> Any:
     raise CheckpointError(f'{path}: not an Orbax checkpoint, or a torn one: its _METADATA cannot be read')
   if not tree:
     raise CheckpointError(f'{path}: an Orbax checkpoint without parameters')
+  seen = set()
   for leaf, name in zip(jax.tree.leaves(tree), _names(tree), strict=True):
+    if name and name in seen:
+      raise CheckpointError(f'{path}: parameter {name!r:.200} is there twice')
+    seen.add(name)
     dtype = getattr(leaf, 'dtype', None)
     if name and (dtype is None or not jnp.issubdtype(dtype, jnp.floating)):
       raise CheckpointError(f'{path}: parameter {name!r:.200} is of type {dtype}; floating-point ones can be read')

@@ -8,7 +8,6 @@ against them. On object stores nothing is looked at: an object is there whole or
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from sweb_jax.models import reading
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.runtime import files
 
-_DESCRIBING = 50_000_000
-"""Bytes of the largest file that describes arrays; those of the largest Gemma have less than a million."""
+_DESCRIBING = ('_METADATA', '_CHECKPOINT_METADATA', '_sharding', 'manifest.ocdbt', '.zarray')
+_LARGEST = 50_000_000
+"""Bytes of a file that describes arrays; those of the largest Gemma have less than a million."""
 _HEIGHT = 16
 """Levels of the tree; one or two are usual."""
 
@@ -30,32 +30,22 @@ def check(folder: epath.PathLike) -> None:
   if files.on_object_store(folder):
     return
   folder = Path(folder)
-  lengths = dict(_lengths(folder))
-  for name, length in lengths.items():
-    describes = not name.startswith('d/') and '/d/' not in name
-    if describes and length > _DESCRIBING:
-      raise CheckpointError(f'{folder / name}: has {length:,} bytes; a file of this kind has at most {_DESCRIBING:,}')
-  if 'manifest.ocdbt' not in lengths:
+  for parent, _, names in os.walk(folder):
+    for path in (Path(parent, name) for name in names):
+      length = reading.file_length(path)
+      if length > _LARGEST and (path.name in _DESCRIBING or path.parent.name == 'array_metadatas'):
+        raise CheckpointError(f'{path}: has {length:,} bytes; a file of this kind has at most {_LARGEST:,}')
+  if not (folder / 'manifest.ocdbt').exists():
     return
+  ends: dict[str, int] = {}
   try:
-    pieces = list(_pieces(folder))
+    for name, end in _pieces(folder):
+      ends[name] = max(end, ends.get(name, 0))
   except Exception as e:  # Whatever TensorStore makes of a damaged file.
     raise CheckpointError(f'{folder}: a torn Orbax checkpoint: its index cannot be read: {reading.brief(e)}') from e
-  for name, end in pieces:
-    if end > lengths.get(name, 0):
-      found = f'ends at byte {lengths[name]}' if name in lengths else 'is missing'
-      raise CheckpointError(f'{folder}: a torn Orbax checkpoint: {name} {found}, and should have {end} bytes or more')
-
-
-def _lengths(folder: Path) -> Iterator[tuple[str, int]]:
-  """(name, bytes) of every file below a folder."""
-  for parent, _, names in os.walk(folder):
-    for name in names:
-      path = Path(parent, name)
-      found = path.stat()
-      if not stat.S_ISREG(found.st_mode):
-        raise CheckpointError(f'{path}: is a pipe or a device, where a file is due')
-      yield path.relative_to(folder).as_posix(), found.st_size
+  for name, end in ends.items():
+    if end > (length := reading.file_length(folder / name)):
+      raise CheckpointError(f'{folder}: a torn Orbax checkpoint: {name} ends at byte {length}, not {end} or later')
 
 
 def _pieces(folder: Path) -> Iterator[tuple[str, int]]:

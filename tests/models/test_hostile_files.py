@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from sweb_jax.models import huggingface, source, transformer
 from sweb_jax.models.config import SIZES, ModelConfig
 from sweb_jax.models.reading import CheckpointError
+from sweb_jax.models.sharding import make_mesh
 from sweb_jax.models.source import check_model, open_model
 
 SECONDS, MEGABYTES = 1.0, 50  # Of a refusal; those below need a tenth of either.
@@ -192,7 +193,23 @@ def test_a_truncated_or_missing_data_file_of_orbax_is_found_without_reading_it(m
   largest.write_bytes(largest.read_bytes()[:-5000])
   assert f'{largest.name} ends at byte' in refused(model / 'orbax')
   largest.unlink()
-  assert f'{largest.name} is missing' in refused(model / 'orbax')
+  assert f'{largest.name}: no such file' in refused(model / 'orbax')
+
+
+def test_what_else_an_orbax_folder_may_hold_is_checked(model, tmp_path):
+  import orbax.checkpoint as ocp
+
+  sizes = {'embedder': {'input_embedding': np.zeros((4, 3), np.int8)}}
+  with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False)) as checkpointer:
+    checkpointer.save(tmp_path / 'int8', sizes)
+    shutil.rmtree(model / 'orbax/params')
+    checkpointer.save(model / 'orbax/params', jax.tree.map(np.asarray, open_model('embedded:wc').load(make_mesh())))
+  check_model(str(model / 'orbax'))  # Arrays in files of their own, without an index of pieces.
+  (model / 'orbax/params/dangling').symlink_to('nowhere')
+  assert 'dangling: no such file' in refused(model / 'orbax')
+  shutil.rmtree(model / 'orbax/params')
+  shutil.move(tmp_path / 'int8', model / 'orbax/params')
+  assert "parameter 'embedder/input_embedding' is of type int8" in refused(model / 'orbax')
 
 
 def test_a_tokenizer_that_is_none_is_refused(model):
