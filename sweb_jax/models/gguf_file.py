@@ -24,7 +24,7 @@ Fields = Callable[..., Any]
 
 _FIELDS = 1000
 _TENSORS = 20_000
-_STRINGS = 1 << 20
+_STRINGS = 300_000
 """Of all arrays together; a Gemma has 262,144."""
 _DIMENSIONS = 4
 

@@ -32,7 +32,7 @@ INDEX = 'model.safetensors.index.json'
 SHARD_BYTES = 4_000_000_000
 """Of one safetensors file at most, but for a single larger parameter."""
 
-_INDEX_BYTES = 10_000_000
+_INDEX_BYTES = 3_000_000
 _PREFIXES = {
   'language_model.model.': 'model.',
   'model.language_model.': 'model.',

@@ -18,9 +18,9 @@ from sweb_jax.models import reading
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.runtime import files
 
-_DESCRIBING = ('_METADATA', '_CHECKPOINT_METADATA', '_sharding', 'manifest.ocdbt', '.zarray')
-_LARGEST = 50_000_000
-"""Bytes of a file that describes arrays; those of the largest Gemma have less than a million."""
+_LARGEST = dict.fromkeys(('_METADATA', '_CHECKPOINT_METADATA', 'manifest.ocdbt', '.zarray'), 5_000_000)
+_LARGEST['_sharding'] = 50_000_000  # It lists the devices of every array.
+"""Bytes of the files that describe arrays; but for `_sharding`, the largest Gemma's have some hundred thousand."""
 _HEIGHT = 16
 """Levels of the tree; one or two are usual."""
 
@@ -33,8 +33,8 @@ def check(folder: epath.PathLike) -> None:
   for parent, _, names in os.walk(folder):
     for path in (Path(parent, name) for name in names):
       length = reading.file_length(path)
-      if length > _LARGEST and (path.name in _DESCRIBING or path.parent.name == 'array_metadatas'):
-        raise CheckpointError(f'{path}: has {length:,} bytes; a file of this kind has at most {_LARGEST:,}')
+      if length > (limit := _LARGEST.get(path.name, length)):
+        raise CheckpointError(f'{path}: has {length:,} bytes; a file of this kind has at most {limit:,}')
   if not (folder / 'manifest.ocdbt').exists():
     return
   ends: dict[str, int] = {}

@@ -29,8 +29,9 @@ _DTYPES = {
   'BF16': np.dtype(ml_dtypes.bfloat16),
 }
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
-_MAX_HEADER = 10_000_000
-"""Bytes; that of the largest Gemma has some hundred thousand. The format's own limit is ten times this."""
+_MAX_HEADER = 3_000_000
+"""Bytes; that of the largest Gemma has some hundred thousand. The format's own limit is a hundred million."""
+_MAX_TENSORS = 20_000
 _PIECE = 1 << 24
 """Bytes that are compared at once."""
 
@@ -120,6 +121,8 @@ def entries(file: epath.PathLike) -> dict[str, Entry]:
   except OSError as e:
     raise CheckpointError(f'{file}: cannot be read: {e.strerror or e}') from e
   header.pop('__metadata__', None)
+  if len(header) > _MAX_TENSORS:
+    raise CheckpointError(f'{file}: damaged, or no Gemma: it has {len(header):,} tensors, above {_MAX_TENSORS:,}')
   found = {}
   for name, said in header.items():
     try:

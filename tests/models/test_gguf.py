@@ -408,12 +408,15 @@ def test_without_the_weights_the_extra_is_named(monkeypatch):
 
 def refused(path: pathlib.Path) -> str:
   """The message of a refusal, which takes no time and no memory."""
-  tracemalloc.start()
-  begun = time.monotonic()
+  begun = time.process_time()
+  with pytest.raises(CheckpointError):
+    check_model(str(path))
+  seconds = time.process_time() - begun
+  tracemalloc.start()  # Which takes time itself.
   try:
     with pytest.raises(CheckpointError) as error:
       check_model(str(path))
-    seconds, (_, peak) = time.monotonic() - begun, tracemalloc.get_traced_memory()
+    _, peak = tracemalloc.get_traced_memory()
   finally:
     tracemalloc.stop()
   assert seconds < 1 and peak < 50e6, (seconds, peak)
@@ -475,7 +478,7 @@ def test_counts_that_the_file_cannot_hold_are_refused(tmp_path):
   for at, count, message in [
     (8, 10**12, '1,000,000,000,000 tensors; a Gemma has at most 20,000'),
     (16, 10**12, '1,000,000,000,000 metadata fields; a Gemma has at most 1,000'),
-    (content.index(b'tokenizer.ggml.tokens') + 29, 2**60, 'strings; a Gemma has at most 1,048,576'),
+    (content.index(b'tokenizer.ggml.tokens') + 29, 2**60, 'strings; a Gemma has at most 300,000'),
     (content.index(b'tokenizer.ggml.scores') + 29, 2**60, 'the file is truncated'),
     (content.index(b'token_embd.weight') + 17, 2**31, 'the file is truncated'),
     (content.index(b'tokenizer.ggml.model') + 24, 2**63, 'the file is truncated'),
