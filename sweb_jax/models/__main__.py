@@ -19,7 +19,7 @@ from absl import app, flags, logging
 
 from sweb_jax.models import conversion
 from sweb_jax.models.config import named_size
-from sweb_jax.models.source import open_model
+from sweb_jax.models.source import check_model
 from sweb_jax.models.tokenizer import TokenizerError
 
 _FROM = flags.DEFINE_string('from', None, 'convert: the model to read.')
@@ -29,7 +29,7 @@ _CHAT = flags.DEFINE_bool('chat', False, 'convert to hf: the model was tuned on 
 
 
 def main(argv: list[str]) -> None:
-  logging.set_verbosity(logging.WARNING)
+  logging.set_verbosity(logging.ERROR)  # Libraries warn of what is then refused in one message.
   try:
     match argv[1:]:
       case ['convert']:
@@ -56,11 +56,10 @@ def _convert() -> None:
 
 
 def _inspect(source: str) -> None:
-  model = open_model(source)
+  model, stored = check_model(source)
   c, t = model.config, model.tokenizer
   version = 'Gemma 3' if c.qk_norm else 'Gemma 2' if c.post_norms else 'Gemma 1'
   local = [c.is_local(layer) for layer in range(c.layers)]
-  stored = model.stored()
   try:
     turns = 'turn marks {} and {}'.format(*t.turn_ids())
   except TokenizerError:

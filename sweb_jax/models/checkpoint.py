@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import threading
@@ -15,8 +16,9 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.sharding import Mesh, Sharding
 
-from sweb_jax.models import sharding, transformer
+from sweb_jax.models import orbax_files, reading, sharding, transformer
 from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.reading import CheckpointError
 from sweb_jax.runtime import files
 
 SAVING = threading.Lock()
@@ -28,10 +30,6 @@ _NOT_TEXT = ('vision_encoder/', 'SigLiPFromPatches_0/', 'embedder/mm_')
 """Beginnings of the names of parameters that read images; they are passed over."""
 _CONCURRENT_GB = 1
 """How much Orbax may hold on the host at once, in GB, or the largest array where that is more."""
-
-
-class CheckpointError(ValueError):
-  """A checkpoint that is missing, torn, or of another architecture; the message names it."""
 
 
 def save(path: epath.PathLike, params: transformer.Params, dtype: Any = None) -> None:
@@ -74,8 +72,8 @@ def load(
   with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(restore_concurrent_gb=_at_once(tree))) as checkpointer:
     try:
       restored = checkpointer.restore(path, args=arguments)
-    except (ValueError, OSError, KeyError) as e:
-      raise CheckpointError(f'{path}: a torn Orbax checkpoint: {e}') from e
+    except Exception as e:  # Whatever Orbax makes of a damaged file.
+      raise CheckpointError(f'{path}: a torn Orbax checkpoint: {reading.brief(e)}') from e
   leaves = dict(zip(names, jax.tree.leaves(restored), strict=True))
   return jax.tree.map_with_path(lambda k, _: leaves[path_name(k)], shapes)
 
@@ -99,7 +97,13 @@ def check(path: epath.PathLike, found: Mapping[str, tuple[int, ...]], config: Mo
 
 def needed(config: ModelConfig) -> dict[str, tuple[int, ...]]:
   """The shape of every parameter of an architecture, by name."""
-  return {path_name(k): s.shape for k, s in jax.tree.leaves_with_path(transformer.shapes(config))}
+  # All layers are alike; tracing each would take most of a check's time.
+  first = jax.tree.leaves_with_path(transformer.shapes(dataclasses.replace(config, layers=1)))
+  named = {path_name(k): s.shape for k, s in first}
+  out = {name: shape for name, shape in named.items() if not name.startswith('layer_0/')}
+  for layer in range(config.layers):
+    out |= {f'layer_{layer}/{k.removeprefix("layer_0/")}': s for k, s in named.items() if k.startswith('layer_0/')}
+  return out
 
 
 def place(value: np.ndarray, where: Sharding, dtype: Any) -> jax.Array:
@@ -126,13 +130,25 @@ def _metadata(path: epath.Path) -> Any:
   """The stored tree, with shapes and dtypes for leaves."""
   if not path.exists():
     raise CheckpointError(f'{path}: there is no checkpoint')
+  orbax_files.check(path)
   with _checkpointer() as checkpointer:
     try:
-      tree = checkpointer.metadata(path).item_metadata.tree
-    except (ValueError, OSError, KeyError, AttributeError) as e:
-      raise CheckpointError(f'{path}: not an Orbax checkpoint, or a torn one: {e}') from e
+      found = checkpointer.metadata(path).item_metadata
+      tree = found and found.tree
+    except Exception as e:  # Whatever Orbax makes of a damaged file.
+      raise CheckpointError(f'{path}: not an Orbax checkpoint, or a torn one: {reading.brief(e)}') from e
+  if found is None:
+    raise CheckpointError(f'{path}: not an Orbax checkpoint, or a torn one: its _METADATA cannot be read')
   if not tree:
     raise CheckpointError(f'{path}: an Orbax checkpoint without parameters')
+  seen = set()
+  for leaf, name in zip(jax.tree.leaves(tree), _names(tree), strict=True):
+    if name and name in seen:
+      raise CheckpointError(f'{path}: parameter {name!r:.200} is there twice')
+    seen.add(name)
+    dtype = getattr(leaf, 'dtype', None)
+    if name and (dtype is None or not jnp.issubdtype(dtype, jnp.floating)):
+      raise CheckpointError(f'{path}: parameter {name!r:.200} is of type {dtype}; floating-point ones can be read')
   return tree
 
 

@@ -7,58 +7,78 @@ One dataclass describes Gemma 1, 2 and 3 (text); the fields say in which they di
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated, Literal
+
+import pydantic
+import pydantic.dataclasses
+from pydantic import Field
+
+# Ranges keep every Gemma with room to spare, and what a damaged or hostile file says out: sizes that no memory holds,
+# and values with which the forward pass divides by zero.
+Size = Annotated[int, Field(ge=1, le=2**24)]
+Layers = Annotated[int, Field(ge=1, le=1000)]
+Window = Annotated[int, Field(ge=1, le=2**31 - 1)]
+"""Positions are int32."""
+Cap = Annotated[float, Field(gt=0, le=1e6)]
+Base = Annotated[float, Field(ge=1, le=1e12)]
+Scale = Annotated[float, Field(ge=1, le=1e6)]
+Epsilon = Annotated[float, Field(gt=0, le=0.1)]
 
 
-@dataclasses.dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(
+  frozen=True, config=pydantic.ConfigDict(strict=True, extra='forbid', allow_inf_nan=False)
+)
 class ModelConfig:
   """Architecture of one decoder.
 
-  Letters in shapes: V vocabulary, D width, F hidden, N heads, K KV heads, H head width.
+  Types and ranges of the fields are checked wherever one is made, and a file that gives others is refused by the name
+  of the field. Letters in shapes: V vocabulary, D width, F hidden, N heads, K KV heads, H head width.
+
+  Raises:
+    ValueError: a field is of the wrong type or out of its range, or two do not fit together.
   """
 
-  vocab_size: int
+  vocab_size: Size
   """V, rows of the (tied) embedding table."""
-  width: int
+  width: Size
   """D, width of the residual stream."""
-  hidden: int
+  hidden: Size
   """F, width of the gated feed-forward layer."""
-  layers: int
-  heads: int
+  layers: Layers
+  heads: Size
   """N, query heads."""
-  kv_heads: int
+  kv_heads: Size
   """K, key and value heads; divides `heads`."""
-  head_width: int
+  head_width: Size
   """H."""
-  pattern: tuple[str, ...] = ('global',)
+  pattern: Annotated[tuple[Literal['local', 'global'], ...], Field(min_length=1, max_length=1000)] = ('global',)
   """Attention of each layer, 'local' or 'global', repeated over the layers."""
-  window: int | None = None
+  window: Window | None = None
   """Keys a local layer sees, the query's own included."""
-  attn_softcap: float | None = None
+  attn_softcap: Cap | None = None
   """Attention logits become cap * tanh(logits / cap) (Gemma 2)."""
-  final_softcap: float | None = None
+  final_softcap: Cap | None = None
   """The same for the output logits (Gemma 2)."""
   post_norms: bool = True
   """RMSNorm also after attention and feed-forward (Gemma 2 and 3)."""
   qk_norm: bool = False
   """RMSNorm on queries and keys (Gemma 3)."""
-  query_scale: float | None = None
+  query_scale: Annotated[float, Field(gt=0, le=1e3)] | None = None
   """Factor on the queries; None is 1 / sqrt(H). Gemma 2 and 3 27B use 1 / sqrt(D / N)."""
-  rope_base: float = 10_000.0
+  rope_base: Base = 10_000.0
   """RoPE base of global layers."""
-  rope_scale: float = 1.0
+  rope_scale: Scale = 1.0
   """Global positions are divided by it (Gemma 3 from 4B: 8)."""
-  local_rope_base: float = 10_000.0
+  local_rope_base: Base = 10_000.0
   transpose_gating: bool = True
   """The gating weights are [2, F, D] in the gemma library's tree (else [2, D, F])."""
-  norm_eps: float = 1e-6
+  norm_eps: Epsilon = 1e-6
 
   def __post_init__(self):
     if self.heads % self.kv_heads:
       raise ValueError(f'heads={self.heads} must be a multiple of kv_heads={self.kv_heads}')
     if self.head_width % 2:
       raise ValueError(f'head_width={self.head_width} must be even: RoPE turns it in pairs')
-    if set(self.pattern) - {'local', 'global'} or not self.pattern:
-      raise ValueError(f"pattern={self.pattern} may hold only 'local' and 'global'")
     if 'local' in self.pattern and not self.window:
       raise ValueError('a pattern with local layers needs a window')
 

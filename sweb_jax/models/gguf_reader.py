@@ -7,30 +7,23 @@ and shapes, and rebuilds the SentencePiece model from the file's metadata.
 from __future__ import annotations
 
 import collections
-import dataclasses
 import hashlib
-import mmap
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sweb_jax.models import sentencepiece_proto
-from sweb_jax.models.config import LATER, SIZES, ModelConfig, transposed_gating
+from sweb_jax.models import gguf_metadata
+from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.gguf_file import GgufError, fields, forget, open_gguf
 
 Params = dict[str, Any]
-Take = Callable[[str, tuple[int, ...]], np.ndarray]
-"""(tensor name, shape expected) to the dequantised tensor."""
+Take = Callable[[str], np.ndarray]
+"""Name of a tensor to the tensor, dequantised."""
 Keep = Callable[[str, np.ndarray], Any]
 """(parameter's name, value) to what stands in the tree."""
-
-_ARCHITECTURES = ('gemma', 'gemma2', 'gemma3')
-
-
-class GgufError(ValueError):
-  """The file is not a Gemma that can be read; the message names the file and the tensor or field at fault."""
 
 
 def read_header(path: str | os.PathLike) -> tuple[ModelConfig, bytes]:
@@ -42,9 +35,8 @@ def read_header(path: str | os.PathLike) -> tuple[ModelConfig, bytes]:
   Raises:
     GgufError: as `read`, but for the tensors.
   """
-  path = Path(path)
-  field = _fields(path, _open(path))
-  return _config(path, field), _sentencepiece_model(path, field)
+  field = fields(path, open_gguf(path))
+  return gguf_metadata.config(path, field), gguf_metadata.sentencepiece_model(path, field)
 
 
 def read(path: str | os.PathLike, keep: Keep = lambda name, value: value) -> tuple[ModelConfig, Params, bytes]:
@@ -64,35 +56,26 @@ def read(path: str | os.PathLike, keep: Keep = lambda name, value: value) -> tup
     GgufError: `gguf` is not installed; the file is missing, damaged, truncated or of another architecture; a tensor is
       missing, unexpected, or of the wrong shape or an unknown type.
   """
-  path = Path(path)
-  reader = _open(path)
-  field = _fields(path, reader)
-  config = _config(path, field)
+  reader = open_gguf(path)
+  field = fields(path, reader)
+  config = gguf_metadata.config(path, field)
+  needed = _checked(path, config, reader)
   left = {t.name: t for t in reader.tensors}
-  _check_names(path, config, left)
 
-  def take(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    tensor = left[name]
-    found = tuple(tensor.shape.tolist()[::-1])  # GGUF lists the fastest dimension first.
-    if found != shape:
-      raise GgufError(f'{path}: tensor {name!r} has shape {found}; the metadata gives {shape}')
-    try:
-      value = _dequantise(tensor, shape)
-    except NotImplementedError as e:
-      raise GgufError(f'{path}: tensor {name!r} is of type {tensor.tensor_type.name}: {e}') from e
+  def take(name: str) -> np.ndarray:
+    value = _dequantise(left[name], needed[name])
     if not np.isfinite(value).all():
       raise GgufError(f'{path}: tensor {name!r} holds values that are not finite: the file is damaged')
-    _forget(reader)
+    forget(reader)
     return value
 
-  return config, _params(config, take, keep), _sentencepiece_model(path, field)
+  return config, _params(config, take, keep), gguf_metadata.sentencepiece_model(path, field)
 
 
 def types(path: str | os.PathLike) -> dict[str, int]:
   """Values of each type of tensor ('Q4_K') in a file, of which only the header is read. Raises GgufError as `read`."""
-  path = Path(path)
-  reader = _open(path)
-  _check_names(path, _config(path, _fields(path, reader)), {t.name: t for t in reader.tensors})
+  reader = open_gguf(path)
+  _checked(path, gguf_metadata.config(path, fields(path, reader)), reader)
   counts: collections.Counter[str] = collections.Counter()
   for tensor in reader.tensors:
     counts[tensor.tensor_type.name] += int(tensor.n_elements)
@@ -133,99 +116,6 @@ def find_gemma3_270m(cache: str | os.PathLike | None = None) -> Path:
   return target
 
 
-def _open(path: Path) -> Any:
-  """A `gguf.GGUFReader` that names what is at fault."""
-  try:
-    import gguf
-  except ImportError as e:
-    raise GgufError(f'{path}: reading GGUF needs the gguf package: pip install gguf') from e
-
-  class Reader(gguf.GGUFReader):
-    def _get(self, offset, dtype, count=1, override_order=None):
-      # The package slices a memmap, which costs 15 s for a vocabulary of 262,144 pieces and lets short reads pass.
-      count, dtype = int(count), np.dtype(dtype)
-      if (end := int(offset) + count * dtype.itemsize) > self.data.size:
-        raise EOFError(f'it ends at byte {end}, the file at byte {self.data.size}: the file is truncated')
-      values = np.frombuffer(self.data, dtype, count, int(offset))
-      return values.view(dtype.newbyteorder(override_order or self.byte_order))
-
-    def _build_tensors(self, start_offs, fields):
-      tensors = []
-      for field in fields:
-        try:
-          super()._build_tensors(start_offs, [field])
-        except (EOFError, KeyError, ValueError) as e:
-          raise GgufError(f'{path}: tensor {field.name!r} cannot be read: {e}') from e
-        tensors += self.tensors
-      self.tensors = tensors
-
-  try:
-    return Reader(path)
-  except GgufError:
-    raise
-  except OSError as e:
-    raise GgufError(f'{path}: cannot be opened: {e}') from e
-  except (EOFError, IndexError, KeyError, ValueError) as e:
-    raise GgufError(f'{path}: not a readable GGUF file: in its metadata: {e}') from e
-
-
-def _fields(path: Path, reader: Any) -> Callable[..., Any]:
-  """The metadata as a function of (key, default) that names what is missing; checks that it is a Gemma."""
-
-  def field(key: str, *default: Any) -> Any:
-    found = reader.get_field(key)
-    if found is None and not default:
-      raise GgufError(f'{path}: metadata field {key!r} is missing')
-    return default[0] if found is None else found.contents()
-
-  if (architecture := field('general.architecture')) not in _ARCHITECTURES:
-    later = f'. {LATER}' if str(architecture).startswith(('gemma3n', 'gemma4')) else ''
-    raise GgufError(f'{path}: general.architecture is {architecture!r}; {", ".join(_ARCHITECTURES)} can be read{later}')
-  return field
-
-
-def _config(path: Path, field: Callable[..., Any]) -> ModelConfig:
-  """The architecture. What a GGUF leaves out is the same in every Gemma of a version, but for 27B's query scale."""
-  kind = field('general.architecture')
-  head_width = field(f'{kind}.attention.key_length')
-  if (value_width := field(f'{kind}.attention.value_length')) != head_width:
-    raise GgufError(f'{path}: {kind}.attention.value_length={value_width} differs from key_length={head_width}')
-  width, layers = field(f'{kind}.embedding_length'), field(f'{kind}.block_count')
-  out = {
-    'vocab_size': len(field('tokenizer.ggml.tokens')),
-    'width': width,
-    'hidden': field(f'{kind}.feed_forward_length'),
-    'layers': layers,
-    'heads': field(f'{kind}.attention.head_count'),
-    'kv_heads': field(f'{kind}.attention.head_count_kv'),
-    'head_width': head_width,
-    'final_softcap': field(f'{kind}.final_logit_softcapping', None),
-    'attn_softcap': field(f'{kind}.attn_logit_softcapping', None),
-    'rope_base': field(f'{kind}.rope.freq_base', *([] if kind == 'gemma3' else [10_000.0])),
-    'rope_scale': field(f'{kind}.rope.scaling.factor', 1.0),
-    # The file holds a float32: 1e-6 comes back as 9.999999974752427e-07.
-    'norm_eps': float(str(np.float32(field(f'{kind}.attention.layer_norm_rms_epsilon')))),
-  }
-  if kind == 'gemma':
-    out |= {'post_norms': False}
-  else:
-    large = SIZES['gemma2_27b' if kind == 'gemma2' else 'gemma3_27b']
-    period = len(large.pattern)
-    if (every := field(f'{kind}.attention.sliding_window_pattern', period)) != period:
-      raise GgufError(f'{path}: {kind}.attention.sliding_window_pattern={every}; in {kind} it is {period}')
-    out |= {'pattern': large.pattern, 'window': field(f'{kind}.attention.sliding_window')}
-    out |= {'query_scale': large.query_scale if (width, layers) == (large.width, large.layers) else None}
-  if kind == 'gemma3':
-    out |= {'qk_norm': True, 'local_rope_base': field('gemma3.rope.freq_base_swa', 10_000.0)}
-  elif kind == 'gemma2':
-    out |= {'local_rope_base': out['rope_base']}
-  try:
-    config = ModelConfig(**out)
-  except ValueError as e:
-    raise GgufError(f'{path}: {e}') from e
-  return dataclasses.replace(config, transpose_gating=transposed_gating(config))
-
-
 def _norms(c: ModelConfig) -> dict[str, str]:
   """Norms over the width, of a layer: the tree's name to GGUF's."""
   names = {'pre_attention_norm': 'attn_norm', 'pre_ffw_norm': 'ffn_norm'}
@@ -234,16 +124,38 @@ def _norms(c: ModelConfig) -> dict[str, str]:
   return names
 
 
-def _check_names(path: Path, c: ModelConfig, found: Collection[str]) -> None:
-  """Raises GgufError that names the first tensor that is missing or no part of the model."""
-  parts = [*_norms(c).values(), 'attn_q', 'attn_k', 'attn_v', 'attn_output', 'ffn_gate', 'ffn_up', 'ffn_down']
-  parts += ['attn_q_norm', 'attn_k_norm'] if c.qk_norm else []
-  needed = {'token_embd.weight', 'output_norm.weight'}
-  needed |= {f'blk.{layer}.{part}.weight' for layer in range(c.layers) for part in parts}
-  if missing := needed - set(found):
+def _needed(c: ModelConfig) -> dict[str, tuple[int, ...]]:
+  """The tensors of a Gemma and their shapes: [outputs, inputs] for matrices."""
+  queries, keys = c.heads * c.head_width, c.kv_heads * c.head_width
+  layer = {name: (c.width,) for name in _norms(c).values()}
+  layer |= {'attn_q_norm': (c.head_width,), 'attn_k_norm': (c.head_width,)} if c.qk_norm else {}
+  layer |= {'attn_q': (queries, c.width), 'attn_k': (keys, c.width), 'attn_v': (keys, c.width)}
+  layer |= {'attn_output': (c.width, queries), 'ffn_down': (c.width, c.hidden)}
+  layer |= {'ffn_gate': (c.hidden, c.width), 'ffn_up': (c.hidden, c.width)}
+  out = {'token_embd.weight': (c.vocab_size, c.width), 'output_norm.weight': (c.width,)}
+  return out | {f'blk.{i}.{name}.weight': shape for i in range(c.layers) for name, shape in layer.items()}
+
+
+def _checked(path: str | os.PathLike, c: ModelConfig, reader: Any) -> dict[str, tuple[int, ...]]:
+  """The tensors that are needed. Raises GgufError that names the first that is missing, wrong, or no part of them."""
+  import gguf
+
+  needed, found = _needed(c), {t.name: t for t in reader.tensors}
+  if missing := needed.keys() - found.keys():
     raise GgufError(f'{path}: tensor {min(missing)!r} is missing')
-  if left := set(found) - needed:
-    raise GgufError(f'{path}: tensor {min(left)!r} is no part of a Gemma text model')
+  if left := found.keys() - needed.keys():
+    raise GgufError(f'{path}: tensor {min(left)!r:.200} is no part of a Gemma text model')
+  for name, shape in needed.items():
+    tensor = found[name]
+    has = tuple(tensor.shape.tolist()[::-1])  # GGUF lists the fastest dimension first.
+    if has != shape:
+      raise GgufError(f'{path}: tensor {name!r} has shape {has}; the metadata gives {shape}')
+    try:
+      _, size = gguf.GGML_QUANT_SIZES[tensor.tensor_type]
+      gguf.dequantize(np.zeros((1, size), np.uint8), tensor.tensor_type)  # One block, to learn whether it can.
+    except NotImplementedError as e:
+      raise GgufError(f'{path}: tensor {name!r} is of type {tensor.tensor_type.name}: {e}') from e
+  return needed
 
 
 def _params(c: ModelConfig, take: Take, keep: Keep) -> Params:
@@ -255,16 +167,16 @@ def _params(c: ModelConfig, take: Take, keep: Keep) -> Params:
       tree = tree.setdefault(parent, {})
     tree[last] = keep(path, value)
 
-  def norm(name: str, width: int) -> np.ndarray:
-    return take(f'{name}.weight', (width,)) - 1.0  # GGUF stores the whole factor, 1 + scale.
+  def norm(name: str) -> np.ndarray:
+    return take(f'{name}.weight') - 1.0  # GGUF stores the whole factor, 1 + scale.
 
   def heads(name: str, count: int) -> np.ndarray:
-    rows = take(f'{name}.weight', (count * c.head_width, c.width))
+    rows = take(f'{name}.weight')
     return rows.reshape(count, c.head_width, c.width).transpose(0, 2, 1)
 
   params: Params = {}
-  put(params, 'embedder/input_embedding', take('token_embd.weight', (c.vocab_size, c.width)))
-  put(params, 'final_norm/scale', norm('output_norm', c.width))
+  put(params, 'embedder/input_embedding', take('token_embd.weight'))
+  put(params, 'final_norm/scale', norm('output_norm'))
   for layer in range(c.layers):
     block, here = f'blk.{layer}', f'layer_{layer}'
     if c.fused_qkv:
@@ -272,23 +184,17 @@ def _params(c: ModelConfig, take: Take, keep: Keep) -> Params:
     else:
       put(params, f'{here}/attn/q_einsum/w', heads(f'{block}.attn_q', c.heads))
       put(params, f'{here}/attn/kv_einsum/w', np.stack([heads(f'{block}.attn_{x}', c.kv_heads) for x in 'kv']))
-    out = take(f'{block}.attn_output.weight', (c.width, c.heads * c.head_width))
+    out = take(f'{block}.attn_output.weight')
     put(params, f'{here}/attn/attn_vec_einsum/w', out.reshape(c.width, c.heads, c.head_width).transpose(1, 2, 0))
     if c.qk_norm:
-      put(params, f'{here}/attn/_query_norm/scale', norm(f'{block}.attn_q_norm', c.head_width))
-      put(params, f'{here}/attn/_key_norm/scale', norm(f'{block}.attn_k_norm', c.head_width))
-    gate_up = [take(f'{block}.ffn_{name}.weight', (c.hidden, c.width)) for name in ('gate', 'up')]
+      put(params, f'{here}/attn/_query_norm/scale', norm(f'{block}.attn_q_norm'))
+      put(params, f'{here}/attn/_key_norm/scale', norm(f'{block}.attn_k_norm'))
+    gate_up = [take(f'{block}.ffn_{name}.weight') for name in ('gate', 'up')]
     put(params, f'{here}/mlp/gating_einsum', np.stack(gate_up if c.transpose_gating else [w.T for w in gate_up]))
-    put(params, f'{here}/mlp/linear', take(f'{block}.ffn_down.weight', (c.width, c.hidden)).T)
+    put(params, f'{here}/mlp/linear', take(f'{block}.ffn_down.weight').T)
     for ours, theirs in _norms(c).items():
-      put(params, f'{here}/{ours}/scale', norm(f'{block}.{theirs}', c.width))
+      put(params, f'{here}/{ours}/scale', norm(f'{block}.{theirs}'))
   return params
-
-
-def _forget(reader: Any) -> None:
-  """Lets go of the pages of the mapped file that were read: they would count as this process's memory."""
-  if hasattr(mmap, 'MADV_DONTNEED'):
-    reader.data._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def _dequantise(tensor: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -303,28 +209,3 @@ def _dequantise(tensor: Any, shape: tuple[int, ...]) -> np.ndarray:
     piece = gguf.dequantize(stored[i : i + step].reshape(1, -1), tensor.tensor_type)
     rows[i : i + step] = piece.reshape(-1, shape[-1])
   return out
-
-
-# SentencePiece's name: GGUF's.
-_SPECIAL_KEYS = {'unk': 'unknown', 'bos': 'bos', 'eos': 'eos', 'pad': 'padding'}
-
-
-def _sentencepiece_model(path: Path, field: Callable[..., Any]) -> bytes:
-  """The serialised ModelProto."""
-  if (kind := field('tokenizer.ggml.model')) != 'llama':
-    raise GgufError(f"{path}: tokenizer.ggml.model is {kind!r}; only 'llama', which is SentencePiece, can be read")
-  ids = {name: field(f'tokenizer.ggml.{key}_token_id') for name, key in _SPECIAL_KEYS.items()}
-  pieces, types = field('tokenizer.ggml.tokens'), field('tokenizer.ggml.token_type')
-  scores = field('tokenizer.ggml.scores')
-  if not len(pieces) == len(types) == len(scores) > max(ids.values()):
-    raise GgufError(
-      f'{path}: tokenizer.ggml has {len(pieces)} tokens, {len(types)} types, {len(scores)} scores, ids {ids}'
-    )
-  # llama.cpp writes the pieces that are runs of spaces as such; inside SentencePiece a space is U+2581.
-  pieces = [piece.replace(' ', '\u2581') for piece in pieces]
-  for name, i in ids.items():
-    types[i] = sentencepiece_proto.UNKNOWN if name == 'unk' else sentencepiece_proto.CONTROL
-  # llama.cpp also makes the marks of a chat turn control tokens, which no text could hold.
-  marks = sentencepiece_proto.TURN_MARKS
-  types = [sentencepiece_proto.USER_DEFINED if p in marks else kind for p, kind in zip(pieces, types, strict=True)]
-  return sentencepiece_proto.build_bpe(pieces, scores, types, ids)

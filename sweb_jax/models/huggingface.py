@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pydantic
 from etils import epath
 from jax.sharding import Mesh
+from pydantic import Field
 
 from sweb_jax.models import (
   checkpoint,
   huggingface_config,
   huggingface_tensors,
   huggingface_tokenizer,
+  reading,
   sharding,
   tensor_file,
   transformer,
 )
-from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.tokenizer import Tokenizer
 from sweb_jax.runtime import files
 
 INDEX = 'model.safetensors.index.json'
 SHARD_BYTES = 4_000_000_000
 """Of one safetensors file at most, but for a single larger parameter."""
+
+_INDEX_BYTES = 3_000_000
+_PREFIXES = {
+  'language_model.model.': 'model.',
+  'model.language_model.': 'model.',
+  'language_model.lm_head.': 'lm_head.',
+}
+"""Names of a model that also sees to those of one that reads text only."""
+_OF_IMAGES = ('vision_tower.', 'multi_modal_projector.', 'model.vision_tower.', 'model.multi_modal_projector.')
+"""Beginnings of the names of tensors that read images; they are passed over."""
+
+
+class _Index(pydantic.BaseModel):
+  """`model.safetensors.index.json`."""
+
+  model_config = pydantic.ConfigDict(strict=True)
+
+  weight_map: Annotated[dict[str, str], Field(min_length=1)]
 
 
 def load(folder: epath.PathLike, config: ModelConfig, mesh: Mesh, dtype: Any = jnp.float32) -> transformer.Params:
@@ -56,12 +76,16 @@ def load(folder: epath.PathLike, config: ModelConfig, mesh: Mesh, dtype: Any = j
 def entries(folder: epath.PathLike, config: ModelConfig) -> dict[str, tensor_file.Entry]:
   """The tensors that make the model, found in the directory's files, of which only headers are read.
 
+  A stored output layer (`lm_head.weight`), which published Gemmas do not have, is the exception: it is compared with
+  the embedding, in whose place it would be used.
+
   Raises:
-    CheckpointError: as `load`.
+    CheckpointError: as `load`, or there are tensors that would change what the model computes.
   """
   folder = epath.Path(folder)
   stored = _stored(folder)
-  for path, tensors in huggingface_tensors.shapes(config).items():
+  needed = huggingface_tensors.shapes(config)
+  for path, tensors in needed.items():
     for name, shape in tensors.items():
       if name not in stored:
         raise CheckpointError(f'{folder}: tensor {name} is missing')
@@ -69,26 +93,52 @@ def entries(folder: epath.PathLike, config: ModelConfig) -> dict[str, tensor_fil
         raise CheckpointError(
           f'{folder}: tensor {name} has shape {stored[name].shape}, its config.json needs {shape} (for {path})'
         )
-  return stored
+  found = {name: stored.pop(name) for tensors in needed.values() for name in tensors}
+  for entry in found.values():
+    _ = entry.dtype  # Raises for a type that cannot be read.
+  output = stored.pop('lm_head.weight', None)
+  if output and not output.same_bytes(found['model.embed_tokens.weight']):
+    raise CheckpointError(
+      f'{folder}: lm_head.weight differs from the embedding; Gemmas have one table for both, and so has this project'
+    )
+  if left := sorted(name for name in stored if not name.startswith(_OF_IMAGES)):
+    raise CheckpointError(f'{folder}: tensor {left[0]!r:.200} is no part of the model that its config.json describes')
+  return found
 
 
 def _stored(folder: epath.Path) -> dict[str, tensor_file.Entry]:
-  names = sorted(f.name for f in folder.glob('*.safetensors'))
-  if (index := folder / INDEX).exists():
-    try:
-      needed = set(json.loads(index.read_text())['weight_map'].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
-      raise CheckpointError(f'{index}: not an index of safetensors files: {e!r}') from e
-    if missing := sorted(needed - set(names)):
-      raise CheckpointError(f'{folder}: {missing[0]}, which {INDEX} names, is missing')
-    names = sorted(needed)
-  if not names:
-    raise CheckpointError(f'{folder}: there is no *.safetensors file')
-  found = {}
-  for name in names:
-    for tensor, entry in tensor_file.entries(folder / name).items():
+  """Every tensor of the directory, by the name it has in a model that reads text only."""
+  found: dict[str, tensor_file.Entry] = {}
+  for file, wanted in _files(folder).items():
+    inside = tensor_file.entries(folder / file)
+    if missing := sorted(wanted - inside.keys()):
+      raise CheckpointError(f'{folder / file}: tensor {missing[0]!r:.200}, which {INDEX} names, is missing')
+    for name, entry in inside.items():
       # In a model that also sees, the part that reads text has a name of its own.
-      found[tensor.replace('language_model.model.', 'model.').replace('model.language_model.', 'model.')] = entry
+      for theirs, ours in _PREFIXES.items():
+        if name.startswith(theirs):
+          name = ours + name.removeprefix(theirs)
+          break
+      if name in found:
+        raise CheckpointError(f'{folder}: tensor {name!r:.200} is in {found[name].file.name} and in {file}')
+      found[name] = entry
+  return found
+
+
+def _files(folder: epath.Path) -> dict[str, set[str]]:
+  """The files that hold the tensors, chosen as transformers does, and the tensors that the index says are in each."""
+  there = {f.name for f in reading.matching(folder, '*.safetensors')}
+  index = folder / INDEX
+  if 'model.safetensors' in there or not index.exists():
+    names = {'model.safetensors'} & there or there
+    if not names:
+      raise CheckpointError(f'{folder}: there is no *.safetensors file')
+    return {name: set() for name in sorted(names)}
+  found: dict[str, set[str]] = {}
+  for tensor, file in reading.from_json(_Index, reading.read_file(index, _INDEX_BYTES), index).weight_map.items():
+    found.setdefault(file, set()).add(tensor)
+  if missing := sorted(found.keys() - there):
+    raise CheckpointError(f'{folder}: {missing[0]!r:.200}, which {INDEX} names, is missing')
   return found
 
 

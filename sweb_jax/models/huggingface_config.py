@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping
 from typing import Any
 
+import pydantic
 from etils import epath
 
-from sweb_jax.models.checkpoint import CheckpointError
+from sweb_jax.models import reading
 from sweb_jax.models.config import LATER, ModelConfig, transposed_gating
+from sweb_jax.models.huggingface_fields import KINDS, Gemma, Gemma2, Gemma3, Gemma3Text, Rope, Whole
+from sweb_jax.models.reading import CheckpointError
 
 
 def read(folder: epath.PathLike) -> ModelConfig:
@@ -19,76 +20,90 @@ def read(folder: epath.PathLike) -> ModelConfig:
   Raises:
     CheckpointError: no Gemma 1, 2 or 3 text model, or one with a part that this project does not have.
   """
+  fields = _fields(folder)
+  text = fields.text_config if isinstance(fields, Gemma3) else fields
+  try:
+    config = _architecture(text)
+  except ValueError as e:
+    said = reading.fault(e) if isinstance(e, pydantic.ValidationError) else e
+    raise CheckpointError(f'{epath.Path(folder) / "config.json"}: {said}') from e
+  return dataclasses.replace(config, transpose_gating=transposed_gating(config))
+
+
+def control_ids(folder: epath.PathLike) -> dict[str, list[int]]:
+  """The ids that `config.json` gives to 'bos', 'eos' and 'pad', if it does. Raises CheckpointError as `read`."""
+  fields = _fields(folder)
+  levels = [fields, fields.text_config] if isinstance(fields, Gemma3) else [fields]
+  found = {}
+  for name in ('bos', 'eos', 'pad'):
+    said = next((x for level in levels if (x := getattr(level, f'{name}_token_id')) is not None), None)
+    if said is not None:
+      found[name] = said if isinstance(said, list) else [said]
+  return found
+
+
+def _fields(folder: epath.PathLike) -> Whole:
   path = epath.Path(folder) / 'config.json'
-  try:
-    fields = json.loads(path.read_text())
-  except (OSError, ValueError) as e:
-    raise CheckpointError(f'{path}: cannot be read: {e}') from e
-  if fields.get('model_type') == 'gemma3':
-    fields = fields.get('text_config', {}) | {'model_type': 'gemma3_text'}  # The part that reads text.
-  kind = fields.get('model_type')
-  if kind not in ('gemma', 'gemma2', 'gemma3_text'):
+  data = reading.read_file(path, reading.SMALL)
+  kind = reading.json_object(data, path).get('model_type')
+  if not isinstance(kind, str) or kind not in KINDS:
     later = f'. {LATER}' if str(kind).startswith(('gemma3n', 'gemma4')) else ''
-    raise CheckpointError(f'{path}: model_type is {kind!r}; gemma, gemma2, gemma3 and gemma3_text can be read{later}')
-  activation = fields.get('hidden_activation') or fields.get('hidden_act') or 'gelu_pytorch_tanh'
-  if activation not in ('gelu_pytorch_tanh', 'gelu'):  # Gemma 1's first configs say gelu and mean the tanh form.
-    raise CheckpointError(f'{path}: hidden_activation is {activation!r}; Gemmas have gelu_pytorch_tanh')
-  for name, plain in (('attention_bias', False), ('tie_word_embeddings', True)):
-    if fields.get(name, plain) != plain:
-      raise CheckpointError(f'{path}: {name}={fields[name]}; Gemmas have {plain}')
-  try:
-    config = _config(kind, fields)
-    return dataclasses.replace(config, transpose_gating=transposed_gating(config))
-  except (KeyError, ValueError) as e:
-    raise CheckpointError(f'{path}: {e.args[0]!r} is missing or wrong for a {kind} model') from e
+    raise CheckpointError(f'{path}: model_type is {kind!r:.100}; {", ".join(KINDS)} can be read{later}')
+  return reading.from_json(KINDS[kind], data, path)
 
 
-def _config(kind: str, f: Mapping[str, Any]) -> ModelConfig:
-  layers, heads, width = f['num_hidden_layers'], f['num_attention_heads'], f['hidden_size']
-  head_width = f.get('head_dim') or width // heads
-  out = dict(
-    vocab_size=f['vocab_size'],
-    width=width,
-    hidden=f['intermediate_size'],
-    layers=layers,
-    heads=heads,
-    kv_heads=f['num_key_value_heads'],
-    head_width=head_width,
-    norm_eps=f.get('rms_norm_eps', 1e-6),
+def _architecture(f: Gemma) -> ModelConfig:
+  """Raises ValueError where fields do not fit together."""
+  out: dict[str, Any] = dict(
+    vocab_size=f.vocab_size,
+    width=f.hidden_size,
+    hidden=f.intermediate_size,
+    layers=f.num_hidden_layers,
+    heads=f.num_attention_heads,
+    kv_heads=f.num_key_value_heads,
+    head_width=f.head_dim,
+    norm_eps=f.rms_norm_eps,
   )
-  if kind == 'gemma':
-    return ModelConfig(**out, post_norms=False, rope_base=f.get('rope_theta', 10_000.0))
-  period = f.get('sliding_window_pattern', 6) if kind == 'gemma3_text' else 2
-  types = f.get('layer_types') or [
-    'full_attention' if (i + 1) % period == 0 else 'sliding_attention' for i in range(layers)
-  ]
-  scalar = f.get('query_pre_attn_scalar', head_width)
-  out |= dict(
-    pattern=_shortest(tuple('local' if t == 'sliding_attention' else 'global' for t in types)),
-    window=f['sliding_window'],
-    attn_softcap=f.get('attn_logit_softcapping'),
-    final_softcap=f.get('final_logit_softcapping'),
-    query_scale=None if scalar == head_width else scalar**-0.5,
-  )
-  # transformers 5 writes `rope_parameters` by kind of layer, 4 flat fields.
-  ropes = f.get('rope_parameters') or {}
-  if kind == 'gemma2':
-    base = ropes.get('rope_theta') or f.get('rope_theta', 10_000.0)
-    return ModelConfig(**out, rope_base=base, local_rope_base=base)
-  far, near = ropes.get('full_attention', {}), ropes.get('sliding_attention', {})
-  scaling = far if far.get('rope_type') == 'linear' else f.get('rope_scaling') or {}
+  if isinstance(f, Gemma3Text):
+    # transformers 5 writes `rope_parameters` by kind of layer, 4 flat fields, which come first where both are there.
+    far, near = _merged(f.rope_parameters.full_attention, f.rope_scaling), f.rope_parameters.sliding_attention
+    out |= dict(
+      qk_norm=True,
+      rope_base=far.rope_theta or f.rope_theta,
+      rope_scale=far.factor or 1.0,
+      local_rope_base=near.rope_theta or f.rope_local_base_freq,
+    )
+  else:
+    given = f.rope_scaling if f.rope_scaling and f.rope_scaling.model_fields_set else f.rope_parameters
+    out |= dict(rope_base=given.rope_theta or f.rope_theta)
+  if not isinstance(f, Gemma2):
+    return ModelConfig(**out, post_norms=False)
+  out.setdefault('local_rope_base', out['rope_base'])
+  scalar = f.query_pre_attn_scalar
   return ModelConfig(
     **out,
-    qk_norm=True,
-    rope_base=far.get('rope_theta') or f.get('rope_theta', 1_000_000.0),
-    rope_scale=float(scaling.get('factor', 1.0)),
-    local_rope_base=near.get('rope_theta') or f.get('rope_local_base_freq', 10_000.0),
+    pattern=_pattern(f),
+    window=f.sliding_window,
+    attn_softcap=f.attn_logit_softcapping,
+    final_softcap=f.final_logit_softcapping,
+    query_scale=None if scalar == f.head_dim else scalar**-0.5,
   )
 
 
-def _shortest(types: tuple[str, ...]) -> tuple[str, ...]:
+def _merged(rope: Rope, over: Rope | None) -> Rope:
+  """`rope` with the fields that `over` gives."""
+  return Rope(**rope.model_dump(exclude_unset=True) | (over.model_dump(exclude_unset=True) if over else {}))
+
+
+def _pattern(f: Gemma2) -> tuple[str, ...]:
   """The shortest pattern that, repeated, gives the layers' types."""
-  return next(p for n in range(1, len(types) + 1) if all(t == (p := types[:n])[i % n] for i, t in enumerate(types)))
+  period = f.sliding_window_pattern if isinstance(f, Gemma3Text) else 2
+  layers = range(1, f.num_hidden_layers + 1)
+  types = f.layer_types or ['sliding_attention' if i % period else 'full_attention' for i in layers]
+  if len(types) != len(layers):
+    raise ValueError(f'layer_types has {len(types)} entries for num_hidden_layers={len(layers)}')
+  pattern = tuple('local' if t == 'sliding_attention' else 'global' for t in types)
+  return next(p for n in layers if all(t == (p := pattern[:n])[i % n] for i, t in enumerate(pattern)))
 
 
 def write(c: ModelConfig) -> dict[str, Any]:

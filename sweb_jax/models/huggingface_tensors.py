@@ -6,6 +6,7 @@ are the same (both keep the scale without its 1).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -92,10 +93,15 @@ def tensors(path: str, x: np.ndarray, c: ModelConfig) -> dict[str, np.ndarray]:
 
 def shapes(c: ModelConfig) -> dict[str, dict[str, tuple[int, ...]]]:
   """Of every parameter: its tensors and their shapes."""
-  out = {}
-  for path, shape in checkpoint.needed(c).items():
+  of_layer_0, out = {}, {}
+  for path, shape in checkpoint.needed(dataclasses.replace(c, layers=1)).items():
     made = jax.eval_shape(lambda x, path=path: tensors(path, x, c), jax.ShapeDtypeStruct(shape, np.float32))
-    out[path] = {name: tuple(w.shape) for name, w in made.items()}
+    found = {name: tuple(w.shape) for name, w in made.items()}
+    (of_layer_0 if path.startswith('layer_0/') else out)[path] = found
+  for layer in range(c.layers):  # All layers are alike; tracing each would take most of a check's time.
+    for path, found in of_layer_0.items():
+      named = {name.replace('.layers.0.', f'.layers.{layer}.'): shape for name, shape in found.items()}
+      out[path.replace('layer_0/', f'layer_{layer}/')] = named
   return out
 
 

@@ -11,13 +11,17 @@ import dataclasses
 import json
 import math
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated
 
 import ml_dtypes
 import numpy as np
+import pydantic
 from etils import epath
+from pydantic import Field
 
-from sweb_jax.models.checkpoint import CheckpointError
+from sweb_jax.models import reading
+from sweb_jax.models.reading import CheckpointError
 
 _DTYPES = {
   'F32': np.dtype(np.float32),
@@ -25,7 +29,23 @@ _DTYPES = {
   'BF16': np.dtype(ml_dtypes.bfloat16),
 }
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
-_MAX_HEADER = 100_000_000  # The format's own limit, in bytes.
+_MAX_HEADER = 3_000_000
+"""Bytes; that of the largest Gemma has some hundred thousand. The format's own limit is a hundred million."""
+_MAX_TENSORS = 20_000
+_PIECE = 1 << 24
+"""Bytes that are compared at once."""
+
+_Count = Annotated[int, Field(ge=0, le=2**48)]
+
+
+class _Stored(pydantic.BaseModel):
+  """What a header says of a tensor."""
+
+  model_config = pydantic.ConfigDict(strict=True)
+
+  dtype: str
+  shape: Annotated[list[_Count], Field(max_length=8)]
+  data_offsets: Annotated[list[_Count], Field(min_length=2, max_length=2)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,61 +53,104 @@ class Entry:
   """A tensor of a file."""
 
   file: epath.Path
-  dtype: np.dtype
+  name: str
+  """In the file."""
+  code: str
+  """The format's name of the type."""
   shape: tuple[int, ...]
   offset: int
   """Of its first byte in the file."""
+  size: int
+  """Bytes."""
 
   @property
-  def size(self) -> int:
-    """Bytes."""
-    return math.prod(self.shape) * self.dtype.itemsize
+  def dtype(self) -> np.dtype:
+    """Raises CheckpointError for a type that no Gemma has; a file may hold such tensors beside the model's."""
+    if self.code not in _DTYPES:
+      raise CheckpointError(
+        f'{self.file}: tensor {self.name!r:.200} is of type {self.code!r:.20}; {", ".join(_DTYPES)} can be read'
+      )
+    return _DTYPES[self.code]
 
   def read(self) -> np.ndarray:
     """The tensor. Raises CheckpointError where the file has become shorter."""
     out = np.empty(self.shape, self.dtype)
-    view = out.reshape(-1).view(np.uint8)
+    view = memoryview(out.reshape(-1).view(np.uint8))
     with self.file.open('rb') as f:
       f.seek(self.offset)
       at = 0
       while at < len(view):
-        if not (got := f.readinto(memoryview(view)[at:])):
+        if not (got := f.readinto(view[at:])):
           raise CheckpointError(f'{self.file}: ends at byte {self.offset + at}; it is truncated')
         at += got
     return out
 
+  def same_bytes(self, other: Entry) -> bool:
+    """Whether both hold the same values in the same type. Stops at the first difference. Raises as `read`."""
+    if (self.code, self.shape) != (other.code, other.shape):
+      return False
+    return all(a == b for a, b in zip(self._pieces(), other._pieces(), strict=True))
+
+  def _pieces(self) -> Iterator[bytes]:
+    with self.file.open('rb') as f:
+      f.seek(self.offset)
+      for at in range(0, self.size, _PIECE):
+        wanted = min(_PIECE, self.size - at)
+        if len(piece := f.read(wanted)) < wanted:
+          raise CheckpointError(f'{self.file}: ends at byte {self.offset + at + len(piece)}; it is truncated')
+        yield piece
+
 
 def entries(file: epath.PathLike) -> dict[str, Entry]:
-  """The tensors of a file, by name. Reads its header only.
+  """The tensors of a file, by name. Reads its header only, and holds it against the length of the file.
 
   Raises:
-    CheckpointError: the file is truncated or no safetensors file, or a tensor is of a dtype that no Gemma has.
+    CheckpointError: the file is truncated, longer than its header says, or no safetensors file.
   """
   file = epath.Path(file)
+  length = reading.file_length(file)
   try:
-    length = file.stat().length
     with file.open('rb') as f:
-      (size,) = struct.unpack('<Q', f.read(8))
-      if size > min(length - 8, _MAX_HEADER):
-        raise ValueError(f'its header would be {size} bytes long, the file has {length}')
-      header = json.loads(f.read(size))
-    header.pop('__metadata__', None)
-    fields = {name: (t['dtype'], tuple(t['shape']), *t['data_offsets']) for name, t in header.items()}
-  except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError) as e:
-    raise CheckpointError(f'{file}: damaged, or no safetensors file: {e}') from e
+      start = f.read(8)
+      size = struct.unpack('<Q', start)[0] if len(start) == 8 else length
+      if size > length - 8:
+        raise CheckpointError(f'{file}: truncated, or no safetensors file: it has {length} bytes')
+      if size > _MAX_HEADER:
+        raise CheckpointError(f'{file}: damaged, or no Gemma: its header has {size:,} bytes, above {_MAX_HEADER:,}')
+      header = reading.json_object(f.read(size), f'{file}: damaged, or no safetensors file: its header')
+  except OSError as e:
+    raise CheckpointError(f'{file}: cannot be read: {e.strerror or e}') from e
+  header.pop('__metadata__', None)
+  if len(header) > _MAX_TENSORS:
+    raise CheckpointError(f'{file}: damaged, or no Gemma: it has {len(header):,} tensors, above {_MAX_TENSORS:,}')
   found = {}
-  for name, (code, shape, begin, end) in fields.items():
-    if code not in _DTYPES:
-      raise CheckpointError(f'{file}: tensor {name} is of type {code}; {", ".join(_DTYPES)} can be read')
-    entry = Entry(file, _DTYPES[code], shape, 8 + size + begin)
-    if begin < 0 or end - begin != entry.size:
-      raise CheckpointError(f'{file}: damaged: tensor {name} of shape {shape} and type {code} has {end - begin} bytes')
-    if 8 + size + end > length:
-      raise CheckpointError(
-        f'{file}: truncated: tensor {name} ends at byte {8 + size + end}, the file at byte {length}'
-      )
-    found[name] = entry
+  for name, said in header.items():
+    try:
+      t = _Stored.model_validate(said)
+    except pydantic.ValidationError as e:
+      raise CheckpointError(f'{file}: damaged: tensor {name!r:.200}: {reading.fault(e)}') from e
+    begin, end = t.data_offsets
+    found[name] = Entry(file, name, t.dtype, tuple(t.shape), 8 + size + begin, end - begin)
+  _check_places(file, found, 8 + size, length)
   return found
+
+
+def _check_places(file: epath.Path, found: Mapping[str, Entry], start: int, length: int) -> None:
+  """Raises CheckpointError unless the tensors lie side by side and fill the file, as the format has it."""
+  at = start
+  for entry in sorted(found.values(), key=lambda e: (e.offset, e.size)):
+    tensor, end = f'tensor {entry.name!r:.200}', entry.offset + entry.size
+    if entry.offset != at:
+      raise CheckpointError(f'{file}: damaged: {tensor} begins at byte {entry.offset}, not {at}')
+    if entry.code in _DTYPES and entry.size != math.prod(entry.shape) * entry.dtype.itemsize:
+      raise CheckpointError(
+        f'{file}: damaged: {tensor} of shape {entry.shape} and type {entry.code} has {entry.size} bytes'
+      )
+    if end > length:
+      raise CheckpointError(f'{file}: truncated: {tensor} ends at byte {end}, the file at byte {length}')
+    at = end
+  if at != length:
+    raise CheckpointError(f'{file}: damaged: its tensors end at byte {at}, the file at byte {length}')
 
 
 def write(

@@ -11,13 +11,17 @@ from collections.abc import Sequence
 import sentencepiece
 from etils import epath
 
+from sweb_jax.models import reading
+from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.sentencepiece_proto import TURN_MARKS
 from sweb_jax.runtime import files
 
+_MAX_BYTES = 50_000_000
+"""Of a `tokenizer.model`; Gemma's have 4 to 5 million."""
 _CONTROL = ('<pad>', '<eos>', '<bos>', '<unk>')  # In the order of their ids, as in Gemma.
 
 
-class TokenizerError(ValueError):
+class TokenizerError(CheckpointError):
   """Not a usable SentencePiece model, or ids or words it cannot hold; the message names the file, id or word."""
 
 
@@ -48,7 +52,7 @@ class Tokenizer:
     try:
       pieces.LoadFromSerializedProto(self.model)
     except RuntimeError as e:
-      raise TokenizerError(f'{self.name}: not a SentencePiece model: {e}') from e
+      raise TokenizerError(f'{self.name}: not a SentencePiece model: {reading.brief(e)}') from e
     ids = {'pad_id': pieces.pad_id(), 'eos_id': pieces.eos_id(), 'bos_id': pieces.bos_id()}
     if absent := [name for name, i in ids.items() if i < 0]:
       raise TokenizerError(
@@ -62,9 +66,9 @@ class Tokenizer:
   def from_file(cls, path: epath.PathLike) -> Tokenizer:
     """Reads a `tokenizer.model`, local or on an object store. Raises TokenizerError."""
     try:
-      model = epath.Path(path).read_bytes()
-    except OSError as e:
-      raise TokenizerError(f'{path}: the tokenizer cannot be read: {e}') from e
+      model = reading.read_file(path, _MAX_BYTES)
+    except CheckpointError as e:
+      raise TokenizerError(f'{e}: a model needs its SentencePiece model') from e
     return cls(model, name=os.fspath(path))
 
   @classmethod

