@@ -44,7 +44,7 @@ STEPS = flags.DEFINE_integer('steps', 3, 'Timed steps, after one that compiles a
 COMPARE = flags.DEFINE_list('compare', [], 'Systems to run in turn; the last is the unit of the ratios.')
 ROUNDS = flags.DEFINE_integer('rounds', 3, 'Processes of each system, with --compare.', lower_bound=1)
 LENGTHS = flags.DEFINE_string('lengths', None, "Folder of GSM8K's train file: rows of its lengths, packed and padded.")
-REMAT = flags.DEFINE_string('remat', 'none', 'What is recomputed, by its name in sweb_jax.models.transformer.REMAT.')
+REMAT = flags.DEFINE_string('remat', 'none', "What is recomputed: 'none', 'dots' or 'full'.")
 MICRO_BATCHES = flags.DEFINE_integer('micro_batches', 1, 'Parts of the batch, one after another.', lower_bound=1)
 
 ROWS, LENGTH, VOCABULARY = 16, 256, 8192
@@ -85,7 +85,7 @@ def timed(step: Callable[[], float], tokens: int) -> dict[str, Any]:
 
 
 def model_config():
-  from sweb_jax.models.config import ModelConfig
+  from sweb_jax.models.gemma.config import ModelConfig
 
   return ModelConfig(
     VOCABULARY, 512, 2048, 12, 8, 4, 64, pattern=('local', 'global'), window=LENGTH, attn_softcap=50.0,
@@ -96,7 +96,7 @@ def model_config():
 def random_params():
   import jax
 
-  from sweb_jax.models import transformer
+  from sweb_jax.models.gemma import transformer
 
   return transformer.init(model_config(), jax.random.key(0))
 

@@ -16,8 +16,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sweb_jax.models import checkpoint, sharding
+from sweb_jax.models.decoder import Params
 from sweb_jax.models.source import Model, open_model
-from sweb_jax.models.transformer import Params
 from sweb_jax.records import Sample
 from sweb_jax.runtime.hosts import Hosts, Interrupted
 from sweb_jax.sampling import Engine, Request, Rule, stops

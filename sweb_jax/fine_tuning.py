@@ -18,8 +18,8 @@ from sweb_jax.config import rules_of, steps_of
 from sweb_jax.examples import job_of
 from sweb_jax.jobs import Jobs
 from sweb_jax.models import sharding
+from sweb_jax.models.decoder import Params
 from sweb_jax.models.source import save_model
-from sweb_jax.models.transformer import Params
 from sweb_jax.records import Example, Problem
 from sweb_jax.runtime import files
 from sweb_jax.runtime.hosts import Interrupted

@@ -22,8 +22,8 @@ from sweb_jax.budget import Arm, Ledger, Prompts
 from sweb_jax.config import ConfigError, rules_of
 from sweb_jax.drawing import Drawing
 from sweb_jax.models import sharding
+from sweb_jax.models.decoder import Params
 from sweb_jax.models.source import read_params
-from sweb_jax.models.transformer import Params
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
 from sweb_jax.runtime.hosts import DistributedError, Hosts

@@ -13,7 +13,7 @@ from sweb_jax import records
 from sweb_jax.budget.allocate import Ask, Outcome, allocate
 from sweb_jax.budget.cost import BudgetError, Cost, Prompts
 from sweb_jax.budget.policies import KINDS, Policy, policies
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models import decoder
 from sweb_jax.records import Problem, Sample, Verdict
 
 
@@ -35,7 +35,7 @@ class Record:
   """Of the set, as the study has it: a replay goes the way of the run."""
   problems: tuple[str, ...]
   samples: Mapping[Ask, Recorded]
-  shapes: Mapping[str, ModelConfig]
+  shapes: Mapping[str, decoder.Decoder]
   """Generator -> architecture, the cheaper generator first."""
   prompts: Prompts
   """As the config assumes them: lengths of single prompts are not recorded."""
@@ -70,7 +70,7 @@ def read_records(workdir: epath.PathLike) -> list[Record]:
   try:
     plan = json.loads((root / 'plan/plan.json').read_text())
     config = json.loads((root / 'config.json').read_text())
-    shapes = {g: _shape(plan['models'][g]['shape']) for g in plan['generators']}
+    shapes = {g: decoder.from_fields(plan['models'][g]['shape']) for g in plan['generators']}
     estimate, few_shot = config['estimate'], config['sampling']['few_shot']
   except FileNotFoundError as e:
     raise BudgetError(f'{root} is not a workdir with a plan ({e.filename} is missing); run the stage plan first') from e
@@ -103,10 +103,6 @@ def read_records(workdir: epath.PathLike) -> list[Record]:
       )
     )  # fmt: skip
   return found
-
-
-def _shape(fields: Mapping) -> ModelConfig:
-  return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
 
 
 def _recorded(sample: Sample, verdict: Verdict) -> Recorded:

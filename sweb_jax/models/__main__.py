@@ -18,7 +18,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 from absl import app, flags, logging
 
 from sweb_jax.models import conversion
-from sweb_jax.models.config import named_size
+from sweb_jax.models.gemma.config import named_size
 from sweb_jax.models.source import open_model
 from sweb_jax.models.tokenizer import TokenizerError
 

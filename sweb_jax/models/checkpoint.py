@@ -15,8 +15,9 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.sharding import Mesh, Sharding
 
-from sweb_jax.models import sharding, transformer
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models import sharding
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.runtime import files
 
 SAVING = threading.Lock()

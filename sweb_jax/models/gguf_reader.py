@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from sweb_jax.models import sentencepiece_proto
-from sweb_jax.models.config import LATER, SIZES, ModelConfig, transposed_gating
+from sweb_jax.models.gemma.config import LATER, SIZES, ModelConfig, transposed_gating
 
 Params = dict[str, Any]
 Take = Callable[[str, tuple[int, ...]], np.ndarray]

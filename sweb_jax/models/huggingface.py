@@ -19,10 +19,10 @@ from sweb_jax.models import (
   huggingface_tokenizer,
   sharding,
   tensor_file,
-  transformer,
 )
 from sweb_jax.models.checkpoint import CheckpointError
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.tokenizer import Tokenizer
 from sweb_jax.runtime import files
 

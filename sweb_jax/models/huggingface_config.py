@@ -10,7 +10,7 @@ from typing import Any
 from etils import epath
 
 from sweb_jax.models.checkpoint import CheckpointError
-from sweb_jax.models.config import LATER, ModelConfig, transposed_gating
+from sweb_jax.models.gemma.config import LATER, ModelConfig, transposed_gating
 
 
 def read(folder: epath.PathLike) -> ModelConfig:

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 from etils import epath
 from jax.sharding import Mesh
 
-from sweb_jax.models import checkpoint, huggingface, huggingface_config, sharding, transformer
+from sweb_jax.models import checkpoint, huggingface, huggingface_config, sharding
 from sweb_jax.models.checkpoint import CheckpointError
-from sweb_jax.models.config import LATER, SIZES, ModelConfig
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import LATER, SIZES, ModelConfig
 from sweb_jax.models.tokenizer import Tokenizer
 from sweb_jax.runtime import files
 

@@ -6,7 +6,7 @@ import pytest
 
 from sweb_jax.budget.machines import CHIPS, Chip, plan_seconds, step_seconds
 from sweb_jax.budget.plan import PlannedJob
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.gemma.config import ModelConfig
 
 CONFIG = ModelConfig(100, 10, 20, 2, 2, 1, 4)
 CHIP = Chip(flops=1e6, bandwidth=1e4, memory=1e6)

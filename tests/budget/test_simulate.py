@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from sweb_jax import records
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
 

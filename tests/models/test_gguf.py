@@ -11,8 +11,9 @@ import jax
 import numpy as np
 import pytest
 
-from sweb_jax.models import gguf_reader, transformer
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models import gguf_reader
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.gguf_reader import GgufError
 from sweb_jax.models.tokenizer import Tokenizer
 
