@@ -207,7 +207,7 @@ def implement(config: Decoder, implementation: str) -> Decoder:
   if implementation == config.implementation:
     return config
   if implementation == 'native':
-    raise DecoderError(f'implementation=native: {type(config).__name__} is computed by the gemma library only')
+    raise DecoderError(f'implementation=native: {type(config).__name__} has no native implementation')
   from sweb_jax.models import library  # A native run never imports the library.
 
   return library.of(config)

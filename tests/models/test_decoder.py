@@ -82,6 +82,28 @@ print(sweb_jax.budget.flops.draw_flops(config, 4, 1) > 0, 'jax' in sys.modules)
   assert run(body).split() == ['True', 'False']
 
 
+def test_a_native_model_draws_and_trains_without_the_library():
+  body = """
+import sys
+import jax, numpy as np
+from sweb_jax.models import decoder, sharding
+from sweb_jax.sampling import Engine, Request, Rule
+from sweb_jax.training.data import Packer
+from sweb_jax.training.step import Optimizer, start, train_step
+config = decoder.from_fields(dict(vocab_size=9, width=4, hidden=8, layers=1, heads=2, kv_heads=1, head_width=2))
+config, mesh = decoder.implement(config, 'native'), sharding.make_mesh()
+params = config.init(jax.random.key(0))
+engine = Engine(config, mesh, Rule(), stop_ids=(1,), prompt_length=4, max_new_tokens=2, slots=2, steps=2)
+print(len(list(engine.run(params, [Request('p', 0, (2, 3))], key=jax.random.key(0)))))
+optimizer, packer = Optimizer(), Packer([((2, 3, 4, 1), 2)], batch=1, steps=1, seed=0, row_length=8)
+state, _ = train_step(
+  start(params, optimizer, mesh), packer.batch(0), np.float32(0), config=config, optimizer=optimizer, mesh=mesh
+)
+print(*sorted({'jax', 'gemma', 'kauldron', 'tensorflow', 'flax'} & set(sys.modules)))
+"""
+  assert run(body).split() == ['1', 'jax']
+
+
 def test_a_config_is_its_own_native_decoder():
   assert decoder.implement(SMALL, 'native') is SMALL
   assert not isinstance(SMALL, CachedDecoder)
