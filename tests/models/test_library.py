@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
+import os
+import pathlib
+import subprocess
 import sys
 
 import jax
@@ -224,3 +228,33 @@ def test_a_library_that_is_not_there_is_an_error_that_says_how_to_install_it(mon
   monkeypatch.setitem(sys.modules, 'gemma', None)
   with pytest.raises(DecoderError, match=r'cannot be imported in Python 3\.1.*-c constraints/py31[12]\.txt gemma'):
     decoder.implement(GEMMA1, 'gemma')
+
+
+@pytest.fixture(scope='module')
+def eight_devices() -> dict:
+  pytest.importorskip('gemma')
+  script = pathlib.Path(__file__).with_name('library_on_eight_devices.py')
+  environment = os.environ | {'PYTHONPATH': str(pathlib.Path(__file__).parents[2])}
+  done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+MESHES = pytest.mark.parametrize(
+  'mesh', ['data=8', 'fsdp=4 tensor=2', 'data=2 fsdp=2 tensor=2', 'data=2 tensor=4']
+)
+
+
+@pytest.mark.slow
+@MESHES
+def test_losses_and_gradients_on_eight_devices_equal_the_native_ones_on_one(eight_devices, mesh):
+  assert eight_devices[mesh]['losses'] == pytest.approx(eight_devices['native']['losses'], abs=2e-5)
+  assert max(eight_devices[mesh]['gradient_difference'].values()) < 2e-5
+
+
+@pytest.mark.slow
+@MESHES
+def test_texts_on_eight_devices_equal_the_native_ones_on_one(eight_devices, mesh):
+  found, wanted = eight_devices[mesh]['texts'], eight_devices['native']['texts']
+  assert found == wanted
+  assert all(len({t for *_, tokens in wanted[rule] for t in tokens}) > 10 for rule in ('greedy', 'drawn'))
