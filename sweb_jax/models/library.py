@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
+import warnings
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -145,9 +146,11 @@ def _query_scale(config: ModelConfig, names: Any) -> Any:
 def _import() -> Any:
   """The library's `gm.nn`. Raises DecoderError where it is missing, or does not fit what is installed beside it."""
   try:
-    from gemma import gm
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')  # Of what comes along with it.
+      from gemma import gm
 
-    _ = gm.nn.Transformer, gm.nn.config.TransformerConfig  # It imports lazily.
+      _ = gm.nn.Transformer, gm.nn.config.TransformerConfig  # It imports lazily.
   except (ImportError, AttributeError) as e:
     minor = min(max(sys.version_info.minor, 11), 12)
     raise DecoderError(

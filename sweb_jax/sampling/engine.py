@@ -167,8 +167,10 @@ class Engine:
       samples: of each, on average.
       slots: rows decoded together.
     """
-    block = 1  # In a cache of its own a row has its own prompt.
-    if not self._own_cache and samples >= _SHARED_SAMPLES and self._prompt_length >= _SHARED_PROMPT:
+    if self._own_cache:
+      samples = 1  # Each slot reads its prompt by itself.
+    block = 1
+    if samples >= _SHARED_SAMPLES and self._prompt_length >= _SHARED_PROMPT:
       while 2 * block <= samples and slots // self._ways % (2 * block) == 0:
         block *= 2
     # About log(b) earlier problems of a block still have a row running when its next one begins; a run that is over

@@ -1,0 +1,132 @@
+"""A model in both implementations, side by side: logits, greedy texts, a training step, and how long each takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from sweb_jax.models import conversion, decoder, sharding
+from sweb_jax.models.checkpoint import CheckpointError
+from sweb_jax.models.decoder import Decoder, Params
+from sweb_jax.models.source import open_model
+from sweb_jax.sampling import Engine, Request, Rule
+from sweb_jax.training import Packer
+from sweb_jax.training.step import mean_loss
+
+TOLERANCE = conversion.TOLERANCE
+"""Largest difference of a logit, and of the loss, that passes; float32."""
+SAMPLES, NEW_TOKENS, ROWS, ROW = 8, 32, 4, 256
+"""Of the drawing: samples of each fixed prompt and their length. Of the training step: rows and their length."""
+
+
+T = TypeVar('T')
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+  """What one implementation does."""
+
+  logits: np.ndarray
+  """[N, V], of every position of the fixed prompts."""
+  texts: dict[tuple[str, int], tuple[int, ...]]
+  """(Prompt, sample) -> the greedy text's ids."""
+  loss: float
+  """Mean over the targets of a batch, in nats."""
+  gradient_norm: float
+  draw_seconds: float
+  """Of the drawing, everything compiled."""
+  step_seconds: float
+  """Of loss and gradients, everything compiled."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+  """Both implementations of a model."""
+
+  native: Side
+  gemma: Side
+  drawn: int
+  """Tokens that each drew."""
+  trained: int
+  """Tokens of the batch."""
+
+  @property
+  def logits(self) -> conversion.Comparison:
+    return conversion.compare(self.gemma.logits, self.native.logits)
+
+  @property
+  def equal_texts(self) -> int:
+    return sum(self.native.texts[name] == text for name, text in self.gemma.texts.items())
+
+  @property
+  def agree(self) -> bool:
+    """Logits and loss are within the tolerance, and all greedy texts are equal."""
+    apart = self.logits.largest, abs(self.native.loss - self.gemma.loss)
+    return all(x <= TOLERANCE for x in apart) and self.equal_texts == len(self.gemma.texts)  # No NaN passes.
+
+
+def compare(source: str) -> Compared:
+  """Runs a model in both implementations in float32, one after the other, on all devices there are.
+
+  Args:
+    source: as `open_model` takes it.
+
+  Raises:
+    CheckpointError: the model cannot be opened, or has no weights.
+    DecoderError: the gemma library is not there, or cannot compute this model.
+  """
+  model = open_model(source)
+  if model.tokenizer is None:
+    raise CheckpointError(f'{source!r} is a shape without weights; give a model that has them')
+  sides = [decoder.implement(model.config, name) for name in decoder.IMPLEMENTATIONS]  # Before anything is read.
+  mesh = sharding.make_mesh(fsdp=len(jax.devices()))
+  prompts = conversion.prompts(model.config, model.tokenizer)
+  batch = Packer(
+    [((*ids, model.tokenizer.eos_id), 1) for ids in prompts], batch=ROWS * ROW // math.ceil(_mean(prompts)), steps=1,
+    seed=0, row_length=ROW, multiple_of=sharding.ways(mesh),
+  ).batch(0)  # fmt: skip
+  forbidden = model.tokenizer.pad_id, model.tokenizer.bos_id
+  with jax.default_matmul_precision('highest'):
+    params = model.load(mesh)
+    native, gemma = (_side(side, params, mesh, prompts, batch, forbidden) for side in sides)
+  return Compared(native, gemma, sum(map(len, gemma.texts.values())), int((batch.segment_ids > 0).sum()))
+
+
+def _mean(prompts: list[list[int]]) -> float:
+  return sum(map(len, prompts)) / len(prompts)
+
+
+def _side(config: Decoder, params: Params, mesh: Mesh, prompts: list[list[int]], batch, forbidden) -> Side:
+  forward = jax.jit(config.forward)
+  logits = np.concatenate([np.asarray(forward(params, jnp.asarray([ids]))[0], np.float64) for ids in prompts])
+  requests = [Request(str(i), j, tuple(ids)) for i, ids in enumerate(prompts) for j in range(SAMPLES)]
+  engine = Engine(
+    config, mesh, Rule(0.0, forbidden=forbidden), stop_ids=(), prompt_length=max(map(len, prompts)),
+    max_new_tokens=NEW_TOKENS,
+  )  # fmt: skip
+  run = functools.partial(engine.run, params, requests, key=jax.random.key(0))
+  texts, draw_seconds = _timed(lambda: {(c.problem_id, c.index): c.tokens for c in run()})
+  step = jax.jit(jax.value_and_grad(functools.partial(mean_loss, config=config)))
+
+  def train() -> tuple[float, float]:
+    loss, gradients = step(params, batch)
+    return float(loss), float(jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradients))))
+
+  (loss, norm), step_seconds = _timed(train)
+  return Side(logits, texts, loss, norm, draw_seconds, step_seconds)
+
+
+def _timed(function: Callable[[], T]) -> tuple[T, float]:
+  """What a function gives, and the seconds of its second call."""
+  function()
+  begun = time.monotonic()
+  return function(), time.monotonic() - begun
