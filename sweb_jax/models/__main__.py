@@ -94,16 +94,20 @@ def _compare(source: str) -> None:
   found = comparison.compare(source)
   native, gemma, logits = found.native, found.gemma, found.logits
   for name, value in (
-    ('logits', f'largest difference {logits.largest:.3g}, KL {logits.divergence:.3g} nats'),
+    ('logits', f'largest difference {logits.largest:.3g}, largest logit {found.largest_logit:.3g}, '
+     f'KL {logits.divergence:.3g} nats'),
     ('greedy text', f'{found.equal_texts} of {len(gemma.texts)} are equal, {found.drawn} tokens'),
     ('loss', f'native {native.loss:.6f}, gemma {gemma.loss:.6f}'),
     ('gradient', f'norm native {native.gradient_norm:.6g}, gemma {gemma.gradient_norm:.6g}'),
     ('drawing', _speeds(found.drawn, native.draw_seconds, gemma.draw_seconds)),
     ('training', _speeds(found.trained, native.step_seconds, gemma.step_seconds)),
-  ):
+  ):  # fmt: skip
     print(f'{name:<13}{value}')
   if not found.agree:
-    raise ValueError(f'{source}: the two implementations differ: by more than {comparison.TOLERANCE:g}, or in a text')
+    raise ValueError(
+      f'{source}: the implementations differ by more than {comparison.TOLERANCE:g} of the largest logit or of the loss, '
+      'or in a text'
+    )
 
 
 def _speeds(tokens: int, native: float, gemma: float) -> str:
