@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import Mesh
 
 from sweb_jax.models import conversion, decoder, sharding
@@ -116,8 +116,8 @@ def _mean(prompts: list[list[int]]) -> float:
 
 
 def _side(config: Decoder, params: Params, mesh: Mesh, prompts: list[list[int]], batch, forbidden) -> Side:
-  forward = jax.jit(config.forward)
-  logits = np.concatenate([np.asarray(forward(params, jnp.asarray([ids]))[0], np.float64) for ids in prompts])
+  forward = jax.jit(lambda params, ids: config.forward(params, ids[None])[0])
+  logits = np.concatenate([np.asarray(forward(params, np.asarray(ids)), np.float64) for ids in prompts])
   requests = [Request(str(i), j, tuple(ids)) for i, ids in enumerate(prompts) for j in range(SAMPLES)]
   engine = Engine(
     config, mesh, Rule(0.0, forbidden=forbidden), stop_ids=(), prompt_length=max(map(len, prompts)),
@@ -125,14 +125,14 @@ def _side(config: Decoder, params: Params, mesh: Mesh, prompts: list[list[int]],
   )  # fmt: skip
   run = functools.partial(engine.run, params, requests, key=jax.random.key(0))
   texts, draw_seconds = _timed(lambda: {(c.problem_id, c.index): c.tokens for c in run()})
-  step = jax.jit(jax.value_and_grad(functools.partial(mean_loss, config=config)))
 
-  def train() -> tuple[float, float]:
-    loss, gradients = step(params, batch)
-    return float(loss), float(jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradients))))
+  @jax.jit
+  def step(params, batch):
+    loss, gradients = jax.value_and_grad(mean_loss)(params, batch, config)
+    return loss, optax.global_norm(gradients)
 
-  (loss, norm), step_seconds = _timed(train)
-  return Side(logits, texts, loss, norm, draw_seconds, step_seconds)
+  (loss, norm), step_seconds = _timed(lambda: jax.device_get(step(params, batch)))
+  return Side(logits, texts, float(loss), float(norm), draw_seconds, step_seconds)
 
 
 def _timed(function: Callable[[], T]) -> tuple[T, float]:

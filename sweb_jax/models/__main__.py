@@ -105,7 +105,7 @@ def _compare(source: str) -> None:
     print(f'{name:<13}{value}')
   if not found.agree:
     raise ValueError(
-      f'{source}: the implementations differ by more than {comparison.TOLERANCE:g} of the largest logit or of the loss, '
+      f'{source}: the implementations differ by more than {comparison.TOLERANCE:g} of the largest logit or the loss, '
       'or in a text'
     )
 
