@@ -22,9 +22,8 @@ from sweb_jax.models.decoder import Cache, DecoderError, Params, check_remat
 from sweb_jax.models.gemma.config import ModelConfig
 
 
-@dataclasses.dataclass(frozen=True)
 class LibraryGemma(ModelConfig):
-  """A Gemma as a `CachedDecoder`, computed by `gm.nn.Transformer`."""
+  """A Gemma as a `CachedDecoder`, computed by `gm.nn.Transformer`. Its fields are those of `ModelConfig`."""
 
   implementation: ClassVar[str] = 'gemma'
   rematerialisations: ClassVar[tuple[str, ...]] = ('none',)

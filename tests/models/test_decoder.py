@@ -113,7 +113,7 @@ def test_an_architecture_comes_back_from_its_fields():
   config = SIZES['gemma3_4b']
   fields = json.loads(json.dumps(dataclasses.asdict(config)))
   assert decoder.from_fields(fields) == config
-  with pytest.raises(TypeError, match='experts'):
+  with pytest.raises((TypeError, ValueError), match='experts'):
     decoder.from_fields(fields | {'experts': 8})
 
 
