@@ -1,6 +1,8 @@
 """Runs systems alternately on one workload and prints the ratios of their medians, as a table for the docs.
 
     python benchmarks/compare.py --model=DIR --workload=FILE.json [--rounds=3] [--systems=sweb_jax,gemma,huggingface]
+
+Systems: `sweb_jax`; `library`, this project's engine with `--implementation=gemma`; and those of rivals.py.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ def main(_) -> None:
     for system in SYSTEMS.value:
       with tempfile.NamedTemporaryFile(suffix='.json') as out:
         script = ['sampling.py', *OURS.value.split()]
-        if system != 'sweb_jax':
+        if system == 'library':
+          script += ['--implementation=gemma']
+        elif system != 'sweb_jax':
           script = ['rivals.py', f'--system={system}', *THEIRS.value.split()]
         command = [here / script[0], *script[1:], f'--model={MODEL.value}', f'--workload={WORKLOAD.value}']
         subprocess.run([sys.executable, *command, f'--out={out.name}'], check=True, stdout=subprocess.DEVNULL)

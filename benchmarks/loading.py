@@ -28,8 +28,9 @@ import numpy as np  # noqa: E402
 from absl import app, flags  # noqa: E402
 from etils import epath  # noqa: E402
 
-from sweb_jax.models import checkpoint, huggingface, sharding, transformer  # noqa: E402
-from sweb_jax.models.config import SIZES  # noqa: E402
+from sweb_jax.models import checkpoint, huggingface, sharding  # noqa: E402
+from sweb_jax.models.gemma import transformer  # noqa: E402
+from sweb_jax.models.gemma.config import SIZES  # noqa: E402
 from sweb_jax.models.source import open_model  # noqa: E402
 
 FOLDER = flags.DEFINE_string('folder', None, 'Where the model is.', required=True)

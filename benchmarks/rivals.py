@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import sys
 import time
 from collections.abc import Callable
 
@@ -73,11 +72,8 @@ def gemma(work, stops: set[int], longest: int) -> Draw:
   import jax
   from gemma import gm
 
-  from sweb_jax.models import sharding
+  from sweb_jax.models import decoder, sharding
   from sweb_jax.models.source import read_config, read_params
-
-  sys.path.append(str(epath.Path(__file__).parents[1] / 'tests/models'))
-  from test_gemma_library_parity import library_model
 
   config = read_config(MODEL.value)
 
@@ -106,7 +102,7 @@ def gemma(work, stops: set[int], longest: int) -> Draw:
   prompt = max(len(p) for p in work['prompts'])
   methods = gm.text.TopkSampling(temperature=work['temperature'], k=work['top_k']) if work['temperature'] else None
   sampler = gm.text.Sampler(
-    model=library_model(config),
+    model=decoder.implement(config, 'gemma').module,
     params=read_params(MODEL.value, config, sharding.make_mesh()),
     tokenizer=Ids(),
     sampling=methods or gm.text.Greedy(),

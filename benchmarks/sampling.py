@@ -27,7 +27,7 @@ import jax  # noqa: E402
 from absl import app, flags  # noqa: E402
 from etils import epath  # noqa: E402
 
-from sweb_jax.models import sharding  # noqa: E402
+from sweb_jax.models import decoder, sharding  # noqa: E402
 from sweb_jax.models.source import read_config, read_params  # noqa: E402
 from sweb_jax.runtime import devices  # noqa: E402
 from sweb_jax.sampling import Engine, Request, Rule  # noqa: E402
@@ -35,6 +35,7 @@ from sweb_jax.sampling import Engine, Request, Rule  # noqa: E402
 MODEL = flags.DEFINE_string('model', None, 'Model directory.', required=True)
 WORKLOAD = flags.DEFINE_string('workload', None, 'Workload file.', required=True)
 OUT = flags.DEFINE_string('out', None, 'File to write.', required=True)
+IMPLEMENTATION = flags.DEFINE_enum('implementation', 'native', decoder.IMPLEMENTATIONS, 'What computes the model.')
 DTYPE = flags.DEFINE_enum('dtype', 'float32', ['float32', 'bfloat16'], 'Of parameters and caches.')
 SLOTS = flags.DEFINE_integer('slots', 0, 'Rows decoded together; 0: chosen.')
 STEPS = flags.DEFINE_integer('steps', 16, 'Tokens between two refills.')
@@ -70,7 +71,7 @@ def measure() -> None:
 
   prefix, requests = to_requests(work)
   engine = Engine(
-    config,
+    decoder.implement(config, IMPLEMENTATION.value),
     mesh,
     Rule(work['temperature'], work['top_k'] if work['temperature'] else 0),
     stop_ids=[] if 'lengths' in work else work['stop_ids'],

@@ -1,11 +1,12 @@
 """Trains a random Gemma 2 for a few steps and writes what a step takes; beside it the same step in other systems.
 
-    python benchmarks/training.py --out=FILE.json [--system=sweb_jax|gemma|huggingface|huggingface_compiled]
+    python benchmarks/training.py --out=FILE.json [--system=sweb_jax|library|gemma|huggingface|huggingface_compiled]
     python benchmarks/training.py --out=FILE.json --compare=sweb_jax,gemma,huggingface,huggingface_compiled [--rounds=3]
 
 The model has 12 layers, width 512, 8 heads, 4 KV heads, head width 64, hidden 2048, vocabulary 8192 (51.4 million
 parameters); a step takes 16 rows of 256 random tokens with a loss on every one, AdamW, float32.
 
+- library: this project's step with `implementation=gemma`, the gemma library's modules under the same loss.
 - gemma: the gemma library's `Transformer` in the step that one writes first: all logits, optax's AdamW, `jax.jit`.
 - huggingface: transformers' Gemma 2 and PyTorch's AdamW; `huggingface_compiled` through `torch.compile`.
 
@@ -37,14 +38,14 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 import numpy as np
 from absl import app, flags
 
-SYSTEMS = ('sweb_jax', 'gemma', 'huggingface', 'huggingface_compiled')
+SYSTEMS = ('sweb_jax', 'library', 'gemma', 'huggingface', 'huggingface_compiled')
 OUT = flags.DEFINE_string('out', None, 'File to write.', required=True)
 SYSTEM = flags.DEFINE_enum('system', 'sweb_jax', SYSTEMS, 'What to run.')
 STEPS = flags.DEFINE_integer('steps', 3, 'Timed steps, after one that compiles and one that warms up.', lower_bound=1)
 COMPARE = flags.DEFINE_list('compare', [], 'Systems to run in turn; the last is the unit of the ratios.')
 ROUNDS = flags.DEFINE_integer('rounds', 3, 'Processes of each system, with --compare.', lower_bound=1)
 LENGTHS = flags.DEFINE_string('lengths', None, "Folder of GSM8K's train file: rows of its lengths, packed and padded.")
-REMAT = flags.DEFINE_string('remat', 'none', 'What is recomputed, by its name in sweb_jax.models.transformer.REMAT.')
+REMAT = flags.DEFINE_string('remat', 'none', "What is recomputed: 'none', 'dots' or 'full'.")
 MICRO_BATCHES = flags.DEFINE_integer('micro_batches', 1, 'Parts of the batch, one after another.', lower_bound=1)
 
 ROWS, LENGTH, VOCABULARY = 16, 256, 8192
@@ -60,7 +61,7 @@ def main(_) -> None:
     result = packing(Path(LENGTHS.value))
   else:
     tokens = np.random.default_rng(0).integers(4, VOCABULARY, (ROWS, LENGTH + 1))
-    step = {'sweb_jax': sweb_jax, 'gemma': gemma}.get(SYSTEM.value, huggingface)(tokens)
+    step = {'sweb_jax': sweb_jax, 'library': sweb_jax, 'gemma': gemma}.get(SYSTEM.value, huggingface)(tokens)
     result = timed(step, ROWS * LENGTH)
   Path(OUT.value).write_text(json.dumps(result, indent=2) + '\n')
   if not COMPARE.value:
@@ -85,7 +86,7 @@ def timed(step: Callable[[], float], tokens: int) -> dict[str, Any]:
 
 
 def model_config():
-  from sweb_jax.models.config import ModelConfig
+  from sweb_jax.models.gemma.config import ModelConfig
 
   return ModelConfig(
     VOCABULARY, 512, 2048, 12, 8, 4, 64, pattern=('local', 'global'), window=LENGTH, attn_softcap=50.0,
@@ -96,9 +97,7 @@ def model_config():
 def random_params():
   import jax
 
-  from sweb_jax.models import transformer
-
-  return transformer.init(model_config(), jax.random.key(0))
+  return model_config().init(jax.random.key(0))
 
 
 def sweb_jax(tokens: np.ndarray) -> Callable[[], float]:
@@ -110,13 +109,14 @@ def packed_step(rendered, *, batch: int, row_length: int = LENGTH, pack: bool = 
   """A function that trains one step on the first batch, and the tokens that the batch holds."""
   import jax.numpy as jnp
 
-  from sweb_jax.models import sharding
+  from sweb_jax.models import decoder, sharding
   from sweb_jax.runtime import devices
   from sweb_jax.training import Optimizer, Packer
   from sweb_jax.training.step import start, train_step
 
   devices.keep_memory()
-  config, mesh = model_config(), sharding.make_mesh()
+  config = decoder.implement(model_config(), 'gemma' if SYSTEM.value == 'library' else 'native')
+  mesh = sharding.make_mesh()
   optimizer = Optimizer(b1=B1, b2=B2, weight_decay=DECAY, remat=REMAT.value, micro_batches=MICRO_BATCHES.value)
   packer = Packer(rendered, batch=batch, steps=1, seed=0, row_length=row_length, multiple_of=MICRO_BATCHES.value)
   data = packer.batch(0) if pack else one_a_row(rendered[:batch], row_length)
@@ -134,10 +134,9 @@ def gemma(tokens: np.ndarray) -> Callable[[], float]:
   import jax
   import optax
 
-  sys.path.append(str(Path(__file__).parents[1] / 'tests/models'))
-  from test_gemma_library_parity import library_model
+  from sweb_jax.models import decoder
 
-  model = library_model(model_config())
+  model = decoder.implement(model_config(), 'gemma').module
   params = random_params()
   optimizer = optax.adamw(RATE, b1=B1, b2=B2, weight_decay=DECAY)
   state = params, optimizer.init(params)

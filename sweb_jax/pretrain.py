@@ -14,8 +14,8 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from sweb_jax.models import sharding, source, transformer
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models import sharding, source
+from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.tokenizer import Tokenizer, train_words
 from sweb_jax.records import Example
 from sweb_jax.tasks import dialect
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
     packer = Packer(rendered, batch=config.batch, steps=m.steps, seed=config.seed, row_length=config.row_length)
     schedule = Schedule(m.learning_rate, m.steps, config.warmup, config.final)
     key = jax.random.fold_in(jax.random.key(config.seed), number)
-    state = start(transformer.init(model, key), optimizer, mesh)
+    state = start(model.init(key), optimizer, mesh)
     for step in range(m.steps):
       rate = jnp.float32(schedule(step))
       state, metrics = train_step(state, packer.batch(step), rate, config=model, optimizer=optimizer, mesh=mesh)

@@ -12,7 +12,7 @@ from etils import epath
 from sweb_jax import layout
 from sweb_jax.budget import Arm, Comparison, Cost, costs
 from sweb_jax.layout import BASE
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models import decoder
 from sweb_jax.runtime import files, manifest
 
 SHOWN = 4
@@ -58,7 +58,7 @@ class Study:
   costs: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
   """Arm -> definition of cost -> what the arm is expected to cost on a set."""
   shapes: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-  """Generator or judge -> its architecture, fields of `ModelConfig`."""
+  """Generator or judge -> the fields of its architecture."""
   prices: dict[str, Any] = dataclasses.field(default_factory=dict)
   seconds: dict[str, float] = dataclasses.field(default_factory=dict)
   share_prefix: bool = True
@@ -101,7 +101,7 @@ class Study:
 
   def definitions(self) -> dict[str, Cost]:
     """The definitions of cost that can price the generators."""
-    shapes = {g: ModelConfig(**{k: _tuple(v) for k, v in fields.items()}) for g, fields in self.shapes.items()}
+    shapes = {g: decoder.from_fields(fields) for g, fields in self.shapes.items()}
     return costs(self.cost, shapes, prices=self.prices, seconds=self.seconds)
 
   def json(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What work costs, under one of five definitions.
 
 | name    | unit    | a drawn token                                   | a token read (prompt, worked examples)  |
-| paper   | FLOPs   | 2P, P all parameters, a tied embedding once     | free                                    |
+| paper   | FLOPs   | 2P, P active parameters, a tied embedding once     | free                                    |
 | flops   | FLOPs   | one decode step of the model's shape (`flops`)  | its forward pass without output logits  |
 | price   | dollars | the price of an output token                    | the price of an input token             |
 | seconds | seconds | measured device seconds                         | free: they are in what was measured     |
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from numbers import Real
 
 from sweb_jax.budget.flops import draw_flops, read_flops
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.decoder import Decoder
 
 UNITS = {'paper': 'FLOPs', 'flops': 'FLOPs', 'price': 'dollars', 'seconds': 'seconds', 'tokens': 'tokens'}
 """Definition -> its unit."""
@@ -66,7 +66,7 @@ class Cost:
 
   name: str
   """Of `UNITS`."""
-  shapes: Mapping[str, ModelConfig]
+  shapes: Mapping[str, Decoder]
   """Model -> architecture."""
   prices: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
   """Model -> dollars a million input tokens, and a million output tokens."""
@@ -101,7 +101,7 @@ class Cost:
   def draw(self, model: str, start: int, tokens: int) -> float:
     """Cost to draw `tokens` tokens after `start` that were read."""
     if self.name == 'paper':
-      return flops_per_token(self.shapes[model].parameters) * tokens
+      return flops_per_token(self.shapes[model].active_parameters) * tokens
     if self.name == 'flops':
       return draw_flops(self.shapes[model], start, tokens)
     if self.name == 'price':
@@ -131,7 +131,7 @@ class Cost:
 
 def costs(
   chosen: str,
-  shapes: Mapping[str, ModelConfig],
+  shapes: Mapping[str, Decoder],
   *,
   prices: Mapping[str, tuple[float, float]],
   seconds: Mapping[str, float],

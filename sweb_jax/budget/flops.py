@@ -1,4 +1,4 @@
-"""FLOPs of a Gemma forward pass by its shape: every multiplication with a weight, and attention over the keys it sees.
+"""FLOPs of a forward pass by its shape: every multiplication with a weight, and attention over the keys it sees.
 
 A multiplication with its addition counts as 2, as XLA's cost analysis counts them. The embedding is looked up, which
 multiplies nothing; its matrix is multiplied once, as the output layer, for tokens that are drawn. Norms, soft caps,
@@ -7,15 +7,15 @@ softmax and rotations are left out: they grow with D where the matrices grow wit
 
 from __future__ import annotations
 
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.decoder import Decoder
 
 
-def read_flops(config: ModelConfig, start: int, tokens: int) -> int:
+def read_flops(config: Decoder, start: int, tokens: int) -> int:
   """FLOPs to compute `tokens` tokens after the first `start`, without output logits: a prompt's prefill."""
-  return tokens * _matrices(config) + _attention(config, start, tokens)
+  return tokens * 2 * config.matrix_parameters + _attention(config, start, tokens)
 
 
-def draw_flops(config: ModelConfig, start: int, tokens: int) -> int:
+def draw_flops(config: Decoder, start: int, tokens: int) -> int:
   """FLOPs to draw `tokens` tokens after a text of `start` tokens, whose last one is not yet computed.
 
   Each is one decode step: the token before it is fed, which sees itself and all before, and the logits are computed.
@@ -23,19 +23,11 @@ def draw_flops(config: ModelConfig, start: int, tokens: int) -> int:
   return read_flops(config, start - 1, tokens) + tokens * 2 * config.embedding_parameters
 
 
-def _matrices(config: ModelConfig) -> int:
-  """A token's multiplications with the weights of all layers."""
-  attention = config.width * config.head_width * (2 * config.heads + 2 * config.kv_heads)
-  return 2 * config.layers * (attention + 3 * config.width * config.hidden)
-
-
-def _attention(config: ModelConfig, start: int, tokens: int) -> int:
+def _attention(config: Decoder, start: int, tokens: int) -> int:
   """Scores and weighted values: 2 * 2 * N * H for each key that each of the tokens sees, its own included."""
-  seen = 0
-  for layer in range(config.layers):
-    window = config.window if config.is_local(layer) else None
-    seen += _keys(start + tokens, window) - _keys(start, window)
-  return 4 * config.heads * config.head_width * seen
+  return sum(
+    4 * a.heads * a.head_width * (_keys(start + tokens, a.window) - _keys(start, a.window)) for a in config.attention
+  )
 
 
 def _keys(tokens: int, window: int | None) -> int:

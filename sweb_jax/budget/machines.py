@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.decoder import Decoder
 
 
 class Work(Protocol):
@@ -35,7 +35,7 @@ CHIPS = {'v5e': Chip(197e12, 819e9, 16e9), 'v6e': Chip(918e12, 1638e9, 32e9), 'v
 
 
 def step_seconds(
-  config: ModelConfig, chip: Chip, chips: int, *, tensor: int, slots: int, context: int, itemsize: int = 2
+  config: Decoder, chip: Chip, chips: int, *, tensor: int, slots: int, context: int, itemsize: int = 2
 ) -> float:
   """Seconds to draw one token in every slot: the weights and all caches are read once, or the products are made.
 
@@ -49,14 +49,14 @@ def step_seconds(
     itemsize: bytes of a weight and of a cached number.
   """
   rows = slots * tensor / chips
-  cache = 2 * config.layers * config.kv_heads * config.head_width * context * rows
+  cache = 2 * sum(a.kv_heads * a.head_width for a in config.attention if a.cached) * context * rows
   read = (config.parameters + cache) * itemsize / tensor
-  return max(read / chip.bandwidth, 2 * config.parameters * rows / tensor / chip.flops)
+  return max(read / chip.bandwidth, 2 * config.active_parameters * rows / tensor / chip.flops)
 
 
 def plan_seconds(
   works: Sequence[Work],
-  shapes: Mapping[str, ModelConfig],
+  shapes: Mapping[str, Decoder],
   chip: Chip,
   chips: int,
   *,

@@ -13,7 +13,7 @@ from sweb_jax import layout, records
 from sweb_jax.budget.allocate import Ask, Outcome, allocate
 from sweb_jax.budget.cost import BudgetError, Cost, Prompts
 from sweb_jax.budget.policies import KINDS, Policy, policies
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models import decoder
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files, manifest
 
@@ -36,7 +36,7 @@ class Record:
   """Of the set, as the study has it: a replay goes the way of the run."""
   problems: tuple[str, ...]
   samples: Mapping[Ask, Recorded]
-  shapes: Mapping[str, ModelConfig]
+  shapes: Mapping[str, decoder.Decoder]
   """Generator -> architecture, the cheaper generator first."""
   prompts: Prompts
   """As the config assumes them: lengths of single prompts are not recorded."""
@@ -70,7 +70,7 @@ def read_records(workdir: epath.PathLike) -> list[Record]:
   root = epath.Path(workdir)
   try:
     study, config = files.read_json(root / layout.STUDY), files.read_json(root / layout.CONFIG)
-    shapes = {g: _shape(study['shapes'][g]) for g in config['generators']}
+    shapes = {g: decoder.from_fields(study['shapes'][g]) for g in config['generators']}
     estimate, few_shot = config['estimate'], config['sampling']['few_shot']
     done = {step['folder']: step for step in study['steps'] if _done(root, step)}
   except FileNotFoundError as e:
@@ -120,10 +120,6 @@ def _graded(generator: str, chunks: Sequence[epath.Path], graded: Sequence[epath
     for s in rows
     if (v := verdicts.get((s.problem_id, s.index))) is not None
   }
-
-
-def _shape(fields: Mapping) -> ModelConfig:
-  return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
 
 
 def _recorded(sample: Sample, verdict: Verdict) -> Recorded:

@@ -14,11 +14,11 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from sweb_jax.models import sharding, transformer
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models import sharding
 from sweb_jax.models.source import open_model
 from sweb_jax.sampling import Engine, Rule, decode
 from sweb_jax.sampling.capacity import choose_slots
+from sweb_jax.sampling.chunk import Rows, Stops
 from sweb_jax.sampling.engine import bucket
 from sweb_jax.study import models
 from sweb_jax.study.fields import settings
@@ -76,8 +76,8 @@ def _bytes(tree: Any) -> int:
   return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
-def _weights(shape: ModelConfig, dtype: Any, mesh: Mesh) -> Any:
-  params = transformer.shapes(shape, jnp.dtype(dtype))
+def _weights(shape: Decoder, dtype: Any, mesh: Mesh) -> Any:
+  params = shape.shapes(dtype)
   return _placed(params, sharding.for_params(params, mesh))
 
 
@@ -89,7 +89,7 @@ def _placed(tree: Any, shardings: Any) -> Any:
 
 
 def _drawing(
-  config: ConfigDict, name: str, shape: ModelConfig, mesh: Mesh, *, problems: int, hbm: float
+  config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, problems: int, hbm: float
 ) -> Iterator[tuple[str, Callable, Callable]]:
   """Prompts and chunks of tokens of a model, as the engine would ask for them for so many problems."""
   del name
@@ -141,8 +141,8 @@ def _drawing(
 
   def draw(layers: int):
     c, *arrays = state(layers)
-    rows = decode.Rows(np.zeros((slots, 2), np.uint32), *(np.zeros(slots, np.int32) for _ in range(7)))
-    rest = jax.random.key(0), jnp.zeros(1, jnp.int32), None
+    rows = Rows(np.zeros((slots, 2), np.uint32), *(np.zeros(slots, np.int32) for _ in range(7)))
+    rest = jax.random.key(0), Stops(jnp.zeros(1, jnp.int32), None)
     lowered = decode.decode.lower(*arrays, rows, *rest, steps=config.engine.steps, rule=rule, config=c, **common)
     return lowered, max(slots + 1, config.engine.steps * slots // sharding.ways(mesh))
 
@@ -157,7 +157,7 @@ def _samples(config: ConfigDict) -> int:
 
 
 def _training(
-  config: ConfigDict, name: str, shape: ModelConfig, mesh: Mesh
+  config: ConfigDict, name: str, shape: Decoder, mesh: Mesh
 ) -> Iterator[tuple[str, Callable, Callable]]:
   """An update of a learner, with every example as long as it may become."""
   t = config.train
@@ -175,7 +175,7 @@ def _training(
 
   def given(layers: int):
     c = dataclasses.replace(shape, layers=layers)
-    params = by_rule(transformer.shapes(c))
+    params = by_rule(c.shapes())
     trained, base = params, None
     if optimizer.lora:
       base, make = params, lambda p: lora.init(p, optimizer.lora, jax.random.key(0))

@@ -1,1 +1,1 @@
-"""Gemma models: shapes, forward pass, tokenizers, checkpoints, sharding."""
+"""Models: the decoder protocol and its implementations, tokenizers, checkpoints, sharding."""

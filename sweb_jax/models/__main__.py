@@ -1,11 +1,13 @@
-"""Converts models between forms, and says what a model is.
+"""Converts models between forms, says what a model is, and compares its two implementations.
 
     python -m sweb_jax.models convert --from=SOURCE --to=FOLDER --format=hf
     python -m sweb_jax.models inspect SOURCE
+    python -m sweb_jax.models compare SOURCE
 
 SOURCE is what `config.models` takes: 'embedded:NAME', 'gguf:gemma3_270m', a *.gguf file, a Hugging Face directory, a
 model folder of this project (as a study's `train/.../best`), or an Orbax folder of the gemma library or of Kaggle.
-`convert` compares the logits of both sides and fails where they differ. docs/checkpoints.md has the recipes.
+`convert` compares the logits of both sides and fails where they differ; docs/checkpoints.md has the recipes. `compare`
+does so with this project's forward pass and the gemma library's own modules (docs/models.md).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 from absl import app, flags, logging
 
 from sweb_jax.models import conversion
-from sweb_jax.models.config import named_size
+from sweb_jax.models.gemma.config import named_size
 from sweb_jax.models.source import check_model
 from sweb_jax.models.tokenizer import TokenizerError
 
@@ -36,8 +38,12 @@ def main(argv: list[str]) -> None:
         _convert()
       case ['inspect', source]:
         _inspect(source)
+      case ['compare', source]:
+        _compare(source)
       case _:
-        raise app.UsageError('give `convert --from=SOURCE --to=FOLDER --format=hf|orbax` or `inspect SOURCE`')
+        raise app.UsageError(
+          'give `convert --from=SOURCE --to=FOLDER --format=hf|orbax`, `inspect SOURCE` or `compare SOURCE`'
+        )
   except KeyboardInterrupt:
     sys.exit(130)
   except (ValueError, OSError) as e:
@@ -79,6 +85,32 @@ def _inspect(source: str) -> None:
     ('checks', 'every tensor is there and of the right shape; the tokenizer fits'),
   ):  # fmt: skip
     print(f'{name:<13}{value}')
+
+
+def _compare(source: str) -> None:
+  from sweb_jax import comparison  # It draws and trains, which the other commands do not.
+
+  found = comparison.compare(source)
+  native, gemma, logits = found.native, found.gemma, found.logits
+  for name, value in (
+    ('logits', f'largest difference {logits.largest:.3g}, largest logit {found.largest_logit:.3g}, '
+     f'KL {logits.divergence:.3g} nats'),
+    ('greedy text', f'{found.equal_texts} of {len(gemma.texts)} are equal, {found.drawn} tokens'),
+    ('loss', f'native {native.loss:.6f}, gemma {gemma.loss:.6f}'),
+    ('gradient', f'norm native {native.gradient_norm:.6g}, gemma {gemma.gradient_norm:.6g}'),
+    ('drawing', _speeds(found.drawn, native.draw_seconds, gemma.draw_seconds)),
+    ('training', _speeds(found.trained, native.step_seconds, gemma.step_seconds)),
+  ):  # fmt: skip
+    print(f'{name:<13}{value}')
+  if not found.agree:
+    raise ValueError(
+      f'{source}: the implementations differ by more than {comparison.TOLERANCE:g} of the largest logit or the loss, '
+      'or in a text'
+    )
+
+
+def _speeds(tokens: int, native: float, gemma: float) -> str:
+  return f'native {tokens / native:,.1f} tokens/s, gemma {tokens / gemma:,.1f}: {gemma / native:.2f} times the time'
 
 
 if __name__ == '__main__':

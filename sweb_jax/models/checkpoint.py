@@ -16,8 +16,9 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.sharding import Mesh, Sharding
 
-from sweb_jax.models import orbax_files, reading, sharding, transformer
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models import orbax_files, reading, sharding
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.runtime import files
 

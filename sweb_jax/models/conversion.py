@@ -12,8 +12,9 @@ import numpy as np
 from etils import epath
 from jaxtyping import Float, Int
 
-from sweb_jax.models import huggingface, sharding, transformer
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models import huggingface, sharding
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.source import Model, open_model, save_model
 from sweb_jax.models.tokenizer import Tokenizer

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sweb_jax.models import reading
-from sweb_jax.models.config import LATER
+from sweb_jax.models.gemma.config import LATER
 from sweb_jax.models.reading import CheckpointError
 
 ARCHITECTURES = ('gemma', 'gemma2', 'gemma3')

@@ -12,7 +12,7 @@ import pydantic
 from pydantic import Field
 
 from sweb_jax.models import reading, sentencepiece_proto
-from sweb_jax.models.config import SIZES, ModelConfig, transposed_gating
+from sweb_jax.models.gemma.config import SIZES, ModelConfig, transposed_gating
 from sweb_jax.models.gguf_file import Fields, GgufError
 
 _SPECIAL_KEYS = {'unk': 'unknown', 'bos': 'bos', 'eos': 'eos', 'pad': 'padding'}

@@ -21,9 +21,8 @@ from sweb_jax.models import (
   reading,
   sharding,
   tensor_file,
-  transformer,
 )
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.tokenizer import Tokenizer
 from sweb_jax.runtime import files

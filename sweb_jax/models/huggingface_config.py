@@ -9,7 +9,7 @@ import pydantic
 from etils import epath
 
 from sweb_jax.models import reading
-from sweb_jax.models.config import LATER, ModelConfig, transposed_gating
+from sweb_jax.models.gemma.config import LATER, ModelConfig, transposed_gating
 from sweb_jax.models.huggingface_fields import KINDS, Gemma, Gemma2, Gemma3, Gemma3Text, Rope, Whole
 from sweb_jax.models.reading import CheckpointError
 

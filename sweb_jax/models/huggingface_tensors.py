@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from sweb_jax.models import checkpoint
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.gemma.config import ModelConfig
 
 Read = Callable[[str], np.ndarray]
 """Tensor name to tensor."""

@@ -1,4 +1,4 @@
-"""Where parameters and activations live: a short list of rules over parameter names, on one mesh.
+"""Where parameters and activations live, on one mesh: parameters by the rules for their names (`decoder.axes`).
 
 Mesh axes: `data` splits the batch, `fsdp` splits parameters (and the batch too while training), `tensor` splits heads,
 hidden units and the vocabulary.
@@ -7,7 +7,6 @@ hidden units and the vocabulary.
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import jax
@@ -15,29 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
-AXES = ('data', 'fsdp', 'tensor')
+from sweb_jax.models import decoder
 
-# Name in the gemma library's tree: mesh axis of each dimension. The first match counts.
-RULES = (
-  # Factors of adapters, as the weights that they give.
-  (r'attn/q_einsum/w/a', ('fsdp', None)),
-  (r'attn/q_einsum/w/b', (None, 'tensor', None)),
-  (r'attn/q?kv_einsum/w/a', (None, 'fsdp', None)),
-  (r'attn/q?kv_einsum/w/b', (None, None, 'tensor', None)),
-  (r'attn/attn_vec_einsum/w/a', ('tensor', None, None)),
-  (r'mlp/gating_einsum/a', (None, 'tensor', None)),
-  (r'mlp/gating_einsum/b', (None, None, 'fsdp')),
-  (r'mlp/linear/a', ('tensor', None)),
-  (r'(attn_vec_einsum/w|linear)/b', (None, 'fsdp')),
-  (r'embedder/input_embedding', ('tensor', 'fsdp')),
-  (r'attn/q_einsum/w', ('tensor', 'fsdp', None)),
-  (r'attn/kv_einsum/w', (None, 'tensor', 'fsdp', None)),
-  (r'attn/qkv_einsum/w', (None, 'tensor', 'fsdp', None)),
-  (r'attn/attn_vec_einsum/w', ('tensor', None, 'fsdp')),
-  (r'mlp/gating_einsum', (None, 'tensor', 'fsdp')),
-  (r'mlp/linear', ('tensor', 'fsdp')),
-  (r'.*', ()),
-)
+AXES = ('data', 'fsdp', 'tensor')
 
 
 class MeshError(ValueError):
@@ -68,10 +47,7 @@ def for_params(params: Any, mesh: Mesh) -> Any:
   """
 
   def one(path, leaf):
-    name = '/'.join(str(getattr(k, 'key', k)) for k in path)
-    axes = next(axes for rule, axes in RULES if re.search(rule, name))
-    if name.endswith('gating_einsum') and leaf.ndim == 3 and leaf.shape[1] < leaf.shape[2]:
-      axes = (None, 'fsdp', 'tensor')  # Of the sizes that have [2, D, F]; F is the larger in all of them.
+    axes = decoder.axes('/'.join(str(getattr(k, 'key', k)) for k in path), leaf.shape)
     if len(axes) != leaf.ndim:
       axes = ()
     fitting = [a if a and size % mesh.shape[a] == 0 else None for a, size in zip(axes, leaf.shape, strict=False)]
@@ -166,6 +142,11 @@ def rows(mesh: Mesh) -> NamedSharding:
 def ways(mesh: Mesh | None) -> int:
   """Into how many parts rows are split."""
   return 1 if mesh is None else mesh.shape['data'] * mesh.shape['fsdp']
+
+
+def kv_axis(config: decoder.Decoder, mesh: Mesh) -> str | None:
+  """The axis that splits the KV heads of a cache: `tensor`, where it divides those of all layers."""
+  return None if any(a.kv_heads % mesh.shape['tensor'] for a in config.attention) else 'tensor'
 
 
 def keep_rows(x: Any, mesh: Mesh | None) -> Any:

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 from etils import epath
 from jax.sharding import Mesh
 
-from sweb_jax.models import checkpoint, huggingface, huggingface_config, reading, sharding, transformer
-from sweb_jax.models.config import LATER, SIZES, ModelConfig
+from sweb_jax.models import checkpoint, huggingface, huggingface_config, reading, sharding
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import LATER, SIZES, ModelConfig
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.tokenizer import Tokenizer
 from sweb_jax.runtime import files

@@ -9,7 +9,7 @@ from absl import logging
 from jax.sharding import Mesh
 
 from sweb_jax.models import sharding
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.decoder import Decoder
 from sweb_jax.sampling.request import SamplingError
 
 # More rows make a step no cheaper a row once it is bound by arithmetic, and leave more of them half done at the end.
@@ -20,7 +20,7 @@ _SHARE = 0.7
 
 
 def choose_slots(
-  config: ModelConfig,
+  config: Decoder,
   mesh: Mesh,
   *,
   requests: int,
@@ -46,9 +46,10 @@ def choose_slots(
   ways = mesh.shape['data'] * mesh.shape['fsdp']
   device = mesh.local_devices[0]
   free = int(sharding.least(_free(device), mesh)) if free is None else free
-  heads = config.kv_heads // mesh.shape['tensor'] if config.kv_heads % mesh.shape['tensor'] == 0 else config.kv_heads
-  cache = 2 * config.layers * heads * config.head_width * columns * itemsize
-  row = cache + 3 * 4 * config.vocab_size  # Logits, their exponentials and what is kept of them, in float32.
+  kept = sum(2 * a.kv_heads * a.head_width for a in config.attention if a.cached)
+  split = mesh.shape['tensor'] if sharding.kv_axis(config, mesh) else 1
+  # And logits, their exponentials and what is kept of them, in float32.
+  row = kept // split * columns * itemsize + 3 * 4 * config.vocab_size
   fit = int(_SHARE * free // row)
   if not fit:
     raise SamplingError(

@@ -1,7 +1,8 @@
 """The sampling engine: requests in, finished completions out, in any order. It knows token ids only.
 
 A fixed number of slots decodes together. After every `steps` tokens the finished rows are taken out and new requests
-put in, so no row waits for the longest one; which request goes where is `slots`' concern, what is computed `decode`'s.
+put in, so no row waits for the longest one; which request goes where is `slots`' concern. What is computed is that of
+`decode` for a decoder that leaves attention to its caller, and of `own_cache` for one that does not.
 
 Same text however it is cut up: shapes are fixed, each row is computed by itself, and the random key of a token is a
 function of (seed, model, problem id, sample index, position) alone.
@@ -9,6 +10,7 @@ function of (seed, model, problem id, sample index, position) alone.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,10 +20,12 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Int, Key
 
-from sweb_jax.models import sharding, transformer
-from sweb_jax.models.config import ModelConfig
-from sweb_jax.sampling import decode
+from sweb_jax.models import sharding
+from sweb_jax.models.decoder import CachedDecoder, Decoder, Params
 from sweb_jax.sampling.capacity import choose_slots
+from sweb_jax.sampling.chunk import Drawn, Rows, Stops
+from sweb_jax.sampling.decode import SharedCache
+from sweb_jax.sampling.own_cache import OwnCache
 from sweb_jax.sampling.request import Completion, Request, SamplingError
 from sweb_jax.sampling.rule import Rule
 from sweb_jax.sampling.slots import Row, Slots
@@ -36,7 +40,7 @@ class Engine:
   """Draws completions from one model; parameters are given to each run, so that a changed model compiles nothing.
 
   Args:
-    config: the architecture.
+    config: the decoder; a `CachedDecoder` reads the prefix anew for every prompt.
     mesh: slots are split over its `data` and `fsdp` axes.
     rule: how a token is drawn.
     stop_ids: tokens that end a completion.
@@ -50,7 +54,7 @@ class Engine:
 
   def __init__(
     self,
-    config: ModelConfig,
+    config: Decoder,
     mesh: Mesh,
     rule: Rule,
     *,
@@ -66,17 +70,20 @@ class Engine:
       sharding.check_rows(slots, mesh, 'slots')
     self._config, self._mesh, self._rule = config, mesh, rule
     everywhere = sharding.replicated(mesh)
-    self._stop_ids = sharding.put(np.asarray(tuple(stop_ids), np.int32), everywhere)
-    self._stop_table = None if stop_table is None else sharding.put(stop_table, everywhere)
+    self._stops = Stops(
+      sharding.put(np.asarray(tuple(stop_ids), np.int32), everywhere),
+      None if stop_table is None else sharding.put(stop_table, everywhere),
+    )
     self._prompt_length = prompt_length
     self._max_new = max_new_tokens
     self._prefix = tuple(prefix)
     self._slots = slots
     self._steps = steps
     self._ways = mesh.shape['data'] * mesh.shape['fsdp']
+    self._own_cache = isinstance(config, CachedDecoder)
 
   def run(
-    self, params: transformer.Params, requests: Iterable[Request], *, key: Key[Array, '']
+    self, params: Params, requests: Iterable[Request], *, key: Key[Array, '']
   ) -> Iterator[Completion]:
     """Draws every request.
 
@@ -96,11 +103,18 @@ class Engine:
       self._check(r)
     if not requests:
       return
-    width = bucket(self._prompt_length)
+    prefix = self._prefix
+    if self._own_cache:
+      requests = [dataclasses.replace(r, prompt=prefix + r.prompt) for r in requests]
+      prefix = ()
+    width = bucket(self._prompt_length + len(self._prefix) - len(prefix))
     columns = -(-self._max_new // self._steps) * self._steps
-    dtype = params['embedder']['input_embedding'].dtype
     count = self._slots or choose_slots(
-      self._config, self._mesh, requests=len(requests), columns=width + columns, itemsize=dtype.itemsize
+      self._config,
+      self._mesh,
+      requests=len(requests),
+      columns=width + columns,
+      itemsize=jax.tree.leaves(params)[0].dtype.itemsize,
     )
     prompts = len({r.prompt for r in requests})
     block, places, prompts_at_once = self.share(prompts, len(requests) // prompts, count)
@@ -112,39 +126,21 @@ class Engine:
       at_least=prompts_at_once,
       limit=self._max_new,
     )
-    common = dict(config=self._config, mesh=self._mesh)
-    cache = decode.empty(
-      slots=count,
-      blocks=count // block,
-      prompt_columns=places * width,
-      completion_columns=columns,
-      dtype=dtype,
-      **common,
-    )
-    ids = np.asarray(self._prefix, np.int32)
-    prefix = decode.prefix(params, ids, **common) if self._prefix else None
-    common |= dict(start=len(self._prefix), places=places)
+    common = dict(slots=count, prompt_columns=width, completion_columns=columns)
+    if self._own_cache:
+      cache = OwnCache(params, self._config, self._mesh, **common)
+    else:
+      ids = np.asarray(prefix, np.int32)
+      cache = SharedCache(params, self._config, self._mesh, prefix_ids=ids, block=block, places=places, **common)
     finished: list[Completion] = []
     while True:
       # The last id of a prompt is not computed here but fed to the first decode step, which then draws.
       begun = [(prompt[:-1], place) for prompt, place in slots.assign() if len(prompt) > 1]
       for i in range(0, len(begun), prompts_at_once):
-        padded = _padded(begun[i : i + prompts_at_once], prompts_at_once)
-        cache = decode.prefill(params, prefix, cache, *padded, **common)
+        cache.prefill(params, *_padded(begun[i : i + prompts_at_once], prompts_at_once))
       if not slots.live:
         break
-      cache, drawn = decode.decode(
-        params,
-        prefix,
-        cache,
-        _rows(slots.rows),
-        key,
-        self._stop_ids,
-        self._stop_table,
-        steps=self._steps,
-        rule=self._rule,
-        **common,
-      )
+      drawn = cache.decode(params, _rows(slots.rows), key, self._stops, steps=self._steps, rule=self._rule)
       yield from finished  # The device works while the caller does.
       finished = self._harvest(slots, jax.device_get(drawn))
     yield from finished
@@ -171,6 +167,8 @@ class Engine:
       samples: of each, on average.
       slots: rows decoded together.
     """
+    if self._own_cache:
+      samples = 1  # Each slot reads its prompt by itself.
     block = 1
     if samples >= _SHARED_SAMPLES and self._prompt_length >= _SHARED_PROMPT:
       while 2 * block <= samples and slots // self._ways % (2 * block) == 0:
@@ -182,7 +180,7 @@ class Engine:
     at_once = slots // 8 // samples // self._ways * self._ways
     return block, places, max(self._ways, at_once)
 
-  def _harvest(self, slots: Slots, drawn: decode.Drawn) -> list[Completion]:
+  def _harvest(self, slots: Slots, drawn: Drawn) -> list[Completion]:
     """Notes what was drawn, and takes finished rows out of their slots."""
     finished = []
     for slot, row in enumerate(slots.rows):
@@ -206,9 +204,9 @@ class Engine:
     return finished
 
 
-def _rows(rows: Sequence[Row | None]) -> decode.Rows:
+def _rows(rows: Sequence[Row | None]) -> Rows:
   """The slots as arrays."""
-  out = decode.Rows(np.zeros((len(rows), 2), np.uint32), *(np.zeros(len(rows), np.int32) for _ in range(7)))
+  out = Rows(np.zeros((len(rows), 2), np.uint32), *(np.zeros(len(rows), np.int32) for _ in range(7)))
   for slot, row in enumerate(rows):
     if row is None:
       continue

@@ -12,7 +12,7 @@ from sweb_jax import budget
 from sweb_jax.answers import judge
 from sweb_jax.budget import Arm, Comparison, Cost, Policy
 from sweb_jax.config import ConfigError, rules_of
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.decoder import Decoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Arms:
     return max((a.whole for a in self.all if a.generator == generator), default=0)
 
 
-def arms(config: ConfigDict, shapes: Mapping[str, ModelConfig]) -> Arms:
+def arms(config: ConfigDict, shapes: Mapping[str, Decoder]) -> Arms:
   """The arms of a config.
 
   Args:
@@ -96,7 +96,7 @@ def _judged(config: ConfigDict) -> bool:
 
 def _first_round(
   config: ConfigDict,
-  shapes: Mapping[str, ModelConfig],
+  shapes: Mapping[str, Decoder],
   budgets: Mapping[str, Mapping[str, float]],
   policies: Mapping[str, Policy],
   costs: Mapping[str, Cost],

@@ -13,7 +13,7 @@ from etils import epath
 from sweb_jax import layout
 from sweb_jax.budget import Ledger, Prompts
 from sweb_jax.models import sharding
-from sweb_jax.models.transformer import Params
+from sweb_jax.models.decoder import Params
 from sweb_jax.records import Problem, Sample
 from sweb_jax.runtime import files
 from sweb_jax.runtime.hosts import DistributedError, Interrupted

@@ -16,8 +16,8 @@ from jaxtyping import Int
 from sweb_jax import layout, records, tasks
 from sweb_jax.budget import Cost, Prompts
 from sweb_jax.models import checkpoint, sharding
+from sweb_jax.models.decoder import Params
 from sweb_jax.models.source import Model, open_model, read_params
-from sweb_jax.models.transformer import Params
 from sweb_jax.records import Problem
 from sweb_jax.runtime.hosts import Hosts, Interrupted
 from sweb_jax.runtime.progress import Meter

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from sweb_jax import budget, layout, tasks
 from sweb_jax.budget import Arm
 from sweb_jax.config import rules_of, steps_of
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.decoder import Decoder
 from sweb_jax.study import arms as arms_lib
 from sweb_jax.study.allocation import Allocation, Anchor
 from sweb_jax.study.arms import Arms
@@ -41,7 +41,7 @@ class Graph:
   arms: Arms
 
 
-def graph(config: ConfigDict, shapes: Mapping[str, ModelConfig], identities: Mapping[str, tuple[str, ...]]) -> Graph:
+def graph(config: ConfigDict, shapes: Mapping[str, Decoder], identities: Mapping[str, tuple[str, ...]]) -> Graph:
   """The steps of a config.
 
   Args:

@@ -14,8 +14,8 @@ from etils import epath
 from sweb_jax import budget, layout, tasks
 from sweb_jax.budget import training_flops_per_token
 from sweb_jax.models import sharding
+from sweb_jax.models.decoder import Params
 from sweb_jax.models.source import save_model
-from sweb_jax.models.transformer import Params
 from sweb_jax.records import Example, Problem
 from sweb_jax.runtime import files
 from sweb_jax.runtime.hosts import Interrupted

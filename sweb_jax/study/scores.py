@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from sweb_jax import layout
-from sweb_jax.models.transformer import Params
+from sweb_jax.models.decoder import Params
 from sweb_jax.records import Problem
 from sweb_jax.study import verdicts
 from sweb_jax.study.collect import Asked, Kept, collect

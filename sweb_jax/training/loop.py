@@ -16,8 +16,8 @@ from absl import logging
 from etils import epath
 from jax.sharding import Mesh
 
-from sweb_jax.models import checkpoint, transformer
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models import checkpoint
+from sweb_jax.models.decoder import Decoder, Params, check_remat
 from sweb_jax.runtime import files
 from sweb_jax.training import step as step_lib
 from sweb_jax.training.data import Packer
@@ -49,7 +49,7 @@ class Schedule:
 class Fit:
   """What a run gives: the best checkpoint's parameters and every checkpoint's score."""
 
-  params: transformer.Params
+  params: Params
   step: int
   accuracy: float
   """Of the best checkpoint."""
@@ -63,15 +63,15 @@ def marks(steps: int, count: int) -> list[int]:
 
 
 def fit(
-  params: transformer.Params,
-  config: ModelConfig,
+  params: Params,
+  config: Decoder,
   packer: Packer,
   *,
   mesh: Mesh,
   optimizer: Optimizer,
   schedule: Schedule,
   score_at: Sequence[int],
-  score: Callable[[transformer.Params], tuple[float, int, float]],
+  score: Callable[[Params], tuple[float, int, float]],
   folder: epath.PathLike,
   save_seconds: float,
   on_step: Callable[[], None] = lambda: None,
@@ -100,9 +100,11 @@ def fit(
     peak_flops: FLOP/s that one device could do; 0: unknown, and no MFU is given.
 
   Raises:
+    DecoderError: `optimizer` asks for a rematerialisation that the implementation cannot do.
     TrainingError: the loss is no longer a number.
     CheckpointError: the state saved in `folder` is of another model or optimiser.
   """
+  check_remat(config, optimizer.remat)
   folder = files.absolute(folder)
   base = None if optimizer.lora is None else params
   state = step_lib.start(params, optimizer, mesh, seed)

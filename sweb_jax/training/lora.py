@@ -11,20 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from sweb_jax.models import transformer
+from sweb_jax.models.decoder import FACTORS, Params
 
 Adapters = Mapping[str, Any]
-"""The gemma library's tree with {'a', 'b'} in place of each adapted weight, and without the others."""
-
-# Name of a weight: how its two factors give it. The rank is r; what else a weight's matrix is, its input or its output,
-# stands in one factor as a whole, so that the heads of a projection share the rank.
-_FACTORS = (
-  (r'attn/q_einsum/w$', 'dr,rnh->ndh'),
-  (r'attn/q?kv_einsum/w$', 'sdr,srnh->sndh'),
-  (r'attn/attn_vec_einsum/w$', 'nhr,rd->nhd'),
-  (r'mlp/gating_einsum$', 'sfr,srd->sfd'),
-  (r'mlp/linear$', 'fr,rd->fd'),
-)
+"""The tree of parameters with {'a', 'b'} in place of each adapted weight, and without the others."""
 
 
 class LoraError(ValueError):
@@ -38,10 +28,10 @@ class Lora:
   rank: int
   alpha: float
   targets: str
-  """Regular expression, sought in names as 'layer_0/attn/q_einsum/w'."""
+  """Regular expression, sought in the names of parameters."""
 
 
-def init(params: transformer.Params, lora: Lora, key: jax.Array) -> Adapters:
+def init(params: Params, lora: Lora, key: jax.Array) -> Adapters:
   """Fresh adapters in float32, under which the model is still what it was.
 
   Raises:
@@ -61,7 +51,7 @@ def init(params: transformer.Params, lora: Lora, key: jax.Array) -> Adapters:
   return tree
 
 
-def merge(params: transformer.Params, adapters: Adapters, lora: Lora) -> transformer.Params:
+def merge(params: Params, adapters: Adapters, lora: Lora) -> Params:
   """Plain weights with the adapters in them, as every other part of the project takes them."""
 
   def walk(params, adapters, prefix):
@@ -75,16 +65,16 @@ def merge(params: transformer.Params, adapters: Adapters, lora: Lora) -> transfo
   return walk(params, adapters, '')
 
 
-_ENDINGS = ', '.join(re.sub(r'[?$]', '', pattern) for pattern, _ in _FACTORS)
+_ENDINGS = ', '.join(re.sub(r'[?$]', '', pattern) for pattern, _ in FACTORS)
 
 
-def _named(params: transformer.Params) -> list[tuple[str, Any]]:
+def _named(params: Params) -> list[tuple[str, Any]]:
   leaves = jax.tree.leaves_with_path(params)
   return [(jax.tree_util.keystr(path, simple=True, separator='/'), w) for path, w in leaves]
 
 
 def _factors(name: str) -> str:
-  how = next((how for pattern, how in _FACTORS if re.search(pattern, name)), None)
+  how = next((how for pattern, how in FACTORS if re.search(pattern, name)), None)
   if how is None:
     raise LoraError(f'config.train.lora.targets is found in {name}, which is no projection; those end in {_ENDINGS}')
   return how

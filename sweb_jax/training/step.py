@@ -12,8 +12,8 @@ import optax
 from jax.sharding import Mesh, SingleDeviceSharding
 from jaxtyping import Array, Float
 
-from sweb_jax.models import sharding, transformer
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models import sharding
+from sweb_jax.models.decoder import Decoder, Params
 from sweb_jax.training import lora as lora_lib
 from sweb_jax.training.data import Batch
 from sweb_jax.training.lora import Lora
@@ -34,7 +34,7 @@ class Optimizer:
   weight_decay: float = 0.0
   clip_norm: float = 1.0
   remat: str = 'none'
-  """What the backward pass recomputes: a name in `transformer.REMAT`."""
+  """What the backward pass recomputes: of the decoder's `rematerialisations`."""
   micro_batches: int = 1
   """The rows are taken in so many parts, one after another, and one update is made of all."""
   dtype: str = 'float32'
@@ -66,7 +66,7 @@ class StepMetrics(NamedTuple):
   """Before clipping."""
 
 
-def start(params: transformer.Params, optimizer: Optimizer, mesh: Mesh, seed: int = 0) -> TrainState:
+def start(params: Params, optimizer: Optimizer, mesh: Mesh, seed: int = 0) -> TrainState:
   """A fresh state; `seed` is of the adapters. The parameters are copied: the steps donate them."""
   trained = params if optimizer.lora is None else lora_lib.init(params, optimizer.lora, jax.random.key(seed))
   trained = sharding.place(trained, mesh)
@@ -83,7 +83,7 @@ def feed(batch: Batch, mesh: Mesh) -> Batch:
   return jax.tree.map(lambda x: sharding.put(x, sharding.rows(mesh)), batch)
 
 
-def plain(trained: Any, base: transformer.Params | None, optimizer: Optimizer) -> transformer.Params:
+def plain(trained: Any, base: Params | None, optimizer: Optimizer) -> Params:
   """The parameters to sample with: what is trained itself, or the base with the trained adapters merged in."""
   return trained if optimizer.lora is None else lora_lib.merge(base, trained, optimizer.lora)
 
@@ -110,9 +110,9 @@ def train_step(
   state: TrainState,
   batch: Batch,
   learning_rate: Float[Array, ''],
-  base: transformer.Params | None = None,
+  base: Params | None = None,
   *,
-  config: ModelConfig,
+  config: Decoder,
   optimizer: Optimizer,
   mesh: Mesh,
 ) -> tuple[TrainState, StepMetrics]:
@@ -146,7 +146,7 @@ def _in_parts(loss_and_grads, params, batch: Batch, parts: int):
 
 
 def mean_loss(
-  params: transformer.Params, batch: Batch, config: ModelConfig, *, remat: str = 'none'
+  params: Params, batch: Batch, config: Decoder, *, remat: str = 'none'
 ) -> Float[Array, '']:
   """Mean negative log-likelihood over the batch's target tokens, in nats.
 
@@ -156,9 +156,9 @@ def mean_loss(
 
 
 def _summed(
-  params: transformer.Params, batch: Batch, config: ModelConfig, remat: str, mesh: Mesh | None = None
+  params: Params, batch: Batch, config: Decoder, remat: str, mesh: Mesh | None = None
 ) -> Float[Array, '']:
-  x = transformer.hidden(params, config, batch.tokens, batch.segment_ids, batch.positions, remat=remat, mesh=mesh)
+  x = config.hidden_states(params, batch.tokens, batch.segment_ids, batch.positions, remat=remat, mesh=mesh)
   x = sharding.keep_rows(jnp.take_along_axis(x, batch.target_at[:, :, None], axis=1), mesh)
-  table = params['embedder']['input_embedding']
+  table = config.output_table(params)
   return summed_loss(x, table, batch.targets, batch.weights, config.final_softcap, mesh)

@@ -12,7 +12,7 @@ from etils import epath
 from sweb_jax import layout, records
 from sweb_jax.analysis import Listed, Study
 from sweb_jax.budget import Arm, Comparison
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files, manifest
 from sweb_jax.runtime.manifest import Manifest

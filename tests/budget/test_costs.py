@@ -5,7 +5,7 @@ import pytest
 from sweb_jax import budget
 from sweb_jax.budget import BudgetError, Cost, Prompts
 from sweb_jax.budget.flops import draw_flops, read_flops
-from sweb_jax.models.config import SIZES
+from sweb_jax.models.gemma.config import SIZES
 
 SHAPES = {'wc': SIZES['gemma2_9b'], 'se': SIZES['gemma2_27b']}
 PRICES = {'wc': (0.075, 0.3), 'se': (3.5, 10.5)}

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import pytest
 
 from sweb_jax.budget.flops import draw_flops, read_flops
-from sweb_jax.models import transformer
 from sweb_jax.models.cached_attention import Segment, attention, cached
-from sweb_jax.models.config import SIZES, ModelConfig
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import SIZES, ModelConfig
 
 # By hand: a layer has 2 * 3 * (2 * 2 + 2 * 1) = 36 attention weights and 3 * 2 * 5 = 30 others; the output layer 14.
 SMALL = ModelConfig(7, 2, 5, 2, 2, 1, 3 + 1, pattern=('local', 'global'), window=2)
@@ -60,7 +60,7 @@ def test_attention_is_within_5_percent_of_xlas_count():
 
   def step(keys):
     def attend(q, k, v):
-      return attention(config, q, [Segment((k, v), jnp.ones((1, 1, keys), bool))])
+      return attention(q, [Segment((k, v), jnp.ones((1, 1, keys), bool))], 4, None)
 
     shape = jax.ShapeDtypeStruct
     kv = shape((rows, 4, 64, keys), jnp.float32), shape((rows, 4, keys, 64), jnp.float32)
@@ -80,7 +80,7 @@ def test_a_decode_step_is_within_5_percent_of_xlas_count():
     def attend(i, q, k, v):
       everything, own = jnp.ones((1, 1, keys), bool), jnp.ones((1, 1, 1), bool)
       segments = [Segment(cache[i], everything), Segment(cached(k, v), own)]
-      return attention(config, q, segments)
+      return attention(q, segments, 2, None)
 
     x = transformer.run_blocks(params, config, tokens, jnp.full((rows, 1), keys), attend, inference=True)
     return transformer.logits(params, config, x[:, 0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sweb_jax.budget.machines import CHIPS, Chip, plan_seconds, step_seconds
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.study.step import Work
 
 CONFIG = ModelConfig(100, 10, 20, 2, 2, 1, 4)

@@ -17,7 +17,7 @@ from sweb_jax.budget import (
   policies,
   typical,
 )
-from sweb_jax.models.config import SIZES
+from sweb_jax.models.gemma.config import SIZES
 
 B27, B9, B2 = 27_227_718_144, 9_242_164_736, 2_614_636_800
 PAPER = {'low': {'se': 1}, 'high': {'se': 10}}

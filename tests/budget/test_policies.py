@@ -7,7 +7,7 @@ import pytest
 from sweb_jax import budget
 from sweb_jax.budget import BudgetError, Cost, Outcome, Prompts, allocate
 from sweb_jax.budget.policies import ByDifficulty, Cascade, Known, Mixture, Uniform, UntilSolved, policy
-from sweb_jax.models.config import SIZES
+from sweb_jax.models.gemma.config import SIZES
 
 # 'p3': its samples are right from index 3 on.
 PROBLEMS = tuple(f'p{i}' for i in range(8))

@@ -14,7 +14,7 @@ import pytest
 from etils import epath
 
 from sweb_jax import layout, records
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files, manifest
 from sweb_jax.runtime.manifest import Manifest

@@ -14,7 +14,7 @@ import pytest
 
 from sweb_jax.lowering import hlo
 from sweb_jax.lowering.compiling import Lowered, misfits
-from sweb_jax.models.config import SIZES
+from sweb_jax.models.gemma.config import SIZES
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """

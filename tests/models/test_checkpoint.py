@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sweb_jax.models import checkpoint, sharding, transformer
+from sweb_jax.models import checkpoint, sharding
 from sweb_jax.models.checkpoint import CheckpointError
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import ModelConfig
 
 CONFIG = ModelConfig(31, 16, 24, 2, 2, 1, 8, qk_norm=True)
 

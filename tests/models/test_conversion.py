@@ -13,10 +13,11 @@ import jax
 import numpy as np
 import pytest
 
-from sweb_jax.models import checkpoint, conversion, huggingface, sharding, tensor_file, transformer
+from sweb_jax.models import checkpoint, conversion, huggingface, sharding, tensor_file
 from sweb_jax.models.__main__ import main
 from sweb_jax.models.checkpoint import CheckpointError
-from sweb_jax.models.config import SIZES, ModelConfig, named_size
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import SIZES, ModelConfig, named_size
 from sweb_jax.models.source import open_model, save_model
 from sweb_jax.models.tokenizer import Tokenizer, TokenizerError
 

@@ -18,8 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweb_jax.models import huggingface, source, transformer
-from sweb_jax.models.config import SIZES, ModelConfig
+from sweb_jax.models import huggingface, source
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import SIZES, ModelConfig
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.sharding import make_mesh
 from sweb_jax.models.source import check_model, open_model

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sweb_jax.models import huggingface_config, huggingface_fields
-from sweb_jax.models.config import SIZES, named_size
+from sweb_jax.models.gemma.config import SIZES, named_size
 from sweb_jax.models.reading import CheckpointError
 
 CLASSES = {

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sweb_jax.models import huggingface, sharding, transformer
-from sweb_jax.models.config import SIZES, ModelConfig
+from sweb_jax.models import huggingface, sharding
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import SIZES, ModelConfig
 from sweb_jax.models.source import open_model
 from sweb_jax.models.tokenizer import Tokenizer
 

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import PartitionSpec
 
-from sweb_jax.models import sharding, transformer
-from sweb_jax.models.config import SIZES, ModelConfig
+from sweb_jax.models import sharding
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import SIZES, ModelConfig
 from sweb_jax.models.sharding import MeshError
 
 
@@ -29,8 +30,9 @@ def on_eight_devices(body: str) -> dict:
 
 
 RULES = '''
-from sweb_jax.models import sharding, transformer
-from sweb_jax.models.config import SIZES, ModelConfig
+from sweb_jax.models import sharding
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import SIZES, ModelConfig
 
 def specs(config, **axes):
   mesh = sharding.make_mesh(**axes)
@@ -108,8 +110,9 @@ def test_placed_parameters_can_be_donated_and_leave_their_source_alone():
 
 LOAD = '''
 import numpy as np
-from sweb_jax.models import checkpoint, sharding, transformer
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models import checkpoint, sharding
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import ModelConfig
 config = ModelConfig(64, 32, 64, 2, 4, 2, 16)
 path = 'PATH'
 rng = np.random.default_rng(0)

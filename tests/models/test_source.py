@@ -7,9 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from sweb_jax.models import sharding, transformer
+from sweb_jax.models import sharding
 from sweb_jax.models.checkpoint import CheckpointError
-from sweb_jax.models.config import SIZES
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import SIZES
 from sweb_jax.models.source import open_model, save_model
 from sweb_jax.models.tokenizer import Tokenizer, TokenizerError
 from sweb_jax.tasks import get

@@ -11,8 +11,9 @@ jax.config.update('jax_num_cpu_devices', 8)
 
 import numpy as np  # noqa: E402
 
-from sweb_jax.models import sharding, transformer  # noqa: E402
-from sweb_jax.models.config import ModelConfig  # noqa: E402
+from sweb_jax.models import sharding  # noqa: E402
+from sweb_jax.models.gemma import transformer  # noqa: E402
+from sweb_jax.models.gemma.config import ModelConfig  # noqa: E402
 from sweb_jax.sampling import Engine, Request, Rule  # noqa: E402
 
 CONFIG = ModelConfig(

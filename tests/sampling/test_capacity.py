@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sweb_jax.models import sharding
-from sweb_jax.models.config import SIZES
+from sweb_jax.models.gemma.config import SIZES
 from sweb_jax.sampling import SamplingError
 from sweb_jax.sampling.capacity import choose_slots
 

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sweb_jax.models import sharding, transformer
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models import sharding
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.source import open_model
 from sweb_jax.sampling import Engine, Request, Rule, SamplingError, stops
 from sweb_jax.tasks import get

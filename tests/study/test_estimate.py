@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from sweb_jax import config as config_lib
-from sweb_jax.models.config import ModelConfig
+from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.study import estimate
 from sweb_jax.study.graph import graph
 

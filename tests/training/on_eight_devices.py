@@ -14,8 +14,9 @@ jax.config.update('jax_num_cpu_devices', 8)
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
-from sweb_jax.models import sharding, transformer  # noqa: E402
-from sweb_jax.models.config import ModelConfig  # noqa: E402
+from sweb_jax.models import sharding  # noqa: E402
+from sweb_jax.models.gemma import transformer  # noqa: E402
+from sweb_jax.models.gemma.config import ModelConfig  # noqa: E402
 from sweb_jax.training import Lora, Optimizer, Packer, Schedule, fit  # noqa: E402
 from sweb_jax.training.step import start, train_step  # noqa: E402
 

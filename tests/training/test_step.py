@@ -17,8 +17,9 @@ import optax
 import pytest
 
 from sweb_jax import config as config_lib
-from sweb_jax.models import sharding, transformer
-from sweb_jax.models.config import SIZES, ModelConfig
+from sweb_jax.models import sharding
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import SIZES, ModelConfig
 from sweb_jax.models.source import open_model
 from sweb_jax.records import Example
 from sweb_jax.tasks import get

@@ -1,17 +1,22 @@
 """The shape of a Gemma model, and the named sizes.
 
 One dataclass describes Gemma 1, 2 and 3 (text); the fields say in which they differ. Facts: the gemma library's
-`gm.nn` classes and the Gemma 2 and 3 technical reports (arXiv 2408.00118, 2503.19786).
+`gm.nn` classes and the Gemma 2 and 3 technical reports (arXiv 2408.00118, 2503.19786). Budgets and plans need these
+facts and no JAX, so the forward pass is imported where it is called.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Literal
+import functools
+from types import ModuleType
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 import pydantic.dataclasses
 from pydantic import Field
+
+from sweb_jax.models.decoder import Attention, Params
 
 # Ranges keep every Gemma with room to spare, and what a damaged or hostile file says out: sizes that no memory holds,
 # and values with which the forward pass divides by zero.
@@ -29,7 +34,7 @@ Epsilon = Annotated[float, Field(gt=0, le=0.1)]
   frozen=True, config=pydantic.ConfigDict(strict=True, extra='forbid', allow_inf_nan=False)
 )
 class ModelConfig:
-  """Architecture of one decoder.
+  """Architecture of one Gemma, and its native `OpenDecoder`.
 
   Types and ranges of the fields are checked wherever one is made, and a file that gives others is refused by the name
   of the field. Letters in shapes: V vocabulary, D width, F hidden, N heads, K KV heads, H head width.
@@ -37,6 +42,9 @@ class ModelConfig:
   Raises:
     ValueError: a field is of the wrong type or out of its range, or two do not fit together.
   """
+
+  implementation: ClassVar[str] = 'native'
+  rematerialisations: ClassVar[tuple[str, ...]] = ('none', 'dots', 'full')
 
   vocab_size: Size
   """V, rows of the (tied) embedding table."""
@@ -94,14 +102,60 @@ class ModelConfig:
   @property
   def parameters(self) -> int:
     """Number of parameters, the tied embedding counted once."""
-    attention = self.width * self.head_width * (2 * self.heads + 2 * self.kv_heads)
     norms = self.width * (4 if self.post_norms else 2) + (2 * self.head_width if self.qk_norm else 0)
-    layer = attention + 3 * self.width * self.hidden + norms
-    return self.embedding_parameters + self.layers * layer + self.width
+    return self.embedding_parameters + self.matrix_parameters + self.layers * norms + self.width
+
+  @property
+  def active_parameters(self) -> int:
+    """All: every token goes through every weight."""
+    return self.parameters
+
+  @property
+  def matrix_parameters(self) -> int:
+    """Weights of the layers that each token is multiplied with."""
+    attention = self.width * self.head_width * (2 * self.heads + 2 * self.kv_heads)
+    return self.layers * (attention + 3 * self.width * self.hidden)
 
   @property
   def embedding_parameters(self) -> int:
+    """Of the tied embedding, which is the output layer too."""
     return self.vocab_size * self.width
+
+  @functools.cached_property
+  def attention(self) -> tuple[Attention, ...]:
+    """Of each layer."""
+    windows = (self.window if self.is_local(layer) else None for layer in range(self.layers))
+    return tuple(Attention(self.heads, self.kv_heads, self.head_width, window) for window in windows)
+
+  # The forward pass: `decoder.OpenDecoder` says what each does.
+
+  def shapes(self, dtype: Any = 'float32') -> Params:
+    return _transformer().shapes(self, dtype)
+
+  def init(self, key: Any, dtype: Any = 'float32') -> Params:
+    return _transformer().init(self, key, dtype)
+
+  def forward(self, params: Params, tokens: Any, segment_ids: Any = None, positions: Any = None) -> Any:
+    return _transformer().forward(params, self, tokens, segment_ids, positions)
+
+  def hidden_states(self, params, tokens, segment_ids=None, positions=None, *, remat='none', mesh=None) -> Any:
+    return _transformer().hidden(params, self, tokens, segment_ids, positions, remat=remat, mesh=mesh)
+
+  def run_blocks(self, params, tokens, positions, attend, *, inference=False, mesh=None, stationary=False) -> Any:
+    how = dict(inference=inference, mesh=mesh, stationary=stationary)
+    return _transformer().run_blocks(params, self, tokens, positions, attend, **how)
+
+  def logits(self, params: Params, x: Any) -> Any:
+    return _transformer().logits(params, self, x)
+
+  def output_table(self, params: Params) -> Any:
+    return params['embedder']['input_embedding']
+
+
+def _transformer() -> ModuleType:
+  from sweb_jax.models.gemma import transformer
+
+  return transformer
 
 
 _GEMMA2 = dict(pattern=('local', 'global'), window=4096, attn_softcap=50.0, final_softcap=30.0)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sweb_jax.models import transformer
-from sweb_jax.models.config import SIZES, ModelConfig
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import SIZES, ModelConfig
 
 TOLERANCE = 1e-5  # Of a logit, float32.
 CONFIG = ModelConfig(
@@ -63,17 +62,6 @@ def test_rows_do_not_see_each_other():
   out = np.asarray(jax.jit(transformer.forward, static_argnums=1)(params(), CONFIG, both))
   np.testing.assert_allclose(out[0], logits(TOKENS), rtol=0, atol=TOLERANCE)
   np.testing.assert_allclose(out[1], logits(TOKENS[::-1]), rtol=0, atol=TOLERANCE)
-
-
-def test_the_window_holds_the_query_and_the_keys_before_it():
-  seen = np.asarray(transformer.in_window(CONFIG, jnp.asarray([[9]]), jnp.arange(12)[None]))[0, 0]
-  assert np.flatnonzero(seen).tolist() == [4, 5, 6, 7, 8, 9, 10, 11]  # Causality is the other mask's.
-  assert np.asarray(transformer.causal_mask(3)).tolist() == [[True, False, False], [True, True, False], [True] * 3]
-
-
-def test_without_a_window_every_key_is_seen():
-  config = ModelConfig(97, 32, 64, 2, 4, 2, 16)
-  assert bool(transformer.in_window(config, jnp.asarray([[900]]), jnp.arange(12)[None]).all())
 
 
 def test_the_final_cap_bounds_the_logits():

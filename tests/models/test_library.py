@@ -1,4 +1,4 @@
-"""Our forward against the gemma library's, on the same parameters.
+"""The gemma library's modules behind the protocol, and our forward against theirs on the same parameters.
 
 `largest_difference(config, params)` is the whole comparison, for any checkpoint.
 """
@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sweb_jax.models import sharding, transformer
-from sweb_jax.models.config import SIZES, ModelConfig
+from sweb_jax.models import decoder, sharding
+from sweb_jax.models.decoder import CachedDecoder, DecoderError
+from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma.config import SIZES, ModelConfig
 from sweb_jax.models.source import open_model
 from sweb_jax.records import Example
 from sweb_jax.sampling import Engine, Request, Rule
@@ -36,56 +43,15 @@ GEMMA3 = ModelConfig(
 )
 
 
-def library_config(config: ModelConfig):
-  """The gemma library's description of the same architecture."""
-  from gemma import gm
-
-  c = gm.nn.config
-  scales = {
-    None: c.QueryPreAttentionNormalisation.BY_ONE_OVER_SQRT_HEAD_DIM,
-    (config.width / config.heads) ** -0.5: (
-      c.QueryPreAttentionNormalisation.BY_ONE_OVER_SQRT_EMBED_DIM_DIV_NUM_HEADS
-    ),
-  }
-  kinds = {'local': gm.nn.AttentionType.LOCAL_SLIDING, 'global': gm.nn.AttentionType.GLOBAL}
-  return c.TransformerConfig(
-    num_embed=config.vocab_size,
-    embed_dim=config.width,
-    hidden_dim=config.hidden,
-    num_heads=config.heads,
-    head_dim=config.head_width,
-    num_kv_heads=config.kv_heads,
-    final_logit_softcap=config.final_softcap,
-    attn_logits_soft_cap=config.attn_softcap,
-    use_post_attn_norm=config.post_norms,
-    use_post_ffw_norm=config.post_norms,
-    attention_types=tuple(kinds['local' if config.is_local(i) else 'global'] for i in range(config.layers)),
-    query_pre_attn_norm=scales[config.query_scale],
-    sliding_window_size=config.window,
-    transpose_gating_einsum=config.transpose_gating,
-    use_qk_norm=config.qk_norm,
-    local_base_frequency=config.local_rope_base,
-    global_base_frequency=config.rope_base,
-    global_scale_factor=config.rope_scale,
-  )
-
-
-def library_model(config: ModelConfig):
-  from gemma import gm
-
-  return gm.nn.Transformer(config=library_config(config), dtype=jnp.float32)
+@functools.cache
+def library(config: ModelConfig):
+  pytest.importorskip('gemma')
+  return decoder.implement(config, 'gemma')
 
 
 def library_logits(config: ModelConfig, params, tokens: np.ndarray) -> np.ndarray:
-  """The library's logits, [B, L, V]. Masks and positions are given: its own take id 0 for padding."""
-  batch, length = tokens.shape
-  out = jax.jit(library_model(config).apply)(
-    {'params': params},
-    jnp.asarray(tokens),
-    positions=jnp.broadcast_to(jnp.arange(length), tokens.shape),
-    attention_mask=jnp.broadcast_to(jnp.tri(length, dtype=bool), (batch, length, length)),
-  )
-  return np.asarray(out.logits)
+  """The library's logits, [B, L, V]."""
+  return np.asarray(jax.jit(library(config).forward)(params, tokens))
 
 
 def our_logits(config: ModelConfig, params, tokens: np.ndarray) -> np.ndarray:
@@ -127,14 +93,12 @@ def random_params(config: ModelConfig):
   'config', [GEMMA1, GEMMA1_MULTI_QUERY, GEMMA2, GEMMA3], ids=['gemma1', 'gemma1_multi_query', 'gemma2', 'gemma3']
 )
 def test_logits_equal_the_librarys(config):
-  pytest.importorskip('gemma')
   assert largest_difference(config, random_params(config)) < TOLERANCE
 
 
 @pytest.mark.slow
 def test_logits_of_the_embedded_weak_model_equal_the_librarys():
   """On texts of its task and on random ids, longer than its window."""
-  pytest.importorskip('gemma')
   model = open_model('embedded:wc')
   params = model.load(sharding.make_mesh())
   task, renderer = get('arithmetic'), Renderer(model.tokenizer)
@@ -148,9 +112,8 @@ def test_logits_of_the_embedded_weak_model_equal_the_librarys():
 @pytest.mark.slow
 @pytest.mark.parametrize('config', [GEMMA1, GEMMA1_MULTI_QUERY, GEMMA2, GEMMA3])
 def test_the_librarys_own_init_gives_our_tree(config):
-  pytest.importorskip('gemma')
   tokens = jnp.asarray(some_tokens(config))
-  theirs = jax.eval_shape(library_model(config).init, jax.random.key(0), tokens)['params']
+  theirs = jax.eval_shape(library(config).module.init, jax.random.key(0), tokens)['params']
   assert jax.tree.map(lambda x: (x.shape, x.dtype), dict(theirs)) == jax.tree.map(
     lambda x: (x.shape, x.dtype), transformer.shapes(config)
   )
@@ -195,18 +158,19 @@ def test_each_number_changes_the_logits_by_far_more_than_the_tolerance(config, c
 @pytest.mark.slow
 @pytest.mark.parametrize('name', [name for name in SIZES if not name.startswith('gemma_')])
 def test_the_named_sizes_are_the_librarys(name):
-  pytest.importorskip('gemma')
+  module = library(SIZES[name]).module
   from gemma import gm
 
   version, size = name.split('_')
-  library = getattr(gm.nn, f'{version.capitalize()}_{size.upper()}').config
-  assert dataclasses.replace(library, vision_encoder=None) == library_config(SIZES[name])
+  theirs = getattr(gm.nn, f'{version.capitalize()}_{size.upper()}').config
+  assert dataclasses.replace(theirs, vision_encoder=None) == module.config
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('config', [GEMMA2, GEMMA3], ids=['gemma2', 'gemma3'])
+@pytest.mark.parametrize('implementation', decoder.IMPLEMENTATIONS)
 @pytest.mark.parametrize('samples', [1, 4], ids=['a prompt a row', 'shared prompts'])
-def test_greedy_text_of_the_engine_is_the_argmax_of_the_librarys_uncached_forward(config, samples):
+def test_greedy_text_of_the_engine_is_the_argmax_of_the_librarys_uncached_forward(config, implementation, samples):
   """Ragged prompts after a shared prefix, more rows than slots, a window shorter than a row."""
   rng = np.random.default_rng(4)
   prefix = [2, *rng.integers(3, 97, 6).tolist()]
@@ -215,9 +179,9 @@ def test_greedy_text_of_the_engine_is_the_argmax_of_the_librarys_uncached_forwar
   requests = [Request(f'p{i}', j, p, limit=3 + 4 * j) for i, p in enumerate(prompts) for j in range(samples)]
   params = jax.tree.map(jnp.asarray, random_params(config))
   engine = Engine(
-    config, sharding.make_mesh(), Rule(0.0), stop_ids=(), prompt_length=33, max_new_tokens=16, prefix=prefix, slots=4,
-    steps=4,
-  )
+    library(config) if implementation == 'gemma' else config, sharding.make_mesh(), Rule(0.0), stop_ids=(),
+    prompt_length=33, max_new_tokens=16, prefix=prefix, slots=4, steps=4,
+  )  # fmt: skip
   completions = list(engine.run(params, requests, key=jax.random.key(0)))
   assert len(completions) == len(requests)
   rows = [(*prefix, *prompts[int(c.problem_id[1:])], *c.tokens) for c in completions]
@@ -228,3 +192,69 @@ def test_greedy_text_of_the_engine_is_the_argmax_of_the_librarys_uncached_forwar
     assert len(c.tokens) == 3 + 4 * c.index
     assert list(c.tokens) == choices[start - 1 : len(row) - 1].tolist()
   assert len({t for c in completions for t in c.tokens}) > 5
+
+
+@pytest.mark.slow
+def test_the_librarys_decoder_has_the_facts_of_the_native_one_and_is_another():
+  """Costs, shapes and names are the architecture's; compiled programs are told apart."""
+  found = library(GEMMA3)
+  assert isinstance(found, CachedDecoder) and found.implementation == 'gemma'
+  assert found != GEMMA3 and found == decoder.implement(GEMMA3, 'gemma') and len({found, GEMMA3}) == 2
+  for fact in ('parameters', 'active_parameters', 'matrix_parameters', 'attention', 'vocab_size', 'final_softcap'):
+    assert getattr(found, fact) == getattr(GEMMA3, fact)
+  assert decoder.implement(found, 'gemma') is found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'norm_eps': 1e-5}, 'norm_eps=1e-05, and the gemma library has 1e-06 only'),
+    ({'query_scale': 0.3}, r'query_scale=0\.3, .* here 0\.25 and 0\.288675; use implementation=native'),
+  ],
+)
+def test_an_architecture_that_the_library_cannot_express_is_an_error_that_names_the_number(changes, message):
+  with pytest.raises(DecoderError, match=f'implementation=gemma: {message}'):
+    library(dataclasses.replace(GEMMA2, **changes))
+
+
+@pytest.mark.slow
+def test_a_rematerialisation_is_refused_by_the_librarys_modules():
+  with pytest.raises(DecoderError, match=r"remat='full': the implementation 'gemma' can do 'none'"):
+    library(GEMMA2).hidden_states(random_params(GEMMA2), some_tokens(GEMMA2), remat='full')
+
+
+def test_a_library_that_is_not_there_is_an_error_that_says_how_to_install_it(monkeypatch):
+  monkeypatch.setitem(sys.modules, 'gemma', None)
+  with pytest.raises(DecoderError, match=r'cannot be imported in Python 3\.1.*-c constraints/py31[12]\.txt gemma'):
+    decoder.implement(GEMMA1, 'gemma')
+
+
+@pytest.fixture(scope='module')
+def eight_devices() -> dict:
+  pytest.importorskip('gemma')
+  script = pathlib.Path(__file__).with_name('library_on_eight_devices.py')
+  environment = os.environ | {'PYTHONPATH': str(pathlib.Path(__file__).parents[2])}
+  done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+MESHES = pytest.mark.parametrize(
+  'mesh', ['data=8', 'fsdp=4 tensor=2', 'data=2 fsdp=2 tensor=2', 'data=2 tensor=4']
+)
+
+
+@pytest.mark.slow
+@MESHES
+def test_losses_and_gradients_on_eight_devices_equal_the_native_ones_on_one(eight_devices, mesh):
+  assert eight_devices[mesh]['losses'] == pytest.approx(eight_devices['native']['losses'], abs=2e-5)
+  assert max(eight_devices[mesh]['gradient_difference'].values()) < 2e-5
+
+
+@pytest.mark.slow
+@MESHES
+def test_texts_on_eight_devices_equal_the_native_ones_on_one(eight_devices, mesh):
+  found, wanted = eight_devices[mesh]['texts'], eight_devices['native']['texts']
+  assert found == wanted
+  assert all(len({t for *_, tokens in wanted[rule] for t in tokens}) > 10 for rule in ('greedy', 'drawn'))

@@ -1,8 +1,8 @@
 """One forward pass for every Gemma, in plain JAX over the gemma library's parameter tree.
 
 Training, prefill and decode run the same blocks and differ only in what a layer attends to, the function `attend`
-they pass in. The library's own module cannot share a prefix between rows, refill slots or leave out the [B, L, V]
-logits; it is the reference that the tests compare with.
+they pass in: keys and values may lie anywhere, and those that rows have in common are kept and read once. The library's
+own modules, which have one cache a row, are the reference (`models.library`).
 
 Letters in shapes: B batch, L length, T keys, V vocabulary, D width, F hidden width, N heads, K KV heads, H head width.
 """
@@ -10,25 +10,17 @@ Letters in shapes: B batch, L length, T keys, V vocabulary, D width, F hidden wi
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from sweb_jax.models import self_attention, sharding
-from sweb_jax.models.cached_attention import softcap
-from sweb_jax.models.config import ModelConfig
-
-Params = Mapping[str, Any]
-"""The gemma library's tree: 'embedder', 'layer_0', ..., 'final_norm'."""
-
-Attend = Callable[
-  [int, Float[Array, 'B L N H'], Float[Array, 'B L K H'], Float[Array, 'B L K H']], Float[Array, 'B L N H']
-]
-"""(layer, queries, its new keys and values) to what the layer's attention gives."""
+from sweb_jax.models.cached_attention import Attend, softcap
+from sweb_jax.models.decoder import Params
+from sweb_jax.models.gemma.config import ModelConfig
 
 REMAT = {
   'none': None,
@@ -79,7 +71,7 @@ def hidden(
     segment_ids = jnp.zeros(tokens.shape, jnp.int32)
 
   def attend(layer, q, k, v):
-    window = config.window if config.is_local(layer) else None
+    window = config.attention[layer].window
     return self_attention.self_attention(q, k, v, segment_ids, positions, window, config.attn_softcap)
 
   return run_blocks(params, config, tokens, positions, attend, remat=remat, mesh=mesh)
@@ -90,19 +82,6 @@ def logits(params: Params, config: ModelConfig, x: Float[Array, '*B D']) -> Floa
   # Summed in float32 whatever the inputs are: of 262,144 logits in bfloat16 many would tie.
   out = jnp.einsum('...d,vd->...v', x, params['embedder']['input_embedding'], preferred_element_type=jnp.float32)
   return softcap(out, config.final_softcap)
-
-
-def causal_mask(length: int) -> Bool[Array, 'L L']:
-  return jnp.tri(length, dtype=bool)
-
-
-def in_window(
-  config: ModelConfig, queries: Int[Array, '#B L'], keys: Int[Array, '#B T']
-) -> Bool[Array, '#B L T']:
-  """Which keys lie within the sliding window of each query: `window` keys, the query's own included."""
-  if config.window is None:
-    return jnp.ones((1, queries.shape[-1], keys.shape[-1]), bool)
-  return queries[:, :, None] - keys[:, None, :] < config.window
 
 
 def run_blocks(

@@ -1,0 +1,222 @@
+"""What the rest of the project knows of a model: a small hashable description that computes.
+
+`Decoder` is what training, budgets and checkpoints need. Drawing needs one of its two kinds: an `OpenDecoder` leaves
+attention to its caller, so that the engine can share prompts between rows; a `CachedDecoder` keeps a cache of its own.
+A family of models is a folder beside this module, with a config that is a decoder by itself (its native
+implementation), and `rules` of its parameters' names; this module is where a family is made known. It imports no JAX.
+
+Letters in shapes: B batch, L length, T keys, V vocabulary, D width, N heads, K KV heads, H head width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from sweb_jax.models.gemma import rules
+
+if TYPE_CHECKING:
+  from jax.sharding import Mesh
+  from jaxtyping import Array, Bool, Float, Int, Key
+
+  from sweb_jax.models.cached_attention import Attend
+
+Params = Mapping[str, Any]
+"""Parameters: a tree of arrays, all of one dtype, each known by its name, as 'layer_0/mlp/linear'."""
+
+Cache = Any
+"""Of a `CachedDecoder`: a tree of arrays; the first dimension is the row, the second, if any, the column."""
+
+IMPLEMENTATIONS = ('native', 'gemma')
+"""'native': this project's own forward pass. 'gemma': the modules of the gemma library."""
+
+FACTORS = rules.FACTORS
+"""(Pattern of a parameter's name, how the two factors of its adapter give it), of all families."""
+
+
+class DecoderError(ValueError):
+  """What an implementation cannot compute, or a library that is not there; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Attention:
+  """What one layer's attention multiplies and keeps."""
+
+  heads: int
+  """N, query heads."""
+  kv_heads: int
+  """K, key and value heads."""
+  head_width: int
+  """H."""
+  window: int | None = None
+  """Keys a query sees, its own included; None: all before it."""
+  cached: bool = True
+  """It keeps keys and values; else it reads those of an earlier layer."""
+
+
+class Decoder(Protocol):
+  """A model's architecture in one implementation. Equal ones compute the same, by the same programs."""
+
+  vocab_size: int
+  """V."""
+  width: int
+  """D."""
+  layers: int
+  parameters: int
+  """All of them, a tied embedding once."""
+  active_parameters: int
+  """Those that one token has to do with: of experts, the chosen ones."""
+  matrix_parameters: int
+  """Weights of the layers that each token is multiplied with: no norms, no embeddings, of experts the chosen ones."""
+  embedding_parameters: int
+  """Weights of the output layer."""
+  attention: tuple[Attention, ...]
+  """Of each layer: what it costs, and what a cache holds."""
+  final_softcap: float | None
+  """Output logits are cap * tanh(logits / cap); None: they stay."""
+  implementation: str
+  """Of `IMPLEMENTATIONS`."""
+  rematerialisations: tuple[str, ...]
+  """Names of what the backward pass can recompute instead of keeping it: of 'none', 'dots', 'full'."""
+
+  def shapes(self, dtype: Any = 'float32') -> Params:
+    """The tree of `jax.ShapeDtypeStruct` that `init` would give, without any memory."""
+
+  def init(self, key: Key[Array, ''], dtype: Any = 'float32') -> Params:
+    """Fresh parameters."""
+
+  def forward(
+    self,
+    params: Params,
+    tokens: Int[Array, 'B L'],
+    segment_ids: Int[Array, 'B L'] | None = None,
+    positions: Int[Array, 'B L'] | None = None,
+  ) -> Float[Array, 'B L V']:
+    """Logits of every position, uncached: the plain form for checks and small inputs."""
+
+  def hidden_states(
+    self,
+    params: Params,
+    tokens: Int[Array, 'B L'],
+    segment_ids: Int[Array, 'B L'] | None = None,
+    positions: Int[Array, 'B L'] | None = None,
+    *,
+    remat: str = 'none',
+    mesh: Mesh | None = None,
+  ) -> Float[Array, 'B L D']:
+    """What the output layer multiplies, causal within each segment of a packed row.
+
+    Args:
+      params: of `shapes`.
+      tokens: ids.
+      segment_ids: which example of a packed row a token belongs to; None: one example a row.
+      positions: position within the example; None: 0, 1, 2, ...
+      remat: of `rematerialisations`.
+      mesh: over which the rows are split; None: they are not.
+    """
+
+  def output_table(self, params: Params) -> Float[Array, 'V D']:
+    """The output layer's matrix: logits are `x @ table.T`, then the cap."""
+
+
+class OpenDecoder(Decoder, Protocol):
+  """A decoder whose attention the caller computes, over keys and values that the caller keeps."""
+
+  attn_softcap: float | None
+  """Scores are cap * tanh(scores / cap); None: they stay."""
+
+  def run_blocks(
+    self,
+    params: Params,
+    tokens: Int[Array, 'B L'],
+    positions: Int[Array, 'B L'],
+    attend: Attend,
+    *,
+    inference: bool = False,
+    mesh: Mesh | None = None,
+    stationary: bool = False,
+  ) -> Float[Array, 'B L D']:
+    """Embedding, all layers, final norm. `attend` may keep the keys and values it is given.
+
+    Args:
+      params: of `shapes`.
+      tokens: ids.
+      positions: of the tokens.
+      attend: called once a layer, in order.
+      inference: no gradient is asked for.
+      mesh: over which the rows are split; None: they are not.
+      stationary: weights stay where they lie and the rows' values move, which is less when tokens are few.
+    """
+
+  def logits(self, params: Params, x: Float[Array, '*B D']) -> Float[Array, '*B V']:
+    """Output logits in float32, after the cap."""
+
+
+@runtime_checkable
+class CachedDecoder(Decoder, Protocol):
+  """A decoder with a cache of its own, into which all rows write at the same column."""
+
+  def init_cache(self, rows: int, columns: int, dtype: Any) -> Cache:
+    """A cache in which nothing is of use."""
+
+  def step(
+    self,
+    params: Params,
+    cache: Cache,
+    tokens: Int[Array, 'B L'],
+    positions: Int[Array, 'B L'],
+    seen: Bool[Array, 'B L T'],
+    column: Int[Array, ''],
+  ) -> tuple[Cache, Float[Array, 'B V']]:
+    """Feeds L tokens of each row. Returns the cache, and the logits after the last of them.
+
+    Args:
+      params: of `shapes`.
+      cache: of `init_cache`, with T columns.
+      tokens: ids.
+      positions: of the tokens; a window goes by those of the columns, too.
+      seen: columns that each token sees, windows aside.
+      column: the tokens go to this one and the L - 1 after it.
+    """
+
+
+def axes(name: str, shape: tuple[int, ...]) -> tuple[str | None, ...]:
+  """Mesh axes of the dimensions of a parameter, or of what is kept of one under its name; () where it is whole."""
+  return rules.axes(name, shape)
+
+
+def from_fields(fields: Mapping[str, Any]) -> Decoder:
+  """The architecture whose `dataclasses.asdict` these are, lists in place of tuples, as JSON files hold them.
+
+  Raises TypeError or ValueError where they are no architecture's.
+  """
+  from sweb_jax.models.gemma.config import ModelConfig  # It needs this module.
+
+  return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+
+def implement(config: Decoder, implementation: str) -> Decoder:
+  """A model's architecture in the implementation of that name.
+
+  Raises:
+    DecoderError: no such implementation, or one that cannot compute this architecture; or the library is not there.
+  """
+  if implementation not in IMPLEMENTATIONS:
+    raise DecoderError(f'implementation={implementation!r}: implementations are {" and ".join(IMPLEMENTATIONS)}')
+  if implementation == config.implementation:
+    return config
+  if implementation == 'native':
+    raise DecoderError(f'implementation=native: {type(config).__name__} has no native implementation')
+  from sweb_jax.models import library  # A native run never imports the library.
+
+  return library.of(config)
+
+
+def check_remat(decoder: Decoder, remat: str) -> None:
+  """Raises DecoderError where the implementation cannot recompute what `remat` names."""
+  if remat not in decoder.rematerialisations:
+    raise DecoderError(
+      f'config.train.remat={remat!r}: the implementation {decoder.implementation!r} can do '
+      f'{", ".join(map(repr, decoder.rematerialisations))}'
+    )
