@@ -72,7 +72,7 @@ def gemma(work, stops: set[int], longest: int) -> Draw:
   import jax
   from gemma import gm
 
-  from sweb_jax.models import decoder, sharding
+  from sweb_jax.models import families, sharding
   from sweb_jax.models.source import read_config, read_params
 
   config = read_config(MODEL.value)
@@ -102,7 +102,7 @@ def gemma(work, stops: set[int], longest: int) -> Draw:
   prompt = max(len(p) for p in work['prompts'])
   methods = gm.text.TopkSampling(temperature=work['temperature'], k=work['top_k']) if work['temperature'] else None
   sampler = gm.text.Sampler(
-    model=decoder.implement(config, 'gemma').module,
+    model=families.implement(config, 'gemma').module,
     params=read_params(MODEL.value, config, sharding.make_mesh()),
     tokenizer=Ids(),
     sampling=methods or gm.text.Greedy(),

@@ -27,7 +27,7 @@ import jax  # noqa: E402
 from absl import app, flags  # noqa: E402
 from etils import epath  # noqa: E402
 
-from sweb_jax.models import decoder, sharding  # noqa: E402
+from sweb_jax.models import decoder, families, sharding  # noqa: E402
 from sweb_jax.models.source import read_config, read_params  # noqa: E402
 from sweb_jax.runtime import devices  # noqa: E402
 from sweb_jax.sampling import Engine, Request, Rule  # noqa: E402
@@ -71,7 +71,7 @@ def measure() -> None:
 
   prefix, requests = to_requests(work)
   engine = Engine(
-    decoder.implement(config, IMPLEMENTATION.value),
+    families.implement(config, IMPLEMENTATION.value),
     mesh,
     Rule(work['temperature'], work['top_k'] if work['temperature'] else 0),
     stop_ids=[] if 'lengths' in work else work['stop_ids'],

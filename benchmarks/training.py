@@ -109,13 +109,13 @@ def packed_step(rendered, *, batch: int, row_length: int = LENGTH, pack: bool = 
   """A function that trains one step on the first batch, and the tokens that the batch holds."""
   import jax.numpy as jnp
 
-  from sweb_jax.models import decoder, sharding
+  from sweb_jax.models import families, sharding
   from sweb_jax.runtime import devices
   from sweb_jax.training import Optimizer, Packer
   from sweb_jax.training.step import start, train_step
 
   devices.keep_memory()
-  config = decoder.implement(model_config(), 'gemma' if SYSTEM.value == 'library' else 'native')
+  config = families.implement(model_config(), 'gemma' if SYSTEM.value == 'library' else 'native')
   mesh = sharding.make_mesh()
   optimizer = Optimizer(b1=B1, b2=B2, weight_decay=DECAY, remat=REMAT.value, micro_batches=MICRO_BATCHES.value)
   packer = Packer(rendered, batch=batch, steps=1, seed=0, row_length=row_length, multiple_of=MICRO_BATCHES.value)
@@ -134,9 +134,8 @@ def gemma(tokens: np.ndarray) -> Callable[[], float]:
   import jax
   import optax
 
-  from sweb_jax.models import decoder
 
-  model = decoder.implement(model_config(), 'gemma').module
+  model = families.implement(model_config(), 'gemma').module
   params = random_params()
   optimizer = optax.adamw(RATE, b1=B1, b2=B2, weight_decay=DECAY)
   state = params, optimizer.init(params)

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from sweb_jax.models import conversion, decoder, sharding
+from sweb_jax.models import conversion, decoder, families, sharding
 from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.decoder import Decoder, Params
 from sweb_jax.models.source import open_model
@@ -97,7 +97,7 @@ def compare(source: str) -> Compared:
   model = open_model(source)
   if model.tokenizer is None:
     raise CheckpointError(f'{source!r} is a shape without weights; give a model that has them')
-  sides = [decoder.implement(model.config, name) for name in decoder.IMPLEMENTATIONS]  # Before anything is read.
+  sides = [families.implement(model.config, name) for name in decoder.IMPLEMENTATIONS]  # Before anything is read.
   mesh = sharding.make_mesh(fsdp=len(jax.devices()))
   prompts = conversion.prompts(model.config, model.tokenizer)
   batch = Packer(

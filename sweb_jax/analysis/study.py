@@ -12,7 +12,7 @@ from etils import epath
 from sweb_jax import layout
 from sweb_jax.budget import Arm, Comparison, Cost, costs
 from sweb_jax.layout import BASE
-from sweb_jax.models import decoder
+from sweb_jax.models import families
 from sweb_jax.runtime import files, manifest
 
 SHOWN = 4
@@ -101,7 +101,7 @@ class Study:
 
   def definitions(self) -> dict[str, Cost]:
     """The definitions of cost that can price the generators."""
-    shapes = {g: decoder.from_fields(fields) for g, fields in self.shapes.items()}
+    shapes = {g: families.from_fields(fields) for g, fields in self.shapes.items()}
     return costs(self.cost, shapes, prices=self.prices, seconds=self.seconds)
 
   def json(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sweb_jax import layout, records
 from sweb_jax.budget.allocate import Ask, Outcome, allocate
 from sweb_jax.budget.cost import BudgetError, Cost, Prompts
 from sweb_jax.budget.policies import KINDS, Policy, policies
-from sweb_jax.models import decoder
+from sweb_jax.models import decoder, families
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files, manifest
 
@@ -70,7 +70,7 @@ def read_records(workdir: epath.PathLike) -> list[Record]:
   root = epath.Path(workdir)
   try:
     study, config = files.read_json(root / layout.STUDY), files.read_json(root / layout.CONFIG)
-    shapes = {g: decoder.from_fields(study['shapes'][g]) for g in config['generators']}
+    shapes = {g: families.from_fields(study['shapes'][g]) for g in config['generators']}
     estimate, few_shot = config['estimate'], config['sampling']['few_shot']
     done = {step['folder']: step for step in study['steps'] if _done(root, step)}
   except FileNotFoundError as e:

@@ -12,6 +12,7 @@ from sweb_jax import layout
 from sweb_jax.budget import UNITS
 from sweb_jax.config.default import ConfigError, default, get, rules_of, steps_of
 from sweb_jax.curation import FILTERS
+from sweb_jax.models.decoder import IMPLEMENTATIONS
 
 
 def validate(config: ConfigDict) -> None:
@@ -60,6 +61,11 @@ def _check_models(config: ConfigDict, need: Callable[..., None]) -> None:
     need(len(set(names)) == len(names), field, names, 'a name is given twice')
     for name in names:
       need(name in config.models, field, name, f'is not in config.models, which has {sorted(config.models)}')
+  for name in config.implementations:
+    need(name in config.models, 'implementations', name, f'is not in config.models, which has {sorted(config.models)}')
+  for field, value in (('implementation', config.implementation), *config.implementations.items()):
+    field = field if field == 'implementation' else f'implementations.{field}'
+    need(value in IMPLEMENTATIONS, field, value, f'must be one of {", ".join(IMPLEMENTATIONS)}')
   for name in config.chat:
     need(name in config.models, 'chat', name, f'is not in config.models, which has {sorted(config.models)}')
   for name, source in config.models.items():
@@ -182,7 +188,7 @@ def _known_fields(config: ConfigDict) -> None:
   """Refuses fields that nothing reads: most are typing errors."""
   # Their keys are names that the config chooses.
   open_sections = ('presets', 'models', 'budgets', 'policies', 'cost.prices', 'cost.seconds', 'train.steps')
-  open_sections += ('variants', 'train.batches', 'transfer')
+  open_sections += ('variants', 'train.batches', 'transfer', 'implementations')
 
   def walk(found: ConfigDict, known: ConfigDict, prefix: str) -> None:
     for key in found:

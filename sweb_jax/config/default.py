@@ -38,6 +38,8 @@ def default() -> ConfigDict:
       # Name -> 'embedded:NAME', 'gguf:gemma3_270m' or a model folder; or several, which question sets take in turn.
       # 'size:gemma2_9b' is a shape without weights, for a plan.
       'models': ConfigDict(),
+      'implementation': 'native',  # Of the models: this project's, or 'gemma', the gemma library's (docs/models.md).
+      'implementations': ConfigDict(),  # Model -> its own.
       'chat': (),  # Names of the models that read and write chat turns (instruction-tuned Gemmas).
       'generators': (),  # Names of the models that draw data; (): learners are only evaluated, or trained on gold.
       'learners': (),  # Names of the models that are fine-tuned.

@@ -167,7 +167,7 @@ def _training(
   multiple = sharding.ways(mesh) * t.micro_batches
   rows = -(-math.ceil(batch / a_row) // multiple) * multiple
   targets = min(t.row_length, -(-a_row * config.sampling.max_new_tokens // 8) * 8)
-  fields = settings(config, 'models', train__batches=0, train__steps=0, chat={})
+  fields = settings(config, 'models', train__batches=0, train__steps=0, chat={}, implementations={})
   optimizer = models.optimizer(fields, remat=t.remat, micro_batches=t.micro_batches)
 
   def by_rule(tree: Any) -> Any:

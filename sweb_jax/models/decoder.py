@@ -3,7 +3,7 @@
 `Decoder` is what training, budgets and checkpoints need. Drawing needs one of its two kinds: an `OpenDecoder` leaves
 attention to its caller, so that the engine can share prompts between rows; a `CachedDecoder` keeps a cache of its own.
 A family of models is a folder beside this module, with a config that is a decoder by itself (its native
-implementation), and `rules` of its parameters' names; this module is where a family is made known. It imports no JAX.
+implementation), and `rules` of its parameters' names; `families` is where a family is made known. No JAX is imported.
 
 Letters in shapes: B batch, L length, T keys, V vocabulary, D width, N heads, K KV heads, H head width.
 """
@@ -184,33 +184,6 @@ class CachedDecoder(Decoder, Protocol):
 def axes(name: str, shape: tuple[int, ...]) -> tuple[str | None, ...]:
   """Mesh axes of the dimensions of a parameter, or of what is kept of one under its name; () where it is whole."""
   return rules.axes(name, shape)
-
-
-def from_fields(fields: Mapping[str, Any]) -> Decoder:
-  """The architecture whose `dataclasses.asdict` these are, lists in place of tuples, as JSON files hold them.
-
-  Raises TypeError or ValueError where they are no architecture's.
-  """
-  from sweb_jax.models.gemma.config import ModelConfig  # It needs this module.
-
-  return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
-
-
-def implement(config: Decoder, implementation: str) -> Decoder:
-  """A model's architecture in the implementation of that name.
-
-  Raises:
-    DecoderError: no such implementation, or one that cannot compute this architecture; or the library is not there.
-  """
-  if implementation not in IMPLEMENTATIONS:
-    raise DecoderError(f'implementation={implementation!r}: implementations are {" and ".join(IMPLEMENTATIONS)}')
-  if implementation == config.implementation:
-    return config
-  if implementation == 'native':
-    raise DecoderError(f'implementation=native: {type(config).__name__} has no native implementation')
-  from sweb_jax.models import library  # A native run never imports the library.
-
-  return library.of(config)
 
 
 def check_remat(decoder: Decoder, remat: str) -> None:

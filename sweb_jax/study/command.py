@@ -28,6 +28,9 @@ def plan(study: Study, root: epath.Path, console: Console) -> None:
     console.print('Arms: ' + ', '.join(a.name + count for a, count in zip(arms.all, counted, strict=True)))
   if arms.samples:
     console.print(cost_table(arms))
+  other = [name for name, v in study.variants.items() if v[0].config.implementation != 'native']
+  if other:
+    console.print(Text(f'Computed by the gemma library: {", ".join(other)}.'))
   for note in notes:
     console.print(Text(f'Note: {note}.'))
   for unchecked in study.unchecked:

@@ -15,7 +15,7 @@ from jaxtyping import Int
 
 from sweb_jax import layout, records, tasks
 from sweb_jax.budget import Cost, Prompts
-from sweb_jax.models import checkpoint, sharding
+from sweb_jax.models import checkpoint, decoder, families, sharding
 from sweb_jax.models.decoder import Params
 from sweb_jax.models.source import Model, open_model, read_params
 from sweb_jax.records import Problem
@@ -130,28 +130,37 @@ class Context:
       raise Interrupted
 
 
-def open_variants(models: Mapping[str, str | Sequence[str]], chat: Sequence[str] = ()) -> dict[str, tuple[Model, ...]]:
+def open_variants(
+  models: Mapping[str, str | Sequence[str]], chat: Sequence[str] = (), implementations: Mapping[str, str] | None = None
+) -> dict[str, tuple[Model, ...]]:
   """Opens every model of a config: headers and tokenizers, no weights.
 
   Args:
     models: name -> source, or sources of variants: the same architecture and tokenizer, other parameters.
     chat: names of those that read and write chat turns.
+    implementations: name -> which implementation computes it; 'native' where it has none.
 
   Raises:
     CheckpointError: a model that cannot be opened, or variants that are not alike.
+    DecoderError: an implementation that cannot compute a model.
     TokenizerError: a model of `chat` without marks of turns.
   """
-  opened = {name: _open_alike(name, source) for name, source in models.items()}
+  opened = {
+    name: _open_alike(name, source, (implementations or {}).get(name, 'native')) for name, source in models.items()
+  }
   for name in chat:
     if opened[name][0].tokenizer:
       opened[name][0].tokenizer.turn_ids()
   return opened
 
 
-def _open_alike(name: str, source: str | Sequence[str]) -> tuple[Model, ...]:
+def _open_alike(name: str, source: str | Sequence[str], implementation: str) -> tuple[Model, ...]:
   sources = (source,) if isinstance(source, str) else tuple(source)
   variants = tuple(open_model(s) for s in sources)
   for s, v in zip(sources, variants, strict=True):
     if (v.config, v.tokenizer) != (variants[0].config, variants[0].tokenizer):
       raise checkpoint.CheckpointError(f'config.models.{name}: {s} has another shape or tokenizer than {sources[0]}')
-  return variants
+  try:
+    return tuple(dataclasses.replace(v, config=families.implement(v.config, implementation)) for v in variants)
+  except decoder.DecoderError as e:
+    raise decoder.DecoderError(f'config.models.{name}: {e}') from e

@@ -18,6 +18,8 @@ DEPENDS: Mapping[str, tuple[str, ...]] = {
   'task.levels': ('problems',),
   'task.train': ('allocations', 'examples'),
   'task.validation': ('models',),
+  'implementation': (*_DRAWING, 'opinions', 'models', 'scores'),
+  'implementations': (*_DRAWING, 'opinions', 'models', 'scores'),
   'chat': (*_DRAWING, 'opinions', 'models', 'scores'),
   'policies': ('allocations',),
   'cost.name': ('allocations',),

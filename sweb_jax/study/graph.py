@@ -269,8 +269,10 @@ class _Builder:
       )
 
   def _asked(self, *models: str) -> dict[str, Any]:
-    """How models are asked, of the field `chat`."""
-    return {'chat': {model: model in self.config.chat for model in models}}
+    """How models are computed and asked, of the fields with an entry for each model."""
+    own = {model: self.config.implementations.get(model) for model in models}
+    chat = {model: model in self.config.chat for model in models}
+    return {'chat': chat, 'implementations': own}
 
   def _identity(self, model: str, s: int) -> dict[str, str]:
     """The files of the variant that a question set takes."""

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from sweb_jax import layout, tasks
 from sweb_jax.config import ConfigError, rules_of
+from sweb_jax.models import decoder
 from sweb_jax.models.source import Model
 from sweb_jax.runtime import files
 from sweb_jax.runtime.hosts import Hosts
@@ -76,7 +77,11 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
   Raises:
     CheckpointError, TokenizerError, TaskError, BudgetError, ConfigError, JudgeError: the message names the field.
   """
-  variants = open_variants(config.models, config.chat)
+  implementations = {name: config.implementations.get(name, config.implementation) for name in config.models}
+  variants = open_variants(config.models, config.chat, implementations)
+  for name, (model, *_) in variants.items():
+    if name in config.learners and (config.generators or config.gold):
+      decoder.check_remat(model.config, config.train.remat)
   shapes = {name: v[0].config for name, v in variants.items()}
   made = graph(config, shapes, {name: tuple(m.identity for m in v) for name, v in variants.items()})
   unchecked = [

@@ -15,7 +15,7 @@ jax.config.update('jax_num_cpu_devices', 8)
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
-from sweb_jax.models import decoder, sharding  # noqa: E402
+from sweb_jax.models import families, sharding  # noqa: E402
 from sweb_jax.models.gemma.config import ModelConfig  # noqa: E402
 from sweb_jax.sampling import Engine, Request, Rule  # noqa: E402
 from sweb_jax.training import Optimizer, Packer  # noqa: E402
@@ -66,7 +66,7 @@ def main() -> None:
   rng = np.random.default_rng(0)
   rendered = [((2, *rng.integers(4, 64, n).tolist(), 1), n // 2) for n in rng.integers(4, 14, 16).tolist()]
   packer = Packer(rendered, batch=16, steps=2, seed=0, row_length=24, multiple_of=8)
-  library = decoder.implement(CONFIG, 'gemma')
+  library = families.implement(CONFIG, 'gemma')
   losses, gradients = train(CONFIG, params, packer, {})
   found = {'native': {'losses': losses, 'texts': draw(CONFIG, params, {})}}
   for name, axes in MESHES.items():

@@ -13,7 +13,7 @@ import jax
 import pytest
 
 import sweb_jax
-from sweb_jax.models import decoder
+from sweb_jax.models import decoder, families
 from sweb_jax.models.checkpoint import path_name
 from sweb_jax.models.decoder import CachedDecoder, DecoderError
 from sweb_jax.models.gemma.config import SIZES, ModelConfig
@@ -74,9 +74,9 @@ def test_budgets_and_architectures_need_no_jax():
   body = """
 import sys
 import sweb_jax.budget
-from sweb_jax.models import decoder
-config = decoder.from_fields(dict(vocab_size=9, width=4, hidden=8, layers=1, heads=2, kv_heads=1, head_width=2))
-assert decoder.implement(config, 'native') is config
+from sweb_jax.models import decoder, families
+config = families.from_fields(dict(vocab_size=9, width=4, hidden=8, layers=1, heads=2, kv_heads=1, head_width=2))
+assert families.implement(config, 'native') is config
 print(sweb_jax.budget.flops.draw_flops(config, 4, 1) > 0, 'jax' in sys.modules)
 """
   assert run(body).split() == ['True', 'False']
@@ -86,12 +86,12 @@ def test_a_native_model_draws_and_trains_without_the_library():
   body = """
 import sys
 import jax, numpy as np
-from sweb_jax.models import decoder, sharding
+from sweb_jax.models import families, sharding
 from sweb_jax.sampling import Engine, Request, Rule
 from sweb_jax.training.data import Packer
 from sweb_jax.training.step import Optimizer, start, train_step
-config = decoder.from_fields(dict(vocab_size=9, width=4, hidden=8, layers=1, heads=2, kv_heads=1, head_width=2))
-config, mesh = decoder.implement(config, 'native'), sharding.make_mesh()
+config = families.from_fields(dict(vocab_size=9, width=4, hidden=8, layers=1, heads=2, kv_heads=1, head_width=2))
+config, mesh = families.implement(config, 'native'), sharding.make_mesh()
 params = config.init(jax.random.key(0))
 engine = Engine(config, mesh, Rule(), stop_ids=(1,), prompt_length=4, max_new_tokens=2, slots=2, steps=2)
 print(len(list(engine.run(params, [Request('p', 0, (2, 3))], key=jax.random.key(0)))))
@@ -105,21 +105,21 @@ print(*sorted({'jax', 'gemma', 'kauldron', 'tensorflow', 'flax'} & set(sys.modul
 
 
 def test_a_config_is_its_own_native_decoder():
-  assert decoder.implement(SMALL, 'native') is SMALL
+  assert families.implement(SMALL, 'native') is SMALL
   assert not isinstance(SMALL, CachedDecoder)
 
 
 def test_an_architecture_comes_back_from_its_fields():
   config = SIZES['gemma3_4b']
   fields = json.loads(json.dumps(dataclasses.asdict(config)))
-  assert decoder.from_fields(fields) == config
+  assert families.from_fields(fields) == config
   with pytest.raises((TypeError, ValueError), match='experts'):
-    decoder.from_fields(fields | {'experts': 8})
+    families.from_fields(fields | {'experts': 8})
 
 
 def test_an_unknown_implementation_is_an_error_that_names_those_there_are():
   with pytest.raises(DecoderError, match="implementation='torch': implementations are native and gemma"):
-    decoder.implement(SMALL, 'torch')
+    families.implement(SMALL, 'torch')
 
 
 def test_a_rematerialisation_that_is_not_there_is_an_error_that_names_those_there_are():

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sweb_jax.models import decoder, sharding
+from sweb_jax.models import decoder, families, sharding
 from sweb_jax.models.decoder import CachedDecoder, DecoderError
 from sweb_jax.models.gemma import transformer
 from sweb_jax.models.gemma.config import SIZES, ModelConfig
@@ -46,7 +46,7 @@ GEMMA3 = ModelConfig(
 @functools.cache
 def library(config: ModelConfig):
   pytest.importorskip('gemma')
-  return decoder.implement(config, 'gemma')
+  return families.implement(config, 'gemma')
 
 
 def library_logits(config: ModelConfig, params, tokens: np.ndarray) -> np.ndarray:
@@ -199,10 +199,10 @@ def test_the_librarys_decoder_has_the_facts_of_the_native_one_and_is_another():
   """Costs, shapes and names are the architecture's; compiled programs are told apart."""
   found = library(GEMMA3)
   assert isinstance(found, CachedDecoder) and found.implementation == 'gemma'
-  assert found != GEMMA3 and found == decoder.implement(GEMMA3, 'gemma') and len({found, GEMMA3}) == 2
+  assert found != GEMMA3 and found == families.implement(GEMMA3, 'gemma') and len({found, GEMMA3}) == 2
   for fact in ('parameters', 'active_parameters', 'matrix_parameters', 'attention', 'vocab_size', 'final_softcap'):
     assert getattr(found, fact) == getattr(GEMMA3, fact)
-  assert decoder.implement(found, 'gemma') is found
+  assert families.implement(found, 'gemma') is found
 
 
 @pytest.mark.slow
@@ -227,7 +227,7 @@ def test_a_rematerialisation_is_refused_by_the_librarys_modules():
 def test_a_library_that_is_not_there_is_an_error_that_says_how_to_install_it(monkeypatch):
   monkeypatch.setitem(sys.modules, 'gemma', None)
   with pytest.raises(DecoderError, match=r'cannot be imported in Python 3\.1.*-c constraints/py31[12]\.txt gemma'):
-    decoder.implement(GEMMA1, 'gemma')
+    families.implement(GEMMA1, 'gemma')
 
 
 @pytest.fixture(scope='module')

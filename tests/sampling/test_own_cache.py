@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sweb_jax.models import decoder, sharding
+from sweb_jax.models import families, sharding
 from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.sampling import Engine, Request, Rule, SamplingError, stops
 
@@ -30,7 +30,7 @@ GREEDY, DRAWN = Rule(0.0, forbidden=(0, 2)), Rule(1.0, top_k=20, top_p=0.9, forb
 @functools.cache
 def library(config: ModelConfig):
   pytest.importorskip('gemma')
-  return decoder.implement(config, 'gemma')
+  return families.implement(config, 'gemma')
 
 
 @functools.cache

@@ -21,6 +21,8 @@ OTHER = {
   'task.levels': ('s1r0',),
   'task.train': 13,
   'task.validation': 9,
+  'implementation': 'gemma',
+  'implementations': {'wc': 'gemma', 'se': 'gemma', 'student': 'gemma'},
   'chat': ('wc', 'se', 'student'),
   'policies': {'until': {'kind': 'until_solved', 'generators': ('wc',), 'correct': 2}},
   'cost.name': 'tokens',

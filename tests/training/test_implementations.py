@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sweb_jax.models import decoder, sharding
+from sweb_jax.models import families, sharding
 from sweb_jax.models.decoder import DecoderError
 from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.training import Lora, Optimizer, Packer, Schedule, fit
@@ -35,7 +35,7 @@ CONFIGS = pytest.mark.parametrize('config', [GEMMA2, GEMMA3], ids=['gemma2', 'ge
 @functools.cache
 def library(config: ModelConfig):
   pytest.importorskip('gemma')
-  return decoder.implement(config, 'gemma')
+  return families.implement(config, 'gemma')
 
 
 @functools.cache

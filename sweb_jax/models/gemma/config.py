@@ -52,7 +52,7 @@ class ModelConfig:
   """D, width of the residual stream."""
   hidden: Size
   """F, width of the gated feed-forward layer."""
-  layers: Layers
+  layers: Annotated[int, Field(ge=0, le=1000)]
   heads: Size
   """N, query heads."""
   kv_heads: Size
