@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import sweb_jax
+from sweb_jax import layout
 
 PACKAGE = Path(sweb_jax.__file__).parent
 HEAVY = {'jax', 'tensorflow', 'gemma', 'kauldron', 'torch', 'transformers'}
@@ -95,6 +96,17 @@ def test_sizes_without_weights_are_planned_for_a_mesh_that_is_elsewhere(command,
   assert not (tmp_path / 'workdir').exists()
 
 
+def test_dry_run_of_a_paper_config_without_data_says_what_it_did_not_check(command, tmp_path):
+  run = command(tmp_path / 'workdir', '--dry_run', config='configs/paper/math.py', small=False)
+  assert run.returncode == 0, run.stderr
+  assert 'share of budget' in run.stdout
+  said = ' '.join(run.stdout.split())
+  assert 'Not checked: problems, prompts and solutions: ' in said and 'config.data_dir' in said
+  for model in ('wc', 'se', 'student'):
+    assert f'Not checked: config.models.{model} is a shape without weights' in said
+  assert list(tmp_path.iterdir()) == []
+
+
 def test_invariant_5_no_text_is_evaluated_as_python():
   modules = sorted(PACKAGE.rglob('*.py'))
   assert len(modules) > 30
@@ -135,7 +147,8 @@ def test_invariant_5_no_text_is_evaluated_as_python():
     (["--config.budgets={'low': {'me': 1}, 'high': {'se': 2}}"], r"'me' is not a generator; generators are"),
     (["--config.budgets.low={'wc': 2}"], r"budget 'low': 2 samples of 'wc' are too small for a single sample of 'se'"),
     (['--config.mesh.data=64'], r'config\.mesh asks for data=64 .* = 64 devices; there are 1'),
-    (['--config.seed=7', '--config.task.train=41'], r'another config; .*\n  config\.seed: 0 there, 7 here\n'),
+    (['--config.seed=7', '--config.task.train=41'], r'another config, .*\n  config\.seed: 0 there, 7 here \(problems/'),
+    (['--from_workdir=/nowhere'], r'--from_workdir=/nowhere holds no config\.json: not a workdir'),
   ],
   ids=lambda value: value[0] if isinstance(value, list) else '',
 )
@@ -225,13 +238,12 @@ def test_a_damaged_model_folder_is_named(command, workdir, listing, tmp_path):
 def ungraded(finished, tmp_path):
   """A workdir whose samples are drawn but not graded."""
   folder = shutil.copytree(finished.workdir, tmp_path / 'workdir')
-  for name in ('grades', 'manifests/grades'):
-    shutil.rmtree(folder / name)
+  shutil.rmtree(folder / 'verdicts')
   return folder
 
 
 def test_a_damaged_chunk_is_named_with_its_line(command, ungraded, listing):
-  chunk = ungraded / 'samples/set0/wc/chunk-000001.jsonl'
+  chunk = ungraded / layout.samples(0, 'wc') / layout.numbered(layout.CHUNKS, 1)
   raw = chunk.read_bytes()
   chunk.write_bytes(raw[:-20])
   before = listing(ungraded / 'samples')
@@ -242,21 +254,22 @@ def test_a_damaged_chunk_is_named_with_its_line(command, ungraded, listing):
   assert command(ungraded, '--stages=grade').returncode == 0
 
 
-def test_an_arm_that_kept_no_sample_is_named(command, finished, tmp_path):
-  folder = shutil.copytree(finished.workdir, tmp_path / 'workdir')
-  for name in ('train', 'manifests/train'):
-    shutil.rmtree(folder / name)
-  for file in (folder / 'grades/set0').glob('*/*.jsonl'):
-    file.write_text('')
-  message = refused(command(folder, '--stages=train'))
-  assert re.search(r'wc on (wc|se)_(low|high), question set 0 .*: there is no example to train on', message)
-  assert not list(folder.rglob('selection.json'))
+def test_arms_that_kept_no_sample_are_named_and_all_else_is_done(command, tmp_path):
+  flags = ['--config.sampling.max_new_tokens=6', '--config.task.train=6', '--config.task.test=6', '--config.gold=False']
+  run = command(tmp_path / 'workdir', *flags)
+  assert run.returncode == 0, run.stderr
+  said = ' '.join(run.stdout.split())
+  for arm in ('wc_high', 'se_high', 'wc_low', 'se_low'):
+    kept = rf'{layout.examples(0, arm)}: no data: none of \d+ samples is kept \([^)]*\); [^(:]* \(2 steps depend on it'
+    assert re.search(kept, said), said
+  assert not list(tmp_path.rglob(layout.SELECTION))
+  assert (tmp_path / 'workdir' / layout.INDEX).exists()
 
 
 def test_an_example_too_long_for_a_row_is_named(command, tmp_path):
   flags = ['--config.train.row_length=10', '--config.task.train=6', '--config.gold=False']
   message = refused(command(tmp_path / 'workdir', *flags))
-  found = re.search(r'\((\S+/grades/\S+\.jsonl), counted from 0\): example (\d+) \((\S+)\) has (\d+) tokens', message)
+  found = re.search(r'\((\S+/examples/\S+\.jsonl), counted from 0\): example (\d+) \((\S+)\) has (\d+) tokens', message)
   assert found and 'config.train.row_length=10 holds 11' in message
   examples = [json.loads(line) for line in Path(found[1]).read_text().splitlines()]
   longest = max(examples, key=lambda e: len((e['prompt'] + ' ' + e['solution']).split()))
@@ -267,22 +280,60 @@ def test_an_example_too_long_for_a_row_is_named(command, tmp_path):
 def test_a_solution_by_people_too_long_for_a_row_is_named_before_anything_is_drawn(command, tmp_path):
   message = refused(command(tmp_path / 'workdir', '--config.train.row_length=10', '--config.task.train=6'))
   assert re.search(r"solution of problem '\S+' with its prompt has \d+ tokens for wc, config.train.row_len", message)
-  assert not (tmp_path / 'workdir/samples').exists()
+  assert not (tmp_path / 'workdir').exists()
 
 
 def test_a_shape_without_weights_goes_through_the_plan_stage(command, tmp_path):
   flags = ["--config.learners=('student',)", '--config.models.student=size:gemma2_2b']
   run = command(tmp_path / 'workdir', '--stages=plan', *flags)
   assert run.returncode == 0, run.stderr
-  assert (tmp_path / 'workdir/plan/plan.json').exists()
+  assert (tmp_path / 'workdir' / layout.STUDY).exists()
 
 
 def test_a_stage_without_its_inputs_says_which_to_add(command, tmp_path):
-  message = refused(command(tmp_path / 'workdir', '--stages=train'))
-  assert 'job train/set0/wc/' in message and "is not done; add 'plan' to --stages" in message
-  message = refused(command(tmp_path / 'workdir', '--stages=plan,evaluate'))
-  assert "add 'train' to --stages" in message
-  assert not (tmp_path / 'workdir/train').exists()
+  workdir = tmp_path / 'workdir'
+  model, examples = layout.model(0, 'wc', 'wc_high'), layout.examples(0, 'wc_high')
+  message = refused(command(workdir, '--stages=train'))
+  assert f"{model} needs {examples}, which is not done; add 'grade' to --stages" in message
+  assert "which is not done; add 'sample' to --stages" in refused(command(workdir, '--stages=plan,grade,train'))
+  assert not (workdir / 'models').exists()
+
+
+def test_what_waits_for_a_stage_that_was_not_asked_for_is_counted_and_the_rest_is_done(command, tmp_path):
+  run = command(tmp_path / 'workdir', '--stages=plan,evaluate')
+  assert run.returncode == 0, run.stderr
+  model, scores = layout.model(0, 'wc', 'wc_high'), layout.scores(layout.TEST, 0, 'wc', 'wc_high')
+  assert f'5 steps wait for others, as {scores} for {model}.' in run.stdout
+  assert {p.parent.name for p in (tmp_path / 'workdir/scores').rglob(layout.MANIFEST)} == {layout.BASE}
+
+
+# Workdirs that were made for another config ---------------------------------------------------------------------------
+
+
+def test_redo_makes_again_what_a_changed_field_changes_and_keeps_what_was_there(command, finished, tmp_path, listing):
+  workdir = shutil.copytree(finished.workdir, tmp_path / 'workdir')
+  flags = ['--config.data.max_per_problem=1', '--stages=grade']
+  before = listing(workdir)
+  message = refused(command(workdir, *flags))
+  assert 'config.data.max_per_problem: 4 there, 1 here (examples/set0/' in message and '--redo' in message
+  assert listing(workdir) == before
+  run = command(workdir, *flags, '--redo')
+  assert run.returncode == 0, run.stderr
+  arm = layout.examples(0, 'wc_high')
+  (was,) = (workdir / layout.SUPERSEDED / arm).iterdir()
+  assert (was / layout.EXAMPLES).read_bytes() == (finished.workdir / arm / layout.EXAMPLES).read_bytes()
+  ids = [json.loads(line)['problem_id'] for line in (workdir / arm / layout.EXAMPLES).read_text().splitlines()]
+  assert ids and len(ids) == len(set(ids))
+
+
+def test_from_workdir_takes_over_what_fits(command, finished, tmp_path, report_tables):
+  run = command(tmp_path / 'workdir', f'--from_workdir={finished.workdir}', '--stages=report')
+  assert run.returncode == 0, run.stderr
+  assert f'Took over 23 steps from {finished.workdir}, by ' in ' '.join(run.stdout.split())
+  assert report_tables(tmp_path / 'workdir') == report_tables(finished.workdir)
+
+
+# A full disk ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -308,10 +359,10 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_space(command, f
   again = 'free some and run the same command again: finished work is kept'
   message = refused(command(workdir))
   assert re.search(rf'no space left for {workdir}/samples/set0/\w+/(chunk|ledger)-\d+\.jsonl; {again}', message)
-  kept = {p: p.read_bytes() for p in (workdir / 'samples').rglob('chunk-*.jsonl')}
-  grow('900k')  # Room for samples and grades, not for a model.
+  kept = {p: p.read_bytes() for p in (workdir / 'samples').rglob(layout.CHUNKS)}
+  grow('1100k')  # Room for samples and verdicts, not for a model.
   message = refused(command(workdir))
-  assert re.search(rf'no space left for {workdir}/train/\S+; {again}', message)
+  assert re.search(rf'no space left for {workdir}/models/\S+; {again}', message)
   assert kept and all(p.read_bytes() == raw for p, raw in kept.items())
   grow('20m')
   run = command(workdir)

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from sweb_jax.records import Problem, Sample, Verdict, read
+from sweb_jax import layout
+from sweb_jax.records import Example, Problem, Sample, Verdict, read
 
-CHUNKS, STATES = 'samples/*/*/chunk-*.jsonl', 'train/*/*/*/rate_*/state/[0-9]*'
-TRAINED, EVALUATED = 'train/*/*/*/selection.json', 'evaluate/*/*/*/greedy.jsonl'
-COMPILING, REPORTING = 'manifests/samples/*/*.json', 'manifests/report.json'
+CHUNKS, STATES = f'samples/*/*/{layout.CHUNKS}', f'models/*/*/*/rate_*/{layout.STATE}/[0-9]*'
+TRAINED, EVALUATED = f'models/*/*/*/{layout.SELECTION}', f'scores/*/*/*/*/*/{layout.GREEDY}/{layout.VERDICTS}'
+COMPILING, REPORTING = f'samples/*/*/{layout.MANIFEST}', f'{layout.REPORT}/{layout.MANIFEST}'
 
 
 def wait_for(process, workdir: Path, pattern: str, more: int) -> None:
@@ -27,22 +28,28 @@ def wait_for(process, workdir: Path, pattern: str, more: int) -> None:
 
 
 def done(workdir: Path) -> dict[Path, int]:
-  """When each finished job's manifest was written, in ns."""
-  manifests = (workdir / 'manifests').rglob('*.json')
+  """When each finished step's manifest was written, in ns."""
+  manifests = workdir.rglob(layout.MANIFEST)
   return {p: p.stat().st_mtime_ns for p in manifests if json.loads(p.read_text())['done']}
+
+
+def written(workdir: Path) -> dict[Path, int]:
+  """When each file of a step, the report's too, was written, in ns."""
+  return {p: p.stat().st_mtime_ns for p in workdir.rglob('*') if p.is_file() and p.parent != workdir}
 
 
 def check_whole(workdir: Path) -> None:
   """Every file that has its name is whole."""
-  for cls, patterns in {
-    Problem: ['problems/*/*.jsonl'],
-    Sample: [CHUNKS, 'evaluate/*/*/*/*/chunk-*.jsonl', EVALUATED, 'evaluate/*/*/*/drawn.jsonl'],
-    Verdict: ['grades/*/*.jsonl', 'evaluate/*/*/*/*.verdicts.jsonl'],
+  for cls, pattern in {
+    Problem: layout.PROBLEMS,
+    Sample: layout.CHUNKS,
+    Verdict: layout.VERDICTS,
+    Example: layout.EXAMPLES,
   }.items():
-    for path in (p for pattern in patterns for p in workdir.glob(pattern)):
+    for path in workdir.rglob(pattern):
       assert path.read_bytes().endswith(b'\n') and list(read(cls, path))
   for path in workdir.rglob('*.json'):
-    if 'state' not in path.parts and 'best' not in path.parts:
+    if layout.STATE not in path.parts and layout.BEST not in path.parts:
       json.loads(path.read_text())
 
 
@@ -70,27 +77,27 @@ def test_invariant_2_a_run_killed_again_and_again_ends_as_an_undisturbed_one(
     assert process.returncode == -signal.SIGKILL
     check_whole(workdir)
     now = done(workdir)
-    assert before.items() <= now.items(), 'a finished job was run again'
+    assert before.items() <= now.items(), 'a finished step was run again'
     before = now
   run = command(workdir)
   assert run.returncode == 0, run.stderr
-  assert before.items() <= done(workdir).items(), 'a finished job was run again'
+  assert before.items() <= done(workdir).items(), 'a finished step was run again'
   assert report_tables(workdir) == report_tables(finished.workdir)
 
 
 def test_a_kill_while_saved_states_are_removed_is_no_loss(command, finished, tmp_path):
   """They go last: what is left of them is not taken up."""
   workdir = shutil.copytree(finished.workdir, tmp_path / 'workdir')
-  job = next(workdir.glob(TRAINED)).parent
-  torn = next(job.glob('rate_*')) / 'state/4/arrays'
+  step = next(workdir.glob(TRAINED)).parent
+  torn = next(step.glob('rate_*')) / layout.STATE / '4/arrays'
   torn.mkdir(parents=True)
-  manifest = (workdir / 'manifests' / job.relative_to(workdir)).with_suffix('.json')
+  manifest = step / layout.MANIFEST
   manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {'done': False}))
-  chosen = (job / 'selection.json').read_bytes()
+  chosen = (step / layout.SELECTION).read_bytes()
   run = command(workdir, '--stages=train')
   assert run.returncode == 0, run.stderr
   assert manifest in done(workdir)
-  assert (job / 'selection.json').read_bytes() == chosen
+  assert (step / layout.SELECTION).read_bytes() == chosen
   assert not torn.parents[1].exists()
 
 
@@ -117,10 +124,10 @@ def test_ctrl_c_and_a_polite_kill_say_how_to_go_on_and_keep_what_was_drawn(comma
 
 def test_a_finished_study_does_nothing_and_prints_the_same_table(command, finished, listing, tmp_path):
   workdir = shutil.copytree(finished.workdir, tmp_path / 'workdir')
-  before, times = listing(workdir), done(workdir)
+  before, times = listing(workdir), written(workdir)
   run = command(workdir)
   assert run.returncode == 0, run.stderr
-  assert listing(workdir) == before and done(workdir) == times
+  assert listing(workdir) == before and written(workdir) == times
 
   def table(output):
     return output[output.index('Which data trains better') : output.index('Done in')]

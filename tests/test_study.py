@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import collections
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
 
 import pytest
-from ml_collections import ConfigDict
+from etils import epath
 
-SAMPLES = 'samples/set0/{}/chunk-*.jsonl'
+from sweb_jax import layout
+
+SAMPLES = f'samples/set0/{{}}/{layout.CHUNKS}'
+COMPLETIONS = f'scores/test/set0/wc/*/*/*/{layout.CHUNKS}'
 
 
 def table(workdir: Path, name: str) -> list[dict[str, str]]:
-  return list(csv.DictReader(io.StringIO((workdir / f'report/tables/{name}.csv').read_text())))
+  return list(csv.DictReader(io.StringIO((workdir / layout.TABLES / f'{name}.csv').read_text())))
 
 
 @pytest.fixture(scope='module')
@@ -23,16 +27,16 @@ def by_stages(command, tmp_path_factory):
   """The study run a stage or two at a time, with a report before there is any model; its test problems are not there
   while it trains."""
   workdir = tmp_path_factory.mktemp('stages') / 'workdir'
-  test = workdir / 'problems/set0/test.jsonl'
+  test = workdir / layout.problems(0, 'test') / layout.PROBLEMS
   for stage in ('plan', 'sample,grade,report', 'train', 'evaluate,report'):
     if stage == 'train':
       test.rename(workdir.parent / 'test.jsonl')
     run = command(workdir, f'--stages={stage}')
     assert run.returncode == 0, run.stderr
     if stage == 'sample,grade,report':
-      assert 'Not finished: 5 of 5 jobs of the stage train are not done' in run.stdout
+      assert 'Not finished: 5 of 5 steps of the stage train are not done' in run.stdout
       assert table(workdir, 'data_differences') and not table(workdir, 'accuracy')
-      assert not (workdir / 'manifests/report.json').exists()
+      assert not json.loads((workdir / layout.REPORT / layout.MANIFEST).read_text())['done']
     if stage == 'train':
       assert not test.exists()
       (workdir.parent / 'test.jsonl').rename(test)
@@ -47,7 +51,7 @@ def test_stages_one_after_another_give_the_same_tables(by_stages, finished, repo
 @pytest.mark.slow
 def test_invariant_6_training_chooses_without_the_test_problems(by_stages, finished):
   """`by_stages` trained while there were no test problems."""
-  selections = sorted(by_stages.glob('train/*/*/*/selection.json'))
+  selections = sorted(by_stages.glob(f'models/*/*/*/{layout.SELECTION}'))
   assert len(selections) == 5
   for path in selections:
     assert path.read_bytes() == (finished.workdir / path.relative_to(by_stages)).read_bytes()
@@ -64,8 +68,8 @@ def test_engine_fields_change_how_fast_and_nothing_else(command, finished, tmp_p
   assert run.returncode == 0, run.stderr
   assert report_tables(tmp_path / 'workdir') == report_tables(finished.workdir)
   # And a workdir made with some may be continued with others.
-  assert 'Done in' in command(tmp_path / 'workdir').stdout
-  for pattern in (SAMPLES.format('*'), 'evaluate/*/*/*/greedy.jsonl', 'evaluate/*/*/*/drawn.jsonl'):
+  assert 'Steps in the workdir: 23 reused.' in command(tmp_path / 'workdir').stdout
+  for pattern in (SAMPLES.format('*'), COMPLETIONS):
     here, there = (
       sorted((s['problem_id'], s['index'], s['tokens'], s['finish']) for s in rows(folder, pattern))
       for folder in (tmp_path / 'workdir', finished.workdir)
@@ -75,18 +79,16 @@ def test_engine_fields_change_how_fast_and_nothing_else(command, finished, tmp_p
 
 def test_invariant_3_every_token_drawn_stands_in_the_report(finished, rows):
   spent = {(r['kind'], r['model']): r for r in table(finished.workdir, 'spent')}
-  parameters = json.loads((finished.workdir / 'plan/plan.json').read_text())['models']
+  parameters = json.loads((finished.workdir / layout.STUDY).read_text())['parameters']
   counted = {('sample', g): rows(finished.workdir, SAMPLES.format(g)) for g in ('wc', 'se')}
-  counted['evaluate', 'wc'] = [
-    s for name in ('greedy', 'drawn') for s in rows(finished.workdir, f'evaluate/set0/wc/*/{name}.jsonl')
-  ]
+  counted['evaluate', 'wc'] = rows(finished.workdir, COMPLETIONS)
   for key, samples in counted.items():
     tokens = sum(len(s['tokens']) for s in samples)
     row = spent[key]
     assert (int(row['samples']), int(row['tokens'])) == (len(samples), tokens)
-    assert int(row['FLOPs']) == 2 * parameters[key[1]]['parameters'] * tokens
+    assert int(row['FLOPs']) == 2 * parameters[key[1]] * tokens
   # Wrong and cut ones too.
-  correct = sum(v['correct'] for v in rows(finished.workdir, 'grades/set0/wc.jsonl'))
+  correct = sum(v['correct'] for v in rows(finished.workdir, f'{layout.verdicts(0, "wc")}/{layout.VERDICTS}'))
   assert 0 < correct < len(counted['sample', 'wc']) == 40 * 30
   assert len(counted['evaluate', 'wc']) == 6 * 40 * (1 + 2)
 
@@ -99,38 +101,39 @@ def test_invariant_3_each_arm_is_charged_for_its_own_samples(finished, rows):
 
 
 def test_invariant_4_sampling_training_and_evaluation_see_the_same_prompt_ids(finished, monkeypatch, tmp_path):
-  from sweb_jax import drawing, fine_tuning
-  from sweb_jax import jobs as jobs_lib
-  from sweb_jax.budget import Arm
-  from sweb_jax.runtime.progress import Meter
+  from sweb_jax.runtime.hosts import Hosts
+  from sweb_jax.study import collect, models, opened
 
-  class Packed(Exception):
+  class Asked(Exception):
     pass
 
   asked, rendered = [], []
 
   def run(self, params, requests, **_):
     asked.append({r.problem_id: (*self._prefix, *r.prompt) for r in requests})
-    return iter(())
+    raise Asked
 
-  def pack(rows, **_):
-    rendered.extend(rows)
-    raise Packed
+  monkeypatch.setattr(collect.Engine, 'run', run)
+  monkeypatch.setattr(models, 'Packer', lambda rows, **_: rendered.extend(rows))
+  monkeypatch.setattr(models, 'fit', lambda params, *_, score, **__: score(params))
+  study = opened.open_study(opened.read_config(epath.Path(finished.workdir)))
+  context = study.context(epath.Path(tmp_path), Hosts())
+  steps = {step.folder: step for step in study.graph.steps}
+  problems, examples = steps[layout.problems(0, 'train')], steps[layout.examples(0, 'gold')]
+  for step in (problems, examples):
+    step.run(context)
+  # The learner is asked about the problems it is trained on.
+  model = dataclasses.replace(steps[layout.model(0, 'wc', 'gold')], validation=problems)
+  base = dataclasses.replace(steps[layout.scores(layout.TEST, 0, 'wc', layout.BASE)], problems=problems)
+  for step in (steps[layout.samples(0, 'wc')], model, base):
+    with pytest.raises(Asked):
+      step.run(context)
 
-  monkeypatch.setattr(drawing.Engine, 'run', run)
-  monkeypatch.setattr(fine_tuning, 'Packer', pack)
-  jobs = jobs_lib.Jobs(ConfigDict(json.loads((finished.workdir / 'config.json').read_text())), finished.workdir)
-  meter = Meter('test', 1, None)
-  problems = jobs.problems(0, 'train')
-  jobs.draw(tmp_path / 'samples', 0, 'wc', 1, meter)
-  jobs.greedy('wc', 0, problems, jobs.drawing.params('wc', 0))
-  with pytest.raises(Packed):
-    fine_tuning.run(tmp_path / 'train', jobs, 0, 'wc', Arm('gold', None, None, None, None), meter)
-
-  tokenizer = jobs.models['wc'].tokenizer
-  assert len(asked) == 2 and len(rendered) == len(problems) == 40
+  problems = context.problems(problems.folder, problems.count)
+  tokenizer = context.model('wc').tokenizer
+  assert len(asked) == 3 and len(rendered) == len(problems) == 40
   for problem, (ids, length) in zip(problems, rendered, strict=True):
-    assert ids[:length] == asked[0][problem.id] == asked[1][problem.id]
+    assert [ids[:length]] * 3 == [prompts[problem.id] for prompts in asked]
     assert ids.count(tokenizer.bos_id) == 1 and ids[0] == tokenizer.bos_id
     assert ids.count(tokenizer.eos_id) == 1 and ids[-1] == tokenizer.eos_id
     assert length < len(ids)
@@ -171,19 +174,19 @@ def test_invariant_6_every_rate_has_an_interval_and_an_n(finished):
 
 
 def test_the_low_budget_is_a_prefix_of_the_high_one(finished, rows):
-  arms = json.loads((finished.workdir / 'plan/plan.json').read_text())['arms']
+  arms = json.loads((finished.workdir / layout.STUDY).read_text())['arms']
   samples = {a['name']: a['samples'] for a in arms}
   assert samples == {'wc_high': 30, 'se_high': 10, 'wc_low': 3, 'se_low': 1, 'gold': None}
-  problems = [p['id'] for p in rows(finished.workdir, 'problems/set0/train.jsonl')]
+  problems = [p['id'] for p in rows(finished.workdir, f'{layout.problems(0, "train")}/{layout.PROBLEMS}')]
   for generator in ('wc', 'se'):
     drawn = {(s['problem_id'], s['index']): s['text'] for s in rows(finished.workdir, SAMPLES.format(generator))}
-    verdicts = rows(finished.workdir, f'grades/set0/{generator}.jsonl')
+    verdicts = rows(finished.workdir, f'{layout.verdicts(0, generator)}/{layout.VERDICTS}')
     right = {(v['problem_id'], v['index']) for v in verdicts if v['correct']}
     texts = {}
     for budget in ('low', 'high'):
       arm = f'{generator}_{budget}'
       texts[budget] = collections.defaultdict(list)
-      for e in rows(finished.workdir, f'grades/set0/{generator}/{arm}.jsonl'):
+      for e in rows(finished.workdir, f'{layout.examples(0, arm)}/{layout.EXAMPLES}'):
         texts[budget][e['problem_id']].append(e['solution'])
       for p in problems:
         # Four a problem are kept: config.data.max_per_problem.

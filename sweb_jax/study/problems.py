@@ -10,7 +10,7 @@ from etils import epath
 
 from sweb_jax import layout, records, tasks
 from sweb_jax.records import Problem
-from sweb_jax.runtime import files
+from sweb_jax.runtime import files, manifest
 from sweb_jax.runtime.manifest import WorkdirError
 from sweb_jax.study.context import Context
 from sweb_jax.study.step import Step
@@ -53,9 +53,9 @@ class Problems(Step):
 
 
 def check_unchanged(root: epath.Path, step: Problems, chosen: Sequence[Problem]) -> None:
-  """Raises WorkdirError where the data give other problems than those that the workdir was made with."""
-  path = root / step.folder / layout.PROBLEMS
-  if not path.exists():
+  """Raises WorkdirError where the data give other problems, for the same config, than the workdir was made with."""
+  path, said = root / step.folder / layout.PROBLEMS, manifest.read(root, step.folder)
+  if said is None or said.version != step.version or not path.exists():
     return
   for there, here in zip(records.read(Problem, path), chosen, strict=False):
     if there != here:

@@ -52,6 +52,15 @@ def test_redo_moves_what_was_there_and_the_tables_are_those_of_a_fresh_study(run
 
 
 @pytest.mark.slow
+def test_another_seed_is_a_changed_field_and_no_other_data(runs, done, copy):
+  with pytest.raises(WorkdirError, match=r'config.seed: 0 there, 1 here \(problems/set0/train'):
+    runs(copy, runs.tiny(seed=1), ('plan',))
+  runs(copy, runs.tiny(seed=1), ('plan',), redo=True)
+  problems = [(root / layout.problems(0, 'train') / layout.PROBLEMS).read_text() for root in (done, copy)]
+  assert problems[0] != problems[1]
+
+
+@pytest.mark.slow
 def test_another_student_leaves_the_samples_of_the_generators_alone(runs, tmp_path):
   root = tmp_path / 'workdir'
   config = runs.tiny(learners=('student',))
