@@ -1,4 +1,4 @@
-"""The embedded study, as small as it gets and with every kind of job: what several processes are tested on."""
+"""The embedded study, as small as it gets and with every kind of step that several processes share in."""
 
 from __future__ import annotations
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from sweb_jax import layout
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -69,44 +71,37 @@ def wait_for(processes: list[subprocess.Popen], workdir: Path, pattern: str) -> 
     time.sleep(0.01)
 
 
-def samples(workdir: Path) -> list[tuple]:
-  """Every sample that was drawn, in order; each must be there once."""
+def rows(workdir: Path, *patterns: str) -> list[tuple]:
+  """Every sample in the chunks of some folders, in order, without log-probabilities; each must be there once."""
   found = []
-  for path in (*workdir.glob('samples/*/*/chunk-*.jsonl'), *workdir.glob('policies/*/*/*/chunk-*.jsonl')):
+  for path in (p for pattern in patterns for p in workdir.glob(f'{pattern}/{layout.CHUNKS}')):
     for row in map(json.loads, path.read_bytes().splitlines()):
       found.append((str(path.parent.relative_to(workdir)), row['problem_id'], row['index'], tuple(row['tokens'])))
-  assert len({row[:3] for row in found}) == len(found), 'a sample was drawn twice'
+  assert found and len({row[:3] for row in found}) == len(found), 'nothing was drawn, or a sample twice'
   return sorted(found)
 
 
+SAMPLED = f'samples/*/*/{layout.CHUNKS}'
+DRAWN, ANSWERS = ('samples/*/*', 'allocations/*/*/*'), ('scores/*/*/*/*/*/*',)
+VERDICTS = (f'verdicts/*/*/{layout.VERDICTS}', f'examples/*/*/{layout.EXAMPLES}', f'examples/*/*/{layout.COUNTS}')
+ALLOCATED = (f'allocations/*/*/{layout.ALLOCATION}', f'allocations/*/*/*/{layout.GRADED}')
+HELD = f'allocations/*/*/*/{layout.HELD}'
+RESULTS = (f'models/*/*/*/{layout.SELECTION}', f'scores/*/*/*/*/*/*/{layout.VERDICTS}', f'{layout.TABLES}/*')
+
+
 def written(workdir: Path, *patterns: str) -> dict[str, bytes]:
-  found = {str(p.relative_to(workdir)): p.read_bytes() for pattern in patterns for p in sorted(workdir.glob(pattern))}
-  assert found
-  return found
-
-
-GRADES = ('grades/*/*.jsonl', 'grades/*/*/*.jsonl', 'policies/*/*/*.jsonl', 'policies/*/*/*.json')
-RESULTS = ('train/*/*/*/selection.json', 'evaluate/*/*/*/*.verdicts.jsonl', 'report/tables/*')
-
-
-def written_texts(workdir: Path) -> dict[str, list[tuple]]:
-  """What trained models wrote, without log-probabilities."""
-  return {
-    name: [(r['problem_id'], r['index'], r['tokens']) for r in map(json.loads, text.splitlines())]
-    for name, text in written(workdir, 'evaluate/*/*/*/greedy.jsonl', 'evaluate/*/*/*/drawn.jsonl').items()
-  }
+  found = {pattern: sorted(workdir.glob(pattern)) for pattern in patterns}
+  assert all(found.values()), found
+  return {str(p.relative_to(workdir)): p.read_bytes() for paths in found.values() for p in paths}
 
 
 def check_same(workdir: Path, one: Path) -> None:
   """But for the last digits of what trained models are: sums over processes are rounded in another order."""
-  assert samples(workdir) == samples(one)
-  for patterns in (GRADES, RESULTS):
-    found, wanted = (
-      {k: v for k, v in written(w, *patterns).items() if 'ledger-' not in k} for w in (workdir, one)
-    )
-    assert found.keys() == wanted.keys()
-    assert [k for k in wanted if found[k] != wanted[k]] == []
-  assert written_texts(workdir) == written_texts(one)
+  assert rows(workdir, *DRAWN) == rows(one, *DRAWN)
+  found, wanted = (written(w, *VERDICTS, *ALLOCATED, *RESULTS) for w in (workdir, one))
+  assert found.keys() == wanted.keys()
+  assert [k for k in wanted if found[k] != wanted[k]] == []
+  assert rows(workdir, *ANSWERS) == rows(one, *ANSWERS)
   assert not list(workdir.rglob('*.part-*')) and not list(workdir.rglob('*.tmp'))
 
 
@@ -122,13 +117,13 @@ def one(pod, tmp_path_factory) -> Path:
   main = str(ROOT / 'tests/runtime/on_object_store.py'), str(folder)
   for stages in ('plan,sample', 'plan,sample,grade,train,evaluate,report'):
     ((out, _),) = pod.ended(pod.start('gs://bucket/study', 1, f'--stages={stages}', main=main), 0)
-  assert 'Report: gs://bucket/study/report/index.html' in out
+  assert f'Report: gs://bucket/study/{layout.INDEX}' in out
   return folder / 'bucket/study'
 
 
 def test_in_a_bucket_nothing_is_left_over_and_nothing_lies_outside(one):
   assert [p.name for p in one.parents[1].iterdir()] == ['bucket'] and not (ROOT / 'gs:').exists()
-  assert (one / 'report/index.html').exists() and not list(one.rglob('*.tmp'))
+  assert (one / layout.INDEX).exists() and not list(one.rglob('*.tmp'))
 
 
 @pytest.mark.slow
@@ -136,22 +131,20 @@ def test_processes_that_hold_a_model_together_draw_what_one_process_draws(pod, o
   """Four of one device each, two and two with a copy; stopped while they draw, then gone on with to the end."""
   flags = ('--config.mesh.tensor=2',)
   processes = pod.start(tmp_path, 4, *flags)
-  wait_for(processes, tmp_path, 'samples/*/*/chunk-*.jsonl')
+  wait_for(processes, tmp_path, SAMPLED)
   processes[3].send_signal(signal.SIGTERM)
   pod.ended(processes, 75, seconds=40)
   pod(tmp_path, 4, *flags)
-  assert samples(tmp_path) == samples(one)
-  assert written(tmp_path, *GRADES[:2], *RESULTS) == written(one, *GRADES[:2], *RESULTS)
-  assert written_texts(tmp_path) == written_texts(one)
-  assert {p.name[:9] for p in tmp_path.glob('samples/*/*/chunk-*.jsonl')} == {'chunk-000', 'chunk-002'}
+  check_same(tmp_path, one)
+  assert {p.name[:9] for p in tmp_path.glob(SAMPLED)} == {'chunk-000', 'chunk-002'}
 
 
 @pytest.mark.slow
 def test_processes_killed_and_stopped_and_started_in_other_numbers_end_as_one_process(pod, one, tmp_path):
   """Two, one killed in sampling; four, one killed in training; two over which parameters are split, stopped; two."""
   workdir, rng = tmp_path / 'workdir', random.Random(0)
-  states = 'rate_*/state/[0-9]*'
-  for count, pattern in ((2, 'samples/*/*/chunk-*.jsonl'), (4, f'train/*/*/wc_low/{states}')):
+  states = f'rate_*/{layout.STATE}/[0-9]*'
+  for count, pattern in ((2, SAMPLED), (4, f'models/*/*/wc_low/{states}')):
     processes = pod.start(workdir, count)
     wait_for(processes, workdir, pattern)
     time.sleep(rng.uniform(0, 0.5))
@@ -159,14 +152,15 @@ def test_processes_killed_and_stopped_and_started_in_other_numbers_end_as_one_pr
     for _, err in pod.ended(processes[1:], 75):
       assert 'Stopped: process 0' in err and 'it goes on from here' in err
     processes[0].communicate()
-  drawn = samples(workdir)
-  assert drawn[:1] and set(drawn) <= set(samples(one))
+  drawn = rows(workdir, *DRAWN)
+  assert set(drawn) <= set(rows(one, *DRAWN))
   processes = pod.start(workdir, 2, '--config.mesh.data=1', '--config.mesh.fsdp=4')
-  wait_for(processes, workdir, f'train/*/*/se_low/{states}')
+  wait_for(processes, workdir, f'models/*/*/se_low/{states}')
   processes[1].send_signal(signal.SIGTERM)
   outputs = pod.ended(processes, 75)
   assert 'The same command goes on from here.' in outputs[0][0]
   pod(workdir, 2)
   check_same(workdir, one)
-  owners = {p.name[:9] for p in workdir.glob('samples/*/*/chunk-*.jsonl')}
+  assert written(workdir, HELD) == written(one, HELD)
+  owners = {p.name[:9] for p in workdir.glob(SAMPLED)}
   assert len(owners) > 2, 'not all processes drew'
