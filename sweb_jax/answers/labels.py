@@ -1,4 +1,4 @@
-"""What stands before a value: 'x =', 'f(x) =', '(x, y) =', 'AB =', 'a + b =', and which of these name the same thing."""
+"""What stands before a value: 'x =', 'f(x) =', '(x, y) =', 'AB =', 'a + b =', and which name the same thing."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def asked(found: Sequence[str]) -> str:
 def same_thing(one: str, other: str) -> bool:
   """Whether two labels may name the same thing; 'y' is the value of a function of one name, words may mean anything.
 
-  Two variables do not, nor do two segments or two functions.
+  Two variables do not, nor do two segments or two functions; an expression (a + b) is the same as itself alone.
   """
   if one == other or '"' in one + other or "'" in one[:1] + other[:1]:
     return True
@@ -66,9 +66,9 @@ def same_thing(one: str, other: str) -> bool:
     if function and not _FUNCTION.fullmatch(name):
       return name == 'y' or not re.search('[A-Za-z]', function[1])
   kinds = [_kind(one), _kind(other)]
-  if kinds[0] != kinds[1]:
-    return True
-  return kinds[0] == 'segment' and sorted(one) == sorted(other)
+  if 'expression' in kinds:
+    return False
+  return kinds[0] != kinds[1] or (kinds[0] == 'segment' and sorted(one) == sorted(other))
 
 
 def _kind(text: str) -> str:
@@ -76,7 +76,7 @@ def _kind(text: str) -> str:
     return 'point'
   if _FUNCTION.fullmatch(text):
     return 'function'
-  return 'variable' if _VARIABLE.fullmatch(text) else 'segment' if text.isalpha() and text.isupper() else 'product'
+  return 'variable' if _VARIABLE.fullmatch(text) else 'segment' if text.isalpha() and text.isupper() else 'expression'
 
 
 def coordinates(text: str) -> tuple[str, list[int]] | None:

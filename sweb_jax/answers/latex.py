@@ -44,7 +44,9 @@ CLOSING = {')': 'round', ']': 'round', '}': 'group', r'\}': 'set', 'matrix)': 'm
 """Kinds of brackets; of one kind any two match, as in [0, 1)."""
 
 _VECTORS = {name: rf'\vec{name}' for name in 'ijk'}
-_VECTOR_FONTS = frozenset((r'\mathbf', r'\hat', r'\vec', r'\boldsymbol', r'\bm', r'\bold', r'\widehat', r'\overrightarrow'))
+_VECTOR_FONTS = frozenset(
+  (r'\mathbf', r'\hat', r'\vec', r'\boldsymbol', r'\bm', r'\bold', r'\widehat', r'\overrightarrow')
+)
 _SIGNS = {'negative': '-', 'minus': '-', 'positive': '+', 'plus': '+'}
 _ROW_SPACE = re.compile(r'\[-?[0-9.]*(?:pt|ex|em|mm|cm|in|\\baselineskip)\*?\]')
 _TOKEN = re.compile(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+_SO = r'(?:(?:so|thus|hence|therefore|then)\b[,:]?[ ]+)'
+_IS = r'(?:is|are|equals|should[ ]be|must[ ]be|would[ ]be|will[ ]be|comes[ ]out[ ]to|turns[ ]out[ ]to[ ]be)'
 ANSWER_IS = re.compile(
-  r'\b(?:final[ ]+)?answer(?:\*\*|__)?(?:[ ]+to[ ]+[^.:\n]{1,60})?'
-  r'(?:[ ]+(?:is|equals|should[ ]be|must[ ]be|would[ ]be|will[ ]be|comes[ ]out[ ]to|turns[ ]out[ ]to[ ]be)\b|[ ]*[:=])'
+  r'(?<![a-zA-Z])(?:final[ ]+)?answer(?:\*\*|__)?(?:[ ]+to[ ]+[^.:\n]{1,60})?'
+  rf'(?:[ ]+{_IS}\b|[ ]*[:=])'
   r'(?:,?[ ]+(?:thus|therefore|then|hence|so|simply|just|clearly|indeed|exactly|equal[ ]to|given[ ]by)\b,?)*'
-  r'(?:[ ]*[:=])?[*_]*[ \t\n]*+(?:\*\*|__)?[ \t\n]*+',
+  r'(?:[ ]*[:=])?[*_]*[ \t\n]*+',
   re.IGNORECASE,
 )
 """What comes before an answer in a sentence: 'the answer is', 'Answer:', '**Answer**:', 'the answer is thus'."""
@@ -19,12 +21,15 @@ _WRAPPED = re.compile(
   r'|\\\((?P<h>(?:(?!\\\)).)+)\\\)|\\\[(?P<i>(?:(?!\\\]).)+)\\\]',
   re.DOTALL,
 )
-_BEFORE = re.compile(
-  r'\#{1,6}[ ]+|(?:(?:so|thus|hence|therefore|then)\b[,:]?[ ]+)?(?:(?:the|our|my)[ ]+)?(?:correct[ ]+)?'
-  + ANSWER_IS.pattern,
+BEFORE = re.compile(
+  rf'\#{{1,6}}[ ]+|[*_]*{_SO}?(?:(?:the|our|my)[ ]+)?(?:correct[ ]+)?{ANSWER_IS.pattern}'
+  rf"|{_SO}?(?!.*\b(?:not|no|nor|never|none|neither|if)\b)[a-z][a-z' ]{{0,60}}?\b{_IS}:?[ ]+(?=[*`]*[$\\(\[0-9.-])"
+  rf'|{_SO}',
   re.IGNORECASE,
 )
-_HINT = re.compile(r'[*_`#$]|\\[(\[]|answer', re.IGNORECASE)
+"""What may stand before the answer in a text of one answer."""
+
+_HINT = re.compile(r'[*_`#$]|\\[(\[]|answer|\b(?:is|are|so|equals)\b|thus|hence|therefore', re.IGNORECASE)
 _ROUNDS = 8
 
 
@@ -33,11 +38,11 @@ def bare(text: str) -> str:
   text = text.strip()
   for _ in range(_ROUNDS if _HINT.search(text) else 0):
     before = text
-    if match := _BEFORE.match(text):
-      text = text[match.end() :].strip()
+    if match := BEFORE.match(text):
+      text = text[match.end() :].strip() or text
     inner = text.removesuffix('.')
     if inner[-1:] in '*_`$)]' and (match := _WRAPPED.fullmatch(inner)):
-      text = match[match.lastgroup].strip()
+      text = match[match.lastgroup].strip() or text
     if text == before:
       break
   return text

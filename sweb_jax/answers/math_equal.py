@@ -9,6 +9,7 @@ Order: bare lists and sets are compared without order, as lists of solutions are
 
 from __future__ import annotations
 
+import cmath
 import math
 import re
 from collections.abc import Sequence
@@ -23,8 +24,10 @@ from sweb_jax.answers.values import complex_value
 
 __all__ = ['EXACT_TOLERANCE', 'Policy', 'equal']
 
+_DEFAULT = Policy()
 
-def equal(gold: str, answer: str, policy: Policy = Policy()) -> bool:
+
+def equal(gold: str, answer: str, policy: Policy = _DEFAULT) -> bool:
   """Whether `answer` is right where `gold` is. Never raises on any text, and nothing in it is evaluated as Python.
 
   Reflexive for texts that are not empty, and symmetric but for `Policy.unreduced_fractions`, `base_optional` and
@@ -39,8 +42,9 @@ def equal(gold: str, answer: str, policy: Policy = Policy()) -> bool:
   if gold == answer:
     return True
   if (expected := normal_number(gold)) is not None and (number := normal_number(answer)) is not None:
+    money = [{sign for sign in '$€£' if sign in text} for text in (gold, answer)]
     if expected == number:
-      return True
+      return not all(money) or money[0] == money[1]
     if '.' not in expected + number and '%' not in gold + answer:
       return False
   try:
@@ -150,7 +154,7 @@ def _proportional(gold: Relation, answer: Relation) -> bool:
   ratio = None
   for g, a in zip(gold.difference, answer.difference, strict=True):
     g, a = complex_value(g), complex_value(a)
-    if not g or not a:
+    if not g or not a or not cmath.isfinite(g) or not cmath.isfinite(a):
       return False
     now = a / g
     if ratio is not None and not abs(now - ratio) <= EXACT_TOLERANCE * abs(ratio):

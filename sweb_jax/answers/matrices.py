@@ -112,13 +112,13 @@ def _multiple(sign: str, found: tuple[str, ...]) -> Cells | None:
     return None
   end = _end(found, start)
   inner = found[start + 1 : end - 1]
-  grid = rows(inner) if found[start] == 'matrix(' else [[cell] for cell in _split(inner, ',')]
+  grid = rows(inner) if found[start] == 'matrix(' else [_split(inner, ',')]
   if not grid or any(len(row) != len(grid[0]) for row in grid):
     return None
   before, after = found[:start], found[end:]
   while before and after and before[-1] + after[0] in ('()', '[]', '{}'):
     before, after = before[:-1], after[1:]
-  if after[:1] == ('^',) and after[1:2] and after[1] in ('T', 't', r'\top'):
+  if _transposed(after):
     grid = [list(column) for column in zip(*grid, strict=True)]
     after = after[2:]
   if after[:1] == ('/',):
@@ -142,7 +142,11 @@ def _is_vector(found: tuple[str, ...], i: int) -> bool:
   if found[i] not in ('(', '['):
     return False
   end = _end(found, i)
-  return ',' in found[i:end] and found[end : end + 1] == ('^',) and found[end + 1 : end + 2] in (('T',), ('t',), (r'\top',))
+  return ',' in found[i:end] and _transposed(found[end:])
+
+
+def _transposed(found: tuple[str, ...]) -> bool:
+  return found[:1] == ('^',) and found[1:2] in (('T',), ('t',), (r'\top',))
 
 
 def _end(found: Sequence[str], start: int) -> int:

@@ -94,7 +94,9 @@ def same_region(one: Region, other: Region, same_end: Callable[[Leaf, Leaf], boo
   if one.name and other.name and one.name != other.name:
     return False
   return len(one.pieces) == len(other.pieces) and all(
-    (a.low_closed, a.high_closed) == (b.low_closed, b.high_closed) and same_end(a.low, b.low) and same_end(a.high, b.high)
+    (a.low_closed, a.high_closed) == (b.low_closed, b.high_closed)
+    and same_end(a.low, b.low)
+    and same_end(a.high, b.high)
     for a, b in zip(one.pieces, other.pieces, strict=True)
   )
 
@@ -114,9 +116,13 @@ def _real(leaf: Leaf) -> Fraction | float | None:
   return number.real if abs(number.imag) <= 1e-9 * abs(number) else None
 
 
+def _is_finite(number: Fraction | float) -> bool:
+  return isinstance(number, Fraction) or math.isfinite(number)
+
+
 def _point(leaf: Leaf) -> Piece | None:
   number = _real(leaf)
-  return None if number is None or not math.isfinite(number) else Piece(leaf, True, leaf, True)
+  return None if number is None or not _is_finite(number) else Piece(leaf, True, leaf, True)
 
 
 def _interval(kind: str, items: tuple) -> Region | None:
@@ -191,9 +197,9 @@ def _intersection(one: Pieces, other: Pieces) -> Pieces:
 def _difference(one: Pieces, other: Pieces) -> Pieces:
   for gap in _union(other, ()):
     outside = []
-    if math.isfinite(_real(gap.low)):
+    if _is_finite(_real(gap.low)):
       outside.append(Piece(MINUS_INFINITY, False, gap.low, not gap.low_closed))
-    if math.isfinite(_real(gap.high)):
+    if _is_finite(_real(gap.high)):
       outside.append(Piece(gap.high, not gap.high_closed, INFINITY, False))
     one = _intersection(one, tuple(outside))
   return one

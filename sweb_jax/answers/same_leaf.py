@@ -72,11 +72,11 @@ def same_values(gold: tuple[Value, ...], answer: tuple[Value, ...], tolerance: f
   """Whether two formulas have the same values at the fixed points, of which a constant has one for all.
 
   Where both are real at two points or more, only these count: roots and logarithms are meant there, and elsewhere
-  their branches are a matter of convention.
+  which of their values is taken is a matter of convention.
   """
   size = max(len(gold), len(answer))
   pairs = list(zip(*(v * size if len(v) == 1 else v for v in (gold, answer)), strict=True))
-  real = [pair for pair in pairs if all(isinstance(v, Fraction) or _is_real(complex(v)) for v in pair)]
+  real = [pair for pair in pairs if all(map(_is_real, pair))]
   return all(near(g, a, tolerance) for g, a in (real if len(real) > 1 else pairs))
 
 
@@ -90,8 +90,10 @@ def near(gold: Value, answer: Value, tolerance: float) -> bool:
   return math.isfinite(size) and abs(g - a) <= max(tolerance * size, min(rounding, EXACT_TOLERANCE))
 
 
-def _is_real(value: complex) -> bool:
-  return abs(value.imag) <= EXACT_TOLERANCE * abs(value)
+def _is_real(value: Value) -> bool:
+  return isinstance(value, Fraction) or (
+    not value.branch and abs(complex(value).imag) <= EXACT_TOLERANCE * abs(complex(value))
+  )
 
 
 def _same_words(gold: Leaf, answer: Leaf) -> bool:

@@ -24,7 +24,9 @@ _FLIPPED = {'>': '<', r'\ge': r'\le'}
 _SEPARATORS = (',', r'\land', r'\lor')
 _SETS = {r'\cup': 'union', r'\cap': 'intersection', r'\setminus': 'difference'}
 _REALS = frozenset(('real', 'reals'))
-_OF_REALS = frozenset(['all', 'any', 'every', 'the', 'set', 'of', 'is', 'are', 'can', 'be', 'number', 'numbers', 'value', 'values'])
+_OF_REALS = frozenset(
+  ['all', 'any', 'every', 'the', 'set', 'of', 'is', 'are', 'can', 'be', 'number', 'numbers', 'value', 'values']
+)
 _EXCEPT = frozenset(['except', 'but', 'for', 'other', 'than', 'excluding', 'not', 'equal', 'to', 'where'])
 _SUCH_THAT = frozenset(['such', 'that', 'with', 'where', 'for', 'which', 'satisfying'])
 
@@ -229,6 +231,8 @@ def _equation(pieces: list[tuple[str, ...]], pi: float) -> Leaf | Parts | Relati
     if _constant(left_value):
       left, right, left_value, value = right, left, value, left_value
   asked = labels.asked(left)
+  if isinstance(value, Leaf) and value.values == (0,) and any(t in ('+', '-') for t in left):
+    asked = ''  # x + y + z = 0 is an equation.
   chain = len(pieces) > 2 and not _named(pieces[-2], pi)
   if (asked or chain) and (not isinstance(value, Leaf) or _constant(value)):
     return Relation(('=',), (Leaf(asked or leaves.spell(left)), value), asked or leaves.spell(left), difference)

@@ -37,6 +37,8 @@ class Approximate:
   value: complex
   error: float
   """About how far from the exact value rounding may have carried it; 0 for infinities."""
+  branch: bool = False
+  """A root or a logarithm of a negative number is in it, of which the principal one was taken."""
 
   def __complex__(self) -> complex:
     return complex(self.value)
@@ -55,9 +57,12 @@ def evaluate(node: Node, point: int = 0, pi: float = math.pi) -> Value:
   Raises Unbounded where it is too large to compute or is not defined.
   """
   try:
-    value = _Evaluation(point, pi).value(node)
+    evaluation = _Evaluation(point, pi)
+    value = evaluation.value(node)
   except (ArithmeticError, ValueError, TypeError) as e:
     raise Unbounded(str(e)) from e
+  if evaluation.branch and isinstance(value, Approximate):
+    value = dataclasses.replace(value, branch=True)
   if isinstance(value, Approximate) and cmath.isnan(value.value):
     raise Unbounded('no number')
   return value
@@ -86,6 +91,7 @@ class _Evaluation:
     self.point = point
     self.pi = pi
     self.work = 0
+    self.branch = False
 
   def charge(self, *values: Value) -> None:
     bits = sum(v.numerator.bit_length() + v.denominator.bit_length() for v in values if isinstance(v, Fraction))
@@ -167,6 +173,7 @@ class _Evaluation:
       return _apply(lambda b: b ** int(exponent), base)
     if _number(base) == 0:
       return Fraction(0) if _real(exponent) > 0 else 1 / Fraction(0)
+    self.branch |= _negative(base)
     return _apply(lambda b, e: b**e, base, exponent)
 
   def root(self, value: Value, index: Fraction) -> Value:
@@ -180,6 +187,7 @@ class _Evaluation:
           return Fraction(top, bottom)
         root = math.exp(_logarithm(value).value / n) if n > 2 else math.sqrt(value)
         return Approximate(root, 4 * _EPSILON * root)
+    self.branch |= _negative(value)
     return _apply(lambda v: v ** (1 / n), value)
 
   def factorial(self, value: Value) -> Value:
@@ -206,6 +214,7 @@ class _Evaluation:
       if base is not None or name == 'lg':
         below = Fraction(10) if base is None else self.value(base)
         return self.logarithm(value, below)
+      self.branch |= _negative(value)
       return _logarithm(value)
     if name in ('cot', 'sec', 'csc'):
       below = {'cot': cmath.tan, 'sec': cmath.cos, 'csc': cmath.sin}[name]
@@ -249,6 +258,11 @@ def fixed_value(name: str, point: int) -> float:
 
 def _exact(*values: Value) -> bool:
   return all(isinstance(v, Fraction) for v in values)
+
+
+def _negative(value: Value) -> bool:
+  number = complex(_number(value))
+  return number.real < 0 and abs(number.imag) <= 1e-9 * abs(number)
 
 
 def _number(value: Value) -> complex | float:

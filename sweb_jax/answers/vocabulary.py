@@ -100,7 +100,8 @@ LETTER_UNITS = frozenset('mgshlL')
 DEGREE_UNITS = {'C': 'celsius', 'F': 'fahrenheit'}
 PLAIN_UNITS = _set(
   'all any the for but not real reals except base'
-  ' unit units squared cubed square sq cubic degree degrees per way ways point points people student students piece pieces'
+  ' unit units squared cubed square sq cubic degree degrees per way ways point points people student students piece'
+  ' pieces'
 )
 
 UNICODE = str.maketrans(
