@@ -13,6 +13,7 @@ from sweb_jax.answers import vocabulary
 from sweb_jax.answers.equal import MAX_LENGTH, NUMBER, leading_number, spell
 from sweb_jax.answers.latex import MAX_CHARS
 from sweb_jax.answers.markup import ANSWER_IS
+from sweb_jax.answers.math_equal import equal
 
 _MARKER = re.compile(r'(?<!#)####(?!#)[ \t]*+')
 _NUMBER = re.compile(NUMBER)
@@ -115,9 +116,10 @@ def boxed(text: str) -> str | None:
     if begin - end > _MAX_BETWEEN or not _BETWEEN_BOXES.fullmatch(text, end, begin):
       break
     begin = start
-    parts.append(inner)
+    if not any(equal(inner, part) for part in parts):  # '\\boxed{2-b}, or \\boxed{-b+2}' is one value.
+      parts.append(inner)
   joined = ', '.join(reversed(parts))
-  return last if len(set(parts)) == 1 or len(joined) > MAX_CHARS else joined
+  return last if len(joined) > MAX_CHARS else joined
 
 
 def answer_line(text: str) -> str | None:
