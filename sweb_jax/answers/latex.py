@@ -50,7 +50,7 @@ _VECTOR_FONTS = frozenset(
 _SIGNS = {'negative': '-', 'minus': '-', 'positive': '+', 'plus': '+'}
 _ROW_SPACE = re.compile(r'\[-?[0-9.]*(?:pt|ex|em|mm|cm|in|\\baselineskip)\*?\]')
 _TOKEN = re.compile(
-  r'\\(?:begin|end) *\{ *[a-z]+\*? *\}|\\not\s*(?:=|\\in\b)|\\[a-zA-Z]+\*?|\\.|[0-9]+ +[0-9]+ */ *[0-9]+(?![0-9.])'
+  r'\\(?:begin|end) *\{ *[a-zA-Z]+\*? *\}|\\not\s*(?:=|\\in\b)|\\[a-zA-Z]+\*?|\\.|[0-9]+ +[0-9]+ */ *[0-9]+(?![0-9.])'
   r'|[0-9]*\.[0-9]*(?=\s*(?:\\(?:overline|bar|dot)\b|\([0-9]+\)\s*\Z))|[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?'
   r'|\.[0-9]+|[a-zA-Z]+|\*\*|[<>!=]=|=<|\.{3}|\s+|\S',
   re.ASCII | re.DOTALL,
@@ -83,8 +83,9 @@ def tokens(text: str, thousands: bool = True) -> tuple[str, ...] | None:
 
 def _unescaped(text: str) -> str:
   """The text with single backslashes where all are doubled, as in a JSON that was escaped twice."""
-  runs = re.findall(r'\\+', text)
-  if not runs or any(len(run) % 2 for run in runs) or not re.search(r'\\\\[a-zA-Z{}$%,!]', text):
+  if '\\\\' not in text or any(len(run) % 2 for run in re.findall(r'\\+', text)):
+    return text
+  if not re.search(r'\\\\[a-zA-Z{}$%,;:!]', text):
     return text
   return text.replace('\\\\', '\\')
 
@@ -172,6 +173,9 @@ def _words(raw: list[str]) -> list[str]:
       out.extend(REALS if body == ['R'] else body)
     elif token == r'\R':
       out.extend(REALS)
+    elif token == '^' and out[-6:] == list(REALS) and (sign := _group(row, i + 1)[0]) in (['+'], ['-']):
+      out[-6:] = ['(', '0', ',', r'\infty', ')'] if sign == ['+'] else ['(', '-', r'\infty', ',', '0', ')']
+      places[-1] = _group(row, i + 1)[1]
     elif token == '^' and (place := _after_circle(row, i + 1, bool(out) and out[-1][-1].isdigit())):
       out.append('deg')
       places[-1] = place
@@ -209,7 +213,11 @@ def _words(raw: list[str]) -> list[str]:
         out.append(f'"{token.lower()}')
       else:
         counted = before[-1:].isdigit() or before == '}' or before[1:] in NUMBER_WORDS
-        out.extend(_letters(token, in_text, spaced, counted))
+        last = not any(t[0].isalnum() or t == '(' for t in row[i + 1 :])
+        if counted and last and len(token) > 1 and unit(token.lower()):  # '40 min', where min is no function.
+          out.append(f'"{token.lower()}')
+        else:
+          out.extend(_letters(token, in_text, spaced, counted))
     elif token.isspace():
       if out and out[-1] != ' ':
         out.append(' ')
@@ -235,6 +243,8 @@ def _letters(run: str, in_text: bool, spaced: bool, counted: bool) -> list[str]:
   low = run.lower()
   if low in ('and', 'or'):
     return [r'\land' if low == 'and' else r'\lor']
+  if low in ('is', 'equals') and (in_text or spaced):
+    return ['=']
   if low in _SIGNS and (in_text or spaced or len(run) > 4):
     return [_SIGNS[low]]
   if counted and (by := multiplier(low)):

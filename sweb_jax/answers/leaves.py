@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -50,6 +51,8 @@ class Leaf:
 
 def spell(found: Sequence[str]) -> str:
   """The tokens as one text; two numbers side by side stay two."""
+  if not any(a[-1:].isdigit() and b[:1].isdigit() for a, b in itertools.pairwise(found)):
+    return ''.join(found)
   out: list[str] = []
   for token in found:
     if out and token[:1].isdigit() and out[-1][-1:].isdigit():
@@ -130,7 +133,10 @@ def _digits(found: tuple[str, ...]) -> tuple[str, ...]:
 def _measure(found: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[tuple[str, int], ...]]:
   """What is not a unit or a comment, and the dimension: 15 and (('cm', 2),) of '15 cm^2', 5 and dollars of '$5'."""
   money = [vocabulary.CURRENCIES[t] for t in found if t in vocabulary.CURRENCIES]
-  found = tuple(t for t in found if t not in vocabulary.CURRENCIES)
+  if money:
+    found = tuple(t for t in found if t not in vocabulary.CURRENCIES)
+  elif found and found[-1][0] not in '"23' and found[-1] not in ('/', '*', '.', '-', 'deg'):
+    return found, ()
   end = len(found)
   while end > 1:
     if end > 3 and found[end - 3] == r'\frac' and found[end - 2][0] == found[end - 1][0] == '"':

@@ -29,14 +29,18 @@ BEFORE = re.compile(
 )
 """What may stand before the answer in a text of one answer."""
 
-_HINT = re.compile(r'[*_`#$]|\\[(\[]|answer|\b(?:is|are|so|equals)\b|thus|hence|therefore', re.IGNORECASE)
+_BEGUN = re.compile(r'[*_`#$]|\\[(\[]|[a-zA-Z][^=<>\\]*[ :]')
+"""What markup or words before an answer begin with."""
+
 _ROUNDS = 8
 
 
 def bare(text: str) -> str:
   """The answer that a text of one answer holds: '**Answer**: $73$.' -> '73', '`x + 1`' -> 'x + 1', '### 5' -> '5'."""
   text = text.strip()
-  for _ in range(_ROUNDS if _HINT.search(text) else 0):
+  if not _BEGUN.match(text):
+    return text
+  for _ in range(_ROUNDS):
     before = text
     if match := BEFORE.match(text):
       text = text[match.end() :].strip() or text

@@ -112,14 +112,15 @@ def _multiple(sign: str, found: tuple[str, ...]) -> Cells | None:
     return None
   end = _end(found, start)
   inner = found[start + 1 : end - 1]
-  grid = rows(inner) if found[start] == 'matrix(' else [_split(inner, ',')]
+  listed = found[start] != 'matrix('
+  grid = [[cell] for cell in _split(inner, ',')] if listed else rows(inner)
   if not grid or any(len(row) != len(grid[0]) for row in grid):
     return None
   before, after = found[:start], found[end:]
   while before and after and before[-1] + after[0] in ('()', '[]', '{}'):
     before, after = before[:-1], after[1:]
   if _transposed(after):
-    grid = [list(column) for column in zip(*grid, strict=True)]
+    grid = grid if listed else [list(column) for column in zip(*grid, strict=True)]
     after = after[2:]
   if after[:1] == ('/',):
     before, after = (*before, *(() if before else ('1',)), *after), ()
@@ -138,11 +139,12 @@ def _multiple(sign: str, found: tuple[str, ...]) -> Cells | None:
 
 
 def _is_vector(found: tuple[str, ...], i: int) -> bool:
-  """Whether a bracketed list that is transposed begins here."""
+  """Whether a bracketed list begins here that is transposed, or is added or multiplied with a number."""
   if found[i] not in ('(', '['):
     return False
   end = _end(found, i)
-  return ',' in found[i:end] and _transposed(found[end:])
+  before = found[i - 1] if i else '*'
+  return ',' in found[i:end] and (_transposed(found[end:]) or before in ('*', '}', ')') or before[-1].isdigit())
 
 
 def _transposed(found: tuple[str, ...]) -> bool:

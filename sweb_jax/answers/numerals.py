@@ -26,11 +26,12 @@ def join(found: list[str], thousands: bool) -> list[str]:
     i += 1
     if token in (' ', r'\,'):
       continue
-    if token in _BRACKETS:
-      inside.append(token)
-    elif token in _CLOSING and inside:
-      inside.pop()
-    if token.isdigit() and len(token) <= 3:
+    if not token[0].isdigit():
+      if token in _BRACKETS:
+        inside.append(token)
+      elif token in _CLOSING and inside:
+        inside.pop()
+    elif token.isdigit() and len(token) <= 3:
       free = thousands and all(bracket == '{' for bracket in inside)
       while i + 1 < len(found):
         j = i + 1
@@ -43,7 +44,7 @@ def join(found: list[str], thousands: bool) -> list[str]:
         token += group
         i = j + 1
     out.append(',' if token == '{,}' else token)
-  return _repeating(out)
+  return _repeating(out) if any('.' in token for token in out) else out
 
 
 def _repeating(found: list[str]) -> list[str]:
@@ -62,8 +63,8 @@ def _repeating(found: list[str]) -> list[str]:
     out.append(token)
   # '0.\\dot{1}4285\\dot{7}': the dots stand on the first and the last digit of what repeats.
   for i, token in enumerate(out):
-    rest = ''.join(out[i + 1 : i + 10])
-    if '.' in token and (two := re.match(r'\\overline\{?([0-9])\}?([0-9]*)\\overline\{?([0-9])\}?', rest, re.ASCII)):
+    rest = ''.join(out[i + 1 : i + 10]) if '.' in token else ''
+    if rest and (two := re.match(r'\\overline\{?([0-9])\}?([0-9]*)\\overline\{?([0-9])\}?', rest, re.ASCII)):
       used = next(k for k in range(10, 0, -1) if ''.join(out[i + 1 : i + 1 + k]) == two[0])
       return [*out[: i + 1], r'\overline', '{', two[1] + two[2] + two[3], '}', *out[i + 1 + used :]]
   if len(out) - (out[:1] == ['-']) == 4 and '.' in out[-4] and out[-3] == '(' and out[-2].isdigit() and out[-1] == ')':

@@ -106,7 +106,7 @@ def _same_words(gold: Leaf, answer: Leaf) -> bool:
 
 def _same_dimension(gold: Leaf, answer: Leaf) -> bool:
   """Units that are known on both sides must agree; others are comments. A degree may be of angle or temperature."""
-  g, a = dict(gold.dimension), dict(answer.dimension)
+  g, a = ({'percent': 1} if leaf.percent else dict(leaf.dimension) for leaf in (gold, answer))
   if not g or not a or g == a:
     return True
   return any(one == {'degree': 1} and set(other) <= {'celsius', 'fahrenheit'} for one, other in ((g, a), (a, g)))

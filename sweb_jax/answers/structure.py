@@ -10,7 +10,7 @@ Brackets match, which `latex.tokens` has checked, and parts are bounded; nothing
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sweb_jax.answers import expression, labels, latex, leaves, matrices, values
 from sweb_jax.answers.leaves import Leaf
@@ -19,10 +19,13 @@ from sweb_jax.answers.parts import Parts, Relation
 MAX_PARTS = 64
 """Of a list, set or tuple, and rows or columns of a matrix."""
 
-_RELATIONS = ('=', r'\approx', r'\equiv', '<', '>', r'\le', r'\ge', r'\neq', r'\in', r'\notin')
+_RELATIONS = frozenset(('=', r'\approx', r'\equiv', '<', '>', r'\le', r'\ge', r'\neq', r'\in', r'\notin'))
 _FLIPPED = {'>': '<', r'\ge': r'\le'}
-_SEPARATORS = (',', r'\land', r'\lor')
+_SEPARATORS = frozenset((',', r'\land', r'\lor'))
 _SETS = {r'\cup': 'union', r'\cap': 'intersection', r'\setminus': 'difference'}
+_MARKS = _RELATIONS | _SETS.keys() | frozenset((',', ':', r'\pm', r'\mp', 'matrix('))
+"""Without one of these, and without brackets around it, an item is a leaf."""
+
 _REALS = frozenset(('real', 'reals'))
 _OF_REALS = frozenset(
   ['all', 'any', 'every', 'the', 'set', 'of', 'is', 'are', 'can', 'be', 'number', 'numbers', 'value', 'values']
@@ -53,8 +56,10 @@ def _read_text(text: str, thousands: bool, pi: float) -> Leaf | Parts | Relation
 _cached = functools.lru_cache(maxsize=512)(_read_text)
 
 
-def _split(found: Sequence[str], separators: Sequence[str]) -> tuple[list[tuple[str, ...]], list[str]]:
+def _split(found: Sequence[str], separators: Collection[str]) -> tuple[list[tuple[str, ...]], list[str]]:
   """The stretches between `separators` outside all brackets, and those separators."""
+  if not any(token in separators for token in found):
+    return [tuple(found)], []
   pieces, used, start, depth = [], [], 0, 0
   for i, token in enumerate(found):
     if token in latex.OPENING:
@@ -101,9 +106,13 @@ def _list(items: list) -> Leaf | Parts | Relation:
 def _item(found: tuple[str, ...], pi: float) -> Leaf | Parts | Relation:
   if not found:
     return Leaf('')
+  if found[0] not in latex.OPENING and _MARKS.isdisjoint(found) and not any('real' in t for t in found):
+    return leaves.read(found, pi)
   pieces, used = _split(found, (r'\cup',))
   if used and all(_split(piece, _RELATIONS)[1] for piece in pieces[:MAX_PARTS]):  # 'x < 1 \\cup x > 2'
     return Parts('union', tuple(_item(piece, pi) for piece in pieces[:MAX_PARTS]))
+  if (reals := _reals_in_words(found, pi)) is not None:
+    return reals
   pieces, used = _split(found, _RELATIONS)
   if used:
     return _relation(pieces, used, pi)
@@ -111,10 +120,10 @@ def _item(found: tuple[str, ...], pi: float) -> Leaf | Parts | Relation:
     pieces, used = _split(found, (token,))
     if used:
       return Parts(kind, tuple(_item(piece, pi) for piece in pieces[:MAX_PARTS]))
-  if (reals := _reals_in_words(found, pi)) is not None:
-    return reals
   if leaves.enclosed(found):
     return _enclosed(found, pi)
+  if found[0].isalpha() and found[0].isupper() and found[1:2] == ('(',) and ',' in found and leaves.enclosed(found[1:]):
+    return Relation(('=',), (Leaf(found[0]), _enclosed(found[1:], pi)), found[0])  # The point P(2, 3).
   pieces, used = _split(found, ('-',))
   if len(pieces) == 2 and pieces[0][:1] in (('(',), ('[',)) and pieces[1][:1] == (r'\{',):  # 'R - {1}'
     return Parts('difference', tuple(_item(piece, pi) for piece in pieces))
@@ -124,7 +133,7 @@ def _item(found: tuple[str, ...], pi: float) -> Leaf | Parts | Relation:
   if r'\pm' in found or r'\mp' in found:
     signs = [{r'\pm': '+', r'\mp': '-'}, {r'\pm': '-', r'\mp': '+'}]
     return Parts('list', tuple(_item(tuple(s.get(t, t) for t in found), pi) for s in signs))
-  if 'matrix(' in found or '^' in found:
+  if 'matrix(' in found or ',' in found:
     cells = matrices.cells(found)
     if cells is not None:
       return _matrix(cells, pi)
@@ -172,12 +181,17 @@ def _set_builder(inner: tuple[str, ...], pi: float) -> Parts | None:
 
 def _reals_in_words(found: tuple[str, ...], pi: float) -> Parts | None:
   """'all real numbers', 'all reals except 1 and 2', 'x is any real number such that x > 3'; None for anything else."""
+  if not any('real' in t for t in found):
+    return None
   words = [t.strip('"\'') if t[0] in '"\'' else '' for t in found]
   at = next((i for i, word in enumerate(words) if word in _REALS), None)
   if at is None or not all(word in _OF_REALS or labels.label(found[:1]) for word in words[:at]):
     return None
-  end = next((i for i in range(at + 1, len(found)) if (words[i] not in _OF_REALS and not labels.label(found[i : i + 1]))
-              or words[i] in _EXCEPT | _SUCH_THAT), len(found))
+  end = at + 1
+  while end < len(found) and words[end] not in _EXCEPT | _SUCH_THAT and (
+    words[end] in _OF_REALS or labels.label(found[end : end + 1])
+  ):
+    end += 1
   everything = _item(latex.REALS, pi)
   start = next((i for i in range(end, len(found)) if not words[i]), len(found))
   if start == len(found):

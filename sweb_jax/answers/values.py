@@ -12,6 +12,7 @@ from __future__ import annotations
 import cmath
 import dataclasses
 import math
+import operator
 import zlib
 from collections.abc import Callable
 from fractions import Fraction
@@ -70,7 +71,7 @@ def evaluate(node: Node, point: int = 0, pi: float = math.pi) -> Value:
 
 def _apply(function: Callable[..., complex], *arguments: Value) -> Approximate:
   """`function` in floating point. The error is what the errors of the arguments change, and the last digit."""
-  numbers = [_number(a) for a in arguments]
+  numbers = [a.value if isinstance(a, Approximate) else _number(a) for a in arguments]
   value = function(*numbers)
   if not cmath.isfinite(value):
     return Approximate(value, 0.0)
@@ -94,7 +95,10 @@ class _Evaluation:
     self.branch = False
 
   def charge(self, *values: Value) -> None:
-    bits = sum(v.numerator.bit_length() + v.denominator.bit_length() for v in values if isinstance(v, Fraction))
+    bits = 0
+    for v in values:
+      if isinstance(v, Fraction):
+        bits += v.numerator.bit_length() + v.denominator.bit_length()
     self.work += bits
     if bits > 2 * MAX_BITS or self.work > MAX_WORK:
       raise Unbounded('too much exact arithmetic')
@@ -119,14 +123,20 @@ class _Evaluation:
     if kind == '+':
       total = values[0]
       for value in values[1:]:
-        self.charge(total, value)
-        total = total + value if _exact(total, value) else _apply(lambda a, b: a + b, total, value)
+        if _exact(total, value):
+          self.charge(total, value)
+          total = total + value
+        else:
+          total = _apply(operator.add, total, value)
       return total
     if kind == '*':
       total = values[0]
       for value in values[1:]:
-        self.charge(total, value)
-        total = self.times(total, value)
+        if _exact(total, value):
+          self.charge(total, value)
+          total = total * value
+        else:
+          total = self.times(total, value)
       return total
     if kind == '-':
       return -values[0] if _exact(*values) else Approximate(-values[0].value, values[0].error)
@@ -151,7 +161,7 @@ class _Evaluation:
   def times(one: Value, other: Value) -> Value:
     if _exact(one, other):
       return one * other
-    product = _apply(lambda a, b: a * b, one, other)
+    product = _apply(operator.mul, one, other)
     if not product.value and _number(one) and _number(other):
       raise Unbounded('too small')
     return product
@@ -257,7 +267,7 @@ def fixed_value(name: str, point: int) -> float:
 
 
 def _exact(*values: Value) -> bool:
-  return all(isinstance(v, Fraction) for v in values)
+  return not any(isinstance(v, Approximate) for v in values)
 
 
 def _negative(value: Value) -> bool:

@@ -166,7 +166,7 @@ def to_problems(found: data_files.Rows, split: str, name: str = 'math', source: 
     if not gold:
       logging.warning('%s: %s has no answer: its last \\boxed{} is empty or missing; left out', name, problem_id)
       continue
-    gold = extract.boxed(solution) or gold  # '\\boxed{-2} and \\boxed{1}' is one answer of two values.
+    gold = extract.boxed(solution) or gold  # '\boxed{-2} and \boxed{1}' is one answer of two values.
     level = row.get('level')
     level = f'Level {level}' if isinstance(level, int) else level
     if level not in LEVELS:
