@@ -17,6 +17,7 @@ from sweb_jax.answers.math_equal import equal
 
 _MARKER = re.compile(r'(?<!#)####(?!#)[ \t]*+')
 _NUMBER = re.compile(NUMBER)
+_INTEGER = re.compile('-?[0-9]+')
 _MAX_BETWEEN = 40
 """Characters between two boxes of one list."""
 
@@ -70,7 +71,7 @@ def extract(task: str, text: str) -> Extracted:
   'math', 'functional_math': strictly the last complete `\\boxed{}` or `\\fbox{}` of the first solution (boxes joined by
   commas or 'and' are one list), else what follows its 'The final answer is' or a heading 'Answer'; leniently also its
   last formula or number. 'gsm8k', 'svamp': strictly
-  `answer_line`; leniently also a box, 'The answer is N', 'A: N' or the last number.
+  `answer_line`; leniently also a box, 'The answer is N', 'A: N' or the last number. 'arithmetic': `marked_integer`.
   An unfinished box, a number that goes on and an answer longer than the graders read are none.
   """
   if task in ('math', 'functional_math'):
@@ -82,6 +83,8 @@ def extract(task: str, text: str) -> Extracted:
   if task in ('gsm8k', 'svamp'):
     strict = answer_line(text[:MAX_TEXT])
     return Extracted(strict, strict if strict is not None else _lenient_number(_first_solution(text)))
+  if task == 'arithmetic':
+    return Extracted(*2 * (marked_integer(text),))
   raise ValueError(f"answers of task={task!r} cannot be extracted; use 'math', 'functional_math', 'gsm8k' or 'svamp'")
 
 
@@ -131,6 +134,15 @@ def answer_line(text: str) -> str | None:
   marker = _MARKER.search(text)
   found = leading_number(text[marker.end() :].partition('\n')[0]) if marker else None
   return found[0] if found else None
+
+
+def marked_integer(text: str) -> str | None:
+  """The integer that follows the first '####' that stands as a word, as written; None where there is none."""
+  words = iter(text.split())
+  if '####' not in words:  # Consumes up to the mark.
+    return None
+  answer = next(words, '')
+  return answer if _INTEGER.fullmatch(answer) else None
 
 
 def _first_solution(text: str) -> str:

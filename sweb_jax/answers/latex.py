@@ -74,6 +74,8 @@ def tokens(text: str, thousands: bool = True) -> tuple[str, ...] | None:
     found = found[arrows[-1] + 1 :]
   while found and found[-1] in ('.', ',', ':', '\\\\', "'", '\\'):
     found.pop()
+  while found[-1:] == ['}'] and found[-2:-1] in (['.'], [',']):
+    del found[-2]
   while found and (found[0] in (',', ':', '\\\\') or (found[0] == '.' and found[1:2] != [r'\overline'])):
     found.pop(0)
   if len(found) == 2 and found[1] == ')':  # 'C)' is choice C.
