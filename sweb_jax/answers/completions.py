@@ -29,9 +29,11 @@ T = TypeVar('T')
 # A fence is alone on its line, or at the end of a line: of code that it closes, of words before code that it opens.
 # What it opens may follow on the same line.
 _FENCE = re.compile(r'^(?P<indent>[ \t]*)(?:```+|~~~+)|(?:```+|~~~+)', re.MULTILINE)
-_LANGUAGE = re.compile(r'(?P<language>[\w+.#-]*)[ \t]*(?:\{[^}\n]*\})?[ \t]*(?:\n|\Z)')
+_LANGUAGE = re.compile(r'(?P<language>[\w+.#-]*)[ \t]*(?:\{[^}\n]*\})?[ \t]*\r?(?:\n|\Z)')
 _PYTHON = frozenset(('python', 'py', 'python3', 'py3', 'python2'))
-_DEFINES = re.compile(r'^[ \t]*(?:async +def|def|class|import|from|@|[A-Za-z_][\w, ]*(?::[^=\n]+)?=(?!=))', re.MULTILINE)
+_DEFINES = re.compile(
+  r'^[ \t]*(?:(?:async +)?def|class|import|from|@|[A-Za-z_][\w, ]*(?::[^=\n]+)?=(?!=))', re.MULTILINE
+)
 _INDENTED = re.compile(r'\n*[ \t]+[^\s`]')
 _CHECK = re.compile(r'^check\((\w+)\)\s*\Z', re.MULTILINE)
 
@@ -96,39 +98,43 @@ def unfenced(text: str) -> str:
   may stand at the end of a line, and may lack its partner: a last block goes on to the end, and code that stands before
   a lone fence is closed by it.
   """
-  blocks = _blocks(text)
+  blocks, outside = _blocks(text)
   if not blocks:
     return text
   python = [code for language, code in blocks if language.lower() in _PYTHON or not language]
-  found = [code for code in python if _DEFINES.search(code)] or python[:1] or [blocks[0][1]]
+  found = [code for code in python if _DEFINES.search(code)] or python[:1]
+  found = found or [outside if _DEFINES.search(outside) else blocks[0][1]]
   return '\n\n'.join(code.strip('\n') for code in found) if len(found) > 1 else found[0]
 
 
-def _blocks(text: str) -> list[tuple[str, str]]:
-  """(language, code) of each block between fences, in order."""
+def _blocks(text: str) -> tuple[list[tuple[str, str]], str]:
+  """(language, code) of each block between fences, in order, and the text outside."""
   fences = list(_FENCE.finditer(text))
-  if not fences:
-    return []
   start, language, indent = None, '', ''  # Of the block that is open.
-  first = fences[0]
-  bare = _LANGUAGE.match(text, first.end())
-  if len(fences) % 2 and bare and not bare['language'] and _DEFINES.search(text[: first.start()]):
-    start = 0  # The text begins with code: what opened it is in the prompt.
-  blocks = []
+  if len(fences) % 2:
+    first = _LANGUAGE.match(text, fences[0].end())
+    if first and not first['language'] and _DEFINES.search(text[: fences[0].start()]):
+      start = 0  # The text begins with code: what opened it is in the prompt.
+  blocks, outside, end = [], [], 0
   for fence in fences:
     line = _LANGUAGE.match(text, fence.end())
-    named = line['language'] if line else ''
     if start is not None:
+      if line is None and fence['indent'] is None:
+        continue  # Within a line of code, as in a string.
       code = text[start : fence.start()]
       blocks.append((language, textwrap.dedent(code) if indent else code))
-      start = None
-      if not named:
+      start, end = None, fence.end()
+      if line and not line['language']:
         continue
+    else:
+      outside.append(text[end : fence.start()])
+    named = line['language'] if line else ''
     start, language, indent = (line.end() if line else fence.end()), named, fence['indent'] or ''
-  if start is not None:
-    code = text[start:]
-    blocks.append((language, textwrap.dedent(code) if indent else code))
-  return [(language, code) for language, code in blocks if code.strip()] or blocks[:1]
+  if start is None:
+    outside.append(text[end:])
+  else:
+    blocks.append((language, textwrap.dedent(text[start:]) if indent else text[start:]))
+  return [(language, code) for language, code in blocks if code.strip()] or blocks[:1], ''.join(outside)
 
 
 def tried(
