@@ -1,4 +1,4 @@
-"""`equal` raises on no text, and is reflexive and symmetric: over edited gold answers, and over gold answers respelt."""
+"""`equal` raises on no text, and is reflexive and symmetric: over edited gold answers, and over other spellings."""
 
 import importlib.util
 import json
