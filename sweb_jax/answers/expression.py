@@ -33,12 +33,8 @@ GREEK = _set(
 UNIT_VECTORS = _set(r'\veci \vecj \veck')
 TRIGONOMETRIC = _set(r'\sin \cos \tan \cot \sec \csc')
 FUNCTIONS = TRIGONOMETRIC | _set(r'\arcsin \arccos \arctan \sinh \cosh \tanh \log \ln \lg \exp')
-_STARTS = (
-  FUNCTIONS
-  | GREEK
-  | UNIT_VECTORS
-  | {r'\frac', r'\sqrt', r'\binom', r'\pi', r'\infty', '(', '{', '[', r'\lfloor', r'\lceil'}
-)
+_OPENERS = frozenset((r'\frac', r'\sqrt', r'\binom', r'\pi', r'\infty', '(', '{', '[', r'\lfloor', r'\lceil'))
+_STARTS = FUNCTIONS | GREEK | UNIT_VECTORS | _OPENERS
 _NUMBER = re.compile(r'([0-9]*)(?:\.([0-9]*))?(?:[eE]([-+]?[0-9]+))?', re.ASCII)
 
 

@@ -47,6 +47,9 @@ _VECTORS = {name: rf'\vec{name}' for name in 'ijk'}
 _VECTOR_FONTS = frozenset(
   (r'\mathbf', r'\hat', r'\vec', r'\boldsymbol', r'\bm', r'\bold', r'\widehat', r'\overrightarrow')
 )
+_PLAIN = frozenset('0123456789+-=()[],/!<>|')
+"""What tokens begin with that pass as they are."""
+
 _SIGNS = {'negative': '-', 'minus': '-', 'positive': '+', 'plus': '+'}
 _ROW_SPACE = re.compile(r'\[-?[0-9.]*(?:pt|ex|em|mm|cm|in|\\baselineskip)\*?\]')
 _TOKEN = re.compile(
@@ -138,7 +141,9 @@ def _words(raw: list[str]) -> list[str]:
       continue
     token = SPELLINGS.get(row[i], row[i])
     places[-1] = i + 1
-    if token in DROPPED:
+    if token[0] in _PLAIN:
+      out.append(token)
+    elif token in DROPPED:
       if token == r'\!' and out and out[-1] == ',':
         out[-1] = '{,}'
       elif token in (r'\,', r'\ ', r'\;', r'\:', r'\>', '~', r'\quad', r'\qquad'):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Sequence
 
@@ -51,13 +50,13 @@ class Leaf:
 
 def spell(found: Sequence[str]) -> str:
   """The tokens as one text; two numbers side by side stay two."""
-  if not any(a[-1:].isdigit() and b[:1].isdigit() for a, b in itertools.pairwise(found)):
-    return ''.join(found)
   out: list[str] = []
+  last = False
   for token in found:
-    if out and token[:1].isdigit() and out[-1][-1:].isdigit():
+    if last and token[0].isdigit():
       out.append(' ')
     out.append(token)
+    last = token[-1].isdigit()
   return ''.join(out)
 
 
@@ -78,17 +77,18 @@ def read(found: tuple[str, ...], pi: float) -> Leaf:
   while enclosed(found) and found[0] in '({' and len(found) > 2:
     found = found[1:-1]
   text = spell(found)
-  if base := _base(found):
+  if ('_' in text or 'base' in text) and (base := _base(found)):
     if base[1] != '10':
       return Leaf(f'{base[0]}_{base[1]}', base=base)
     found = ('-', base[0][1:]) if base[0][0] == '-' else (base[0],)
-  body, dimension = _measure(_digits(found))
+  worded = '"' in text or "'" in text
+  body, dimension = _measure(_digits(found) if worded else found)
   percent = body[-1:] == ('%',)
   if percent:
     body = body[:-1]
-  if any(t[0] in '"\'' for t in body) or not body:
+  if not body or (worded and any(t[0] in '"\'' for t in body)):
     return Leaf(text.replace('"', '').replace("'", ''), words=True)
-  decimals = [t for t in body if '.' in t and t[-1].isdigit()]
+  decimals = [t for t in body if '.' in t and t[-1].isdigit()] if '.' in text else []
   node = None
   try:
     node = expression.parse(body)
@@ -111,8 +111,6 @@ def read(found: tuple[str, ...], pi: float) -> Leaf:
 
 def _base(found: Sequence[str]) -> tuple[str, str] | None:
   """Digits, with their sign, and base of '52_8', '(52)_{(8)}', '52_{eight}', '52 base 8', or None."""
-  if not any(t in ('_', '"base', "'base") for t in found):
-    return None
   match = _BASE.fullmatch(''.join(t.strip('"\'') for t in found if t not in '(){}'))
   if not match:
     return None
@@ -164,7 +162,7 @@ def _measure(found: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[tuple[str, 
 
 
 def _fraction(body: tuple[str, ...]) -> tuple[int, int] | None:
-  if match := _PLAIN_FRACTION.fullmatch(spell(body)):
+  if len(body) > 2 and (match := _PLAIN_FRACTION.fullmatch(spell(body))):
     top, bottom = (match[2] or match[3] or match[6]), (match[4] or match[5] or match[7])
     return int(match[1] + top), int(bottom)
   return None

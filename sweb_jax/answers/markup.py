@@ -7,7 +7,7 @@ import re
 _SO = r'(?:(?:so|thus|hence|therefore|then)\b[,:]?[ ]+)'
 _IS = r'(?:is|are|equals|should[ ]be|must[ ]be|would[ ]be|will[ ]be|comes[ ]out[ ]to|turns[ ]out[ ]to[ ]be)'
 ANSWER_IS = re.compile(
-  r'(?<![a-zA-Z])(?:final[ ]+)?answer(?:\*\*|__)?(?:[ ]+to[ ]+[^.:\n]{1,60})?'
+  r'(?<![a-zA-Z])(?:final[ ]+)?answer[*_]*(?:[ ]+to[ ]+[^.:\n]{1,60})?'
   rf'(?:[ ]+{_IS}\b|[ ]*[:=])'
   r'(?:,?[ ]+(?:thus|therefore|then|hence|so|simply|just|clearly|indeed|exactly|equal[ ]to|given[ ]by)\b,?)*'
   r'(?:[ ]*[:=])?[*_]*[ \t\n]*+',

@@ -26,7 +26,7 @@ _SETS = {r'\cup': 'union', r'\cap': 'intersection', r'\setminus': 'difference'}
 _MARKS = _RELATIONS | _SETS.keys() | frozenset((',', ':', r'\pm', r'\mp', 'matrix('))
 """Without one of these, and without brackets around it, an item is a leaf."""
 
-_REALS = frozenset(('real', 'reals'))
+_REALS = frozenset(('"real', "'real", '"reals', "'reals"))
 _OF_REALS = frozenset(
   ['all', 'any', 'every', 'the', 'set', 'of', 'is', 'are', 'can', 'be', 'number', 'numbers', 'value', 'values']
 )
@@ -58,7 +58,7 @@ _cached = functools.lru_cache(maxsize=512)(_read_text)
 
 def _split(found: Sequence[str], separators: Collection[str]) -> tuple[list[tuple[str, ...]], list[str]]:
   """The stretches between `separators` outside all brackets, and those separators."""
-  if not any(token in separators for token in found):
+  if frozenset(separators).isdisjoint(found):
     return [tuple(found)], []
   pieces, used, start, depth = [], [], 0, 0
   for i, token in enumerate(found):
@@ -106,7 +106,7 @@ def _list(items: list) -> Leaf | Parts | Relation:
 def _item(found: tuple[str, ...], pi: float) -> Leaf | Parts | Relation:
   if not found:
     return Leaf('')
-  if found[0] not in latex.OPENING and _MARKS.isdisjoint(found) and not any('real' in t for t in found):
+  if found[0] not in latex.OPENING and _MARKS.isdisjoint(found) and _REALS.isdisjoint(found):
     return leaves.read(found, pi)
   pieces, used = _split(found, (r'\cup',))
   if used and all(_split(piece, _RELATIONS)[1] for piece in pieces[:MAX_PARTS]):  # 'x < 1 \\cup x > 2'
@@ -181,11 +181,11 @@ def _set_builder(inner: tuple[str, ...], pi: float) -> Parts | None:
 
 def _reals_in_words(found: tuple[str, ...], pi: float) -> Parts | None:
   """'all real numbers', 'all reals except 1 and 2', 'x is any real number such that x > 3'; None for anything else."""
-  if not any('real' in t for t in found):
+  if _REALS.isdisjoint(found):
     return None
   words = [t.strip('"\'') if t[0] in '"\'' else '' for t in found]
-  at = next((i for i, word in enumerate(words) if word in _REALS), None)
-  if at is None or not all(word in _OF_REALS or labels.label(found[:1]) for word in words[:at]):
+  at = next(i for i, token in enumerate(found) if token in _REALS)
+  if not all(word in _OF_REALS or labels.label(found[:1]) for word in words[:at]):
     return None
   end = at + 1
   while end < len(found) and words[end] not in _EXCEPT | _SUCH_THAT and (
