@@ -39,7 +39,8 @@ _UNFINISHED = re.compile(
 )
 # Words that say that the number was not all: '5 or 6', '5 to 6', '5 hours and 30 minutes', '5 and a half'.
 _MORE = re.compile(
-  r'(?:[ \t]+(?:to|plus|minus|times|over|(?:out[ ])?of|(?:less|more)[ ]than)|(?:[ \t]+[a-z]+){0,3}?,?[ \t]+(?:or|and|&))[ \t]+(?:an?[ \t]+)?'
+  r'(?:[ \t]+(?:to|plus|minus|times|over|(?:out[ ])?of|(?:less|more)[ ]than)'
+  r'|(?:[ \t]+[a-z]+){0,3}?,?[ \t]+(?:or|and|&))[ \t]+(?:an?[ \t]+)?'
   rf'(?:[$]?\d|(?:half|third|quarter|{"|".join(vocabulary.NUMBER_WORDS)})\b)',
   re.IGNORECASE,
 )

@@ -37,7 +37,8 @@ _SOLUTION_END = re.compile(
 # The answer stands behind words in its sentence, behind 'A:', or below a heading.
 _SAID = re.compile(
   rf'{ANSWER_IS.pattern}|(?:^|\n)[ \t]*A:[ \t\n]*+'
-  r'|(?:^|\n)[ \t]*(?P<heading>(?:[#]{1,6}[ \t]*)?[*_]*(?:the[ ])?(?:final[ ])?answer[*_:]*)[ \t]*\n(?:[-=]{2,}[ \t]*\n)?\s*+',
+  r'|(?:^|\n)[ \t]*(?P<heading>(?:[#]{1,6}[ \t]*)?[*_]*(?:the[ ])?(?:final[ ])?answer[*_:]*)[ \t]*\n'
+  r'(?:[-=]{2,}[ \t]*\n)?\s*+',
   re.IGNORECASE,
 )
 _MATH = re.compile(

@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 
 from sweb_jax.answers import expression, latex, values, vocabulary
+from sweb_jax.answers.parts import Leaf
 
 _BASE = re.compile(r'(-?)([0-9A-Z]+(?:\.[0-9A-Z]+)?)(?:_(?:base)?|(?:in)?base)([0-9]{1,2}|[a-z]+)', re.ASCII)
 _PLAIN_FRACTION = re.compile(
   r'(-?)(?:\\frac(?:\{([0-9]+)\}|([0-9])) ?(?:\{([0-9]+)\}|([0-9]))|([0-9]+)/([0-9]+))', re.ASCII
 )
 _DIGITS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ'
-
-
-@dataclasses.dataclass(frozen=True)
-class Leaf:
-  """A formula, a word or a number of another base."""
-
-  text: str
-  """Normal form; equal texts are equal answers."""
-  node: tuple | None = None
-  values: tuple[values.Value, ...] = ()
-  """One value of a constant, `values.POINTS` of a formula with names; empty where there is none."""
-  dimension: tuple[tuple[str, int], ...] = ()
-  """Units that are known, with their powers: (('meter', 1), ('second', -2)) of '5 m/s^2'."""
-  places: int = -1
-  """Fewest decimal places of its numbers; -1 where none has a decimal point."""
-  digits: int = 0
-  """Fewest significant digits of its numbers with a decimal point, without zeros at either end."""
-  single: bool = False
-  """It is one number, with a sign or not."""
-  percent: bool = False
-  """A percent sign stood at its end; `values` is without it."""
-  hundredths: bool = False
-  """Its value is that of a number in percent, divided by 100."""
-  words: bool = False
-  base: tuple[str, str] | None = None
-  """Digits and base of a number such as 11_4."""
-  fraction: tuple[int, int] | None = None
-  """Numerator and denominator where it is written as a fraction of whole numbers, reduced or not."""
-
-  @property
-  def constant(self) -> bool:
-    """Whether it has one value."""
-    return len(self.values) == 1
 
 
 def spell(found: Sequence[str]) -> str:

@@ -16,8 +16,7 @@ from collections.abc import Sequence
 
 from sweb_jax.answers import labels, latex, markup, matrices, regions, structure
 from sweb_jax.answers.equal import normal_number
-from sweb_jax.answers.leaves import Leaf
-from sweb_jax.answers.parts import Parts, Relation
+from sweb_jax.answers.parts import Leaf, Parts, Relation
 from sweb_jax.answers.same_leaf import EXACT_TOLERANCE, Policy, same_leaf, same_values
 from sweb_jax.answers.structure import Unreadable
 from sweb_jax.answers.values import complex_value

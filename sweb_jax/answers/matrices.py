@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
-from sweb_jax.answers import expression, latex, leaves, values
+from sweb_jax.answers import expression, latex, values
+from sweb_jax.answers.parts import Leaf
 
 MAX_CELLS = 64
 """Of a matrix that is worked out."""
@@ -37,7 +39,7 @@ def rows(inner: Sequence[str]) -> Cells:
   return [_split(row, '&') for row in _split(inner, '\\\\') if row]
 
 
-def coordinates(leaf: leaves.Leaf, size: int, pi: float) -> tuple[values.Value, ...] | None:
+def coordinates(leaf: Leaf, size: int, pi: float) -> tuple[values.Value, ...] | None:
   """The `size` coordinates of a sum of multiples of the unit vectors, 'i + 2j', or None where it is none.
 
   Letters i, j, k in a plain font are the unit vectors where j or k is among them.
@@ -77,7 +79,7 @@ def _plain(node):
 def _at(node, ones: Sequence[str], size: int = 1):
   """With `size` for the names of `ones`, and 0 for the other unit vectors."""
   if node[0] == 'name' and node[1] in _UNITS:
-    return ('number', values.Fraction(size if node[1] in ones else 0))
+    return ('number', Fraction(size if node[1] in ones else 0))
   return tuple(_at(part, ones, size) if isinstance(part, tuple) else part for part in node)
 
 

@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 
-from sweb_jax.answers.leaves import Leaf
-from sweb_jax.answers.parts import Parts, Relation
+from sweb_jax.answers.parts import Leaf, Parts, Relation
 from sweb_jax.answers.values import Approximate, complex_value
 
 MAX_PIECES = 64

@@ -7,7 +7,7 @@ import math
 import re
 from fractions import Fraction
 
-from sweb_jax.answers.leaves import Leaf
+from sweb_jax.answers.parts import Leaf
 from sweb_jax.answers.values import Value, complex_value
 
 EXACT_TOLERANCE = 1e-9

@@ -13,8 +13,7 @@ import functools
 from collections.abc import Collection, Sequence
 
 from sweb_jax.answers import expression, labels, latex, leaves, matrices, values
-from sweb_jax.answers.leaves import Leaf
-from sweb_jax.answers.parts import Parts, Relation
+from sweb_jax.answers.parts import Leaf, Parts, Relation
 
 MAX_PARTS = 64
 """Of a list, set or tuple, and rows or columns of a matrix."""
