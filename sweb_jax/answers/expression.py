@@ -25,14 +25,16 @@ def _set(names: str) -> frozenset[str]:
   return frozenset(names.split())
 
 
-_GREEK = _set(
+GREEK = _set(
   r'\alpha \beta \gamma \delta \epsilon \varepsilon \zeta \eta \theta \vartheta \iota \kappa \lambda \mu \nu \xi \rho'
   r' \sigma'
   r' \tau \phi \varphi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Sigma \Phi \Psi \Omega'
 )
+UNIT_VECTORS = _set(r'\veci \vecj \veck')
 TRIGONOMETRIC = _set(r'\sin \cos \tan \cot \sec \csc')
-_FUNCTIONS = TRIGONOMETRIC | _set(r'\arcsin \arccos \arctan \sinh \cosh \tanh \log \ln \lg \exp')
-_STARTS = _FUNCTIONS | _GREEK | {r'\frac', r'\sqrt', r'\binom', r'\pi', r'\infty', '(', '{', '[', r'\lfloor', r'\lceil'}
+FUNCTIONS = TRIGONOMETRIC | _set(r'\arcsin \arccos \arctan \sinh \cosh \tanh \log \ln \lg \exp')
+_OPENERS = frozenset((r'\frac', r'\sqrt', r'\binom', r'\pi', r'\infty', '(', '{', '[', r'\lfloor', r'\lceil'))
+_STARTS = FUNCTIONS | GREEK | UNIT_VECTORS | _OPENERS
 _NUMBER = re.compile(r'([0-9]*)(?:\.([0-9]*))?(?:[eE]([-+]?[0-9]+))?', re.ASCII)
 
 
@@ -93,8 +95,9 @@ class _Parser:
           factor = ('-', factor)
         factors.append(factor if token == '*' else ('inverse', factor))
       elif self.starts(token) and not (token == '|' and self.bars):
-        before = self.tokens[self.i - 1]
-        if (token[0].isdigit() or token[0] == '.') and (before[0].isdigit() or before[0] == '.'):
+        # '2 3' is no number, but 2^3 3 and \frac{1}{2}3 are products: braces have shown where a number ends.
+        before = self.tokens[self.i - 1][0]
+        if factors[-1][0] == 'number' and all(t.isdigit() or t == '.' for t in (before, token[0])):
           raise ParseError('two numbers side by side')
         factors.append(self.factor())
       else:
@@ -193,13 +196,13 @@ class _Parser:
       return ('binomial', top, self.argument())
     if token in (r'\lfloor', r'\lceil'):
       return (token[1:], self.group(r'\r' + token[2:]))
-    if token in _FUNCTIONS:
+    if token in FUNCTIONS:
       return self.function(token)
     if token == r'\pi':
       return ('pi',)
     if token == r'\infty':
       return ('infinity',)
-    if (len(token) == 1 and token.isalpha()) or token in _GREEK:
+    if (len(token) == 1 and token.isalpha()) or token in GREEK or token in UNIT_VECTORS:
       return self.name(token)
     raise ParseError(f'{token} is not read')
 
@@ -294,14 +297,14 @@ class _Parser:
       negative = self.peek() == '-' and bool(self.take())
       while (
         self.starts(self.peek())
-        and self.peek() not in ('(', '[', *_FUNCTIONS)
+        and self.peek() not in ('(', '[', *FUNCTIONS)
         and not (self.peek() == '|' and self.bars)
       ):
         factors.append(self.factor())
         if self.peek() == '/' and self.i + 1 < len(self.tokens) and self.tokens[self.i + 1].isdigit():
           self.take()
           factors.append(('inverse', self.factor()))
-      if not factors and self.peek() in _FUNCTIONS:
+      if not factors and self.peek() in FUNCTIONS:
         factors.append(self.factor())
       if not factors:
         raise ParseError(f'{name} of nothing')

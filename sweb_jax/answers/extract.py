@@ -9,14 +9,17 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from sweb_jax.answers.equal import MAX_LENGTH, NUMBER, spell
+from sweb_jax.answers import vocabulary
+from sweb_jax.answers.equal import MAX_LENGTH, NUMBER, leading_number, spell
 from sweb_jax.answers.latex import MAX_CHARS
+from sweb_jax.answers.markup import ANSWER_IS
+from sweb_jax.answers.math_equal import equal
 
 _MARKER = re.compile(r'(?<!#)####(?!#)[ \t]*+')
 _NUMBER = re.compile(NUMBER)
-# What may not follow the number: the rest of a word, number or list ('5k', '1e9', '3.2.1', '1,5'), or arithmetic that
-# has yet to be done ('3/4', '5 + 3 = 8', '2 x 4', '10:30', '1 1/2'). Words may: '18 dollars', '18. Question: ...'.
-_UNFINISHED = re.compile(r'\w|[(\\]|[.,]\d|,[ \t]*+\d|[ \t]*+(?:[-+−–*/^=×÷]|[x:]?[ \t]*+\$?\d)')
+_INTEGER = re.compile('-?[0-9]+')
+_MAX_BETWEEN = 40
+"""Characters between two boxes of one list."""
 
 MAX_TEXT = 200_000
 """Characters of a completion that are read; what stands after them is not."""
@@ -31,14 +34,26 @@ _SOLUTION_END = re.compile(
   r'|I hope (?:it|this) is correct',
   re.IGNORECASE | re.MULTILINE,
 )
+# The answer stands behind words in its sentence, behind 'A:', or below a heading.
 _SAID = re.compile(
-  r'(?:\b(?:final[ ]+)?answer(?:[ ]+to[ ]+[^.:\n]{1,60})?(?:[ ]+is|[ ]*:)(?:[ ]*:)?|(?:^|\n)[ \t]*A:)'
-  r'[ \t\n]*+(?:\*\*)?[ \t\n]*+',
+  rf'{ANSWER_IS.pattern}|(?:^|\n)[ \t]*A:[ \t\n]*+'
+  r'|(?:^|\n)[ \t]*(?P<heading>(?:[#]{1,6}[ \t]*)?[*_]*(?:the[ ])?(?:final[ ])?answer[*_:]*)[ \t]*\n'
+  r'(?:[-=]{2,}[ \t]*\n)?\s*+',
   re.IGNORECASE,
 )
-_MATH = re.compile(r'\$\$?([^$]{1,999})\$\$?|\\\((.{1,999}?)\\\)|\\\[(.{1,999}?)\\\]', re.DOTALL)
+_MATH = re.compile(
+  r'(?<!\\)\$\$?((?:\\.|[^$\\]){1,999})\$\$?|\\\((.{1,999}?)\\\)|\\\[(.{1,999}?)\\\]', re.DOTALL
+)
+# 'and', 'or' or a comma, with the formula or number that they join to one before.
+_JOINED = re.compile(
+  r'(?:[ ]+[a-z]+){0,2}[ ]*(?:,(?:[ ]*(?:and|or)\b)?|;|\b(?:and|or)\b)[ ]*(?:[a-z]+[ ]+){0,2}(?:\$|\\[(\[]|[-−]?\d)',
+  re.IGNORECASE,
+)
+_BETWEEN_BOXES = re.compile(
+  r'[$\s]*(?:\\[)\]])?[$\s]*(?:;|,|,?\s*(?:\\text\{)?\s*\b(?:and|or)\b\s*\}?)[$\s]*(?:\\[(\[])?\s*(?:[a-zA-Z](?:_\w)?\s*=\s*)?'
+)
 _REASON = re.compile(r',?\s(?:since|because|as|so|which|where)\s')
-_SENTENCE_END = re.compile(r'\n|\.(?=\s|$)|(?<=\s)I hope', re.MULTILINE)
+_SENTENCE_END = re.compile(r'\n|\.(?=\s|$|\*)|(?<=\s)I hope', re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +69,10 @@ class Extracted:
 def extract(task: str, text: str) -> Extracted:
   """The final answer of a completion that ends before its stop string. Raises ValueError for an unknown task.
 
-  'math', 'functional_math': strictly the last complete `\\boxed{}` or `\\fbox{}` of the first solution, else what
-  follows its 'The final answer is'; leniently also its last formula or number. 'gsm8k', 'svamp': strictly
-  `answer_line`; leniently also a box, 'The answer is N', 'A: N' or the last number.
+  'math', 'functional_math': strictly the last complete `\\boxed{}` or `\\fbox{}` of the first solution (boxes joined by
+  commas or 'and' are one list), else what follows its 'The final answer is' or a heading 'Answer'; leniently also its
+  last formula or number. 'gsm8k', 'svamp': strictly
+  `answer_line`; leniently also a box, 'The answer is N', 'A: N' or the last number. 'arithmetic': `marked_integer`.
   An unfinished box, a number that goes on and an answer longer than the graders read are none.
   """
   if task in ('math', 'functional_math'):
@@ -68,39 +84,66 @@ def extract(task: str, text: str) -> Extracted:
   if task in ('gsm8k', 'svamp'):
     strict = answer_line(text[:MAX_TEXT])
     return Extracted(strict, strict if strict is not None else _lenient_number(_first_solution(text)))
+  if task == 'arithmetic':
+    return Extracted(*2 * (marked_integer(text),))
   raise ValueError(f"answers of task={task!r} cannot be extracted; use 'math', 'functional_math', 'gsm8k' or 'svamp'")
 
 
 def boxed(text: str) -> str | None:
-  """What stands in the last complete, not empty box of `text`; `\\boxed 5` holds the one character 5."""
+  """What stands in the last complete, not empty box of `text`, with the boxes that a comma or 'and' joins to it.
+
+  `\\boxed 5` holds the one character 5.
+  """
   first = _BOX.search(text)
   if first is None:
     return None
-  found, opened = None, []  # Of every open brace: where its box begins, or None.
+  found: list[tuple[int, int, str]] = []  # Where a box begins and ends, and what it holds.
+  opened: list[tuple[int, int] | None] = []  # Of every open brace: where its box and what it holds begin, or None.
   for match in _BRACE.finditer(text, first.start()):
     brace = match[0]
     if brace == '}':
       start = opened.pop() if opened else None
-      if start is not None and match.start() - start <= MAX_CHARS and (inner := text[start : match.start()].strip()):
-        found = inner
+      inner = text[start[1] : match.start()].strip() if start and match.start() - start[1] <= MAX_CHARS else ''
+      if inner:
+        found.append((start[0], match.end(), inner))
     elif brace[-1] == '{' and brace != r'\{':
-      opened.append(match.end() if len(brace) > 1 and not match['bare'] else None)
+      opened.append((match.start(), match.end()) if len(brace) > 1 and not match['bare'] else None)
     elif match['bare']:
-      found = match['bare']
-  return found
+      found.append((match.start(), match.end(), match['bare']))
+  if not found:
+    return None
+  begin, _, last = found[-1]
+  parts = [last]
+  for start, end, inner in reversed(found[:-1]):
+    if end > begin:  # Inside the one that follows.
+      continue
+    if begin - end > _MAX_BETWEEN or not _BETWEEN_BOXES.fullmatch(text, end, begin):
+      break
+    begin = start
+    if not any(equal(inner, part) for part in parts):  # '\\boxed{2-b}, or \\boxed{-b+2}' is one value.
+      parts.append(inner)
+  joined = ', '.join(reversed(parts))
+  return last if len(joined) > MAX_CHARS else joined
 
 
 def answer_line(text: str) -> str | None:
   """The number after the first `####` of a completion, in one spelling ('$1,080.00.' -> '1080'), or None.
 
   The first marker alone counts: a base model runs on into a next question, whose answer is not this one's. Strict:
-  where no complete number of at most `MAX_LENGTH` characters follows the marker, there is no answer.
+  where no complete number of at most `MAX_LENGTH` characters follows the marker on its line, there is no answer.
   """
   marker = _MARKER.search(text)
-  number = _NUMBER.match(text, marker.end()) if marker else None
-  if number is None or number.end() - number.start() > MAX_LENGTH or _UNFINISHED.match(text, number.end()):
+  found = leading_number(text[marker.end() :].partition('\n')[0]) if marker else None
+  return found[0] if found else None
+
+
+def marked_integer(text: str) -> str | None:
+  """The integer that follows the first '####' that stands as a word, as written; None where there is none."""
+  words = iter(text.split())
+  if '####' not in words:  # Consumes up to the mark.
     return None
-  return spell(number)
+  answer = next(words, '')
+  return answer if _INTEGER.fullmatch(answer) else None
 
 
 def _first_solution(text: str) -> str:
@@ -121,23 +164,46 @@ def _first_said(text: str) -> int:
 
 
 def _said(text: str) -> str | None:
-  """What follows the last 'the final answer is' of a solution: the formula there or at the end of the sentence."""
+  """What follows the last 'the final answer is' of a solution, or its heading 'Answer': a formula, or what it says."""
   at = _first_said(text)
-  matches = list(_SAID.finditer(text, max(at - 9, 0))) if at >= 0 else []
+  matches = list(_SAID.finditer(text, max(at - 20, 0))) if at >= 0 else []
   if not matches:
     return None
-  rest = text[matches[-1].end() : matches[-1].end() + MAX_CHARS]
-  if formula := _MATH.match(rest):
-    return _formula(formula)
-  end = _SENTENCE_END.search(rest)
-  value = rest[: end.start()] if end else rest
-  if matches[-1][0].rstrip(' \t\n*').endswith(':'):
-    value = value.rpartition(' is ')[2]  # 'Answer: The volume of $ABCD$ is 120'.
-  elif reason := _REASON.search(value):  # 'The answer is 40 cards, since each card is worth the same'.
-    value = value[: reason.start()]
-  if formulas := list(_MATH.finditer(value)):
+  said = matches[-1]
+  rest = text[said.end() : said.end() + MAX_CHARS].lstrip('*_ ')
+  formula = _MATH.match(rest)
+  tail = _sentence(rest[formula.end() :]) if formula else _sentence(rest)
+  if formula:
+    if not _JOINED.match(tail):
+      return _formula(formula) and _formula(formula) + _measure(tail)
+    return (formula[0] + tail).strip(' \t*')
+  if said['heading'] and not (_MATH.search(tail) or re.match(r'[*_`$-]*\d', tail)):
+    return None  # An explanation begins there.
+  if said['heading'] or said[0].rstrip(' \t\n*').endswith(':'):
+    tail = tail.rpartition(' is ')[2]  # 'Answer: The volume of $ABCD$ is 120'.
+  formulas = list(_MATH.finditer(tail))
+  if formulas and not any(_JOINED.match(tail, f.end()) for f in formulas[:-1]):
     return _formula(formulas[-1])
-  return value.strip(' \t\n*') or None
+  return tail.strip(' \t\n*`_') or None
+
+
+def _sentence(text: str) -> str:
+  """The text to the end of its sentence, and no further than 'since', 'because' or 'where' ('40 cards, since ...')."""
+  end = _SENTENCE_END.search(text)
+  text = text[: end.start()] if end else text
+  reason = _REASON.search(text)
+  return text[: reason.start()] if reason else text
+
+
+def _measure(tail: str) -> str:
+  """The unit, or the word that multiplies, after a formula: ' \\text{ dozen}' of ' dozen in all'; '' without one."""
+  words = re.match(r'[ ~]*((?:[A-Za-z]+[ ]*){1,4})', tail)
+  names = words[1].split() if words else []
+  if not names or not (
+    names[0] in ('square', 'cubic') or vocabulary.multiplier(names[0].lower()) or vocabulary.unit(names[0].lower())
+  ):
+    return ''
+  return rf'\text{{ {" ".join(names)}}}'
 
 
 def _formula(match: re.Match[str]) -> str | None:

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from sweb_jax.answers import computed
+from sweb_jax.answers import completions, computed, sandbox
 from sweb_jax.answers.equal import same_number
 from sweb_jax.answers.extract import extract
 from sweb_jax.answers.math_equal import equal
@@ -22,7 +22,7 @@ NUMBER_TASKS = ('gsm8k', 'svamp')
 MATH_TASKS = ('math', 'functional_math')
 """Tasks whose gold answers are LaTeX."""
 
-TASKS = (*MATH_TASKS, *NUMBER_TASKS)
+TASKS = (*MATH_TASKS, *NUMBER_TASKS, 'arithmetic', *completions.TASKS)
 
 T = TypeVar('T')
 
@@ -36,7 +36,7 @@ class Grade:
   correct: bool
   """The answer equals the gold answer."""
   reason: str
-  """'right', 'wrong answer' or 'no answer'."""
+  """'right', 'wrong answer' or 'no answer'; of a program, what became of it in the sandbox."""
   lenient: str | None
   """The final answer by lenient extraction, which is `answer` where there is one; it decides nothing."""
   lenient_correct: bool
@@ -50,9 +50,14 @@ class Grade:
 def grade(task: str, gold: str, text: str, problem: str = '') -> Grade:
   """The grade of a completion, without second opinion; `problem` as in `same`.
 
-  Raises ValueError for an unknown task, and for a gold answer that is no number where the task's are numbers.
+  Of a task of programs, gold and problem are those of `completions.read`, and the program runs in the sandbox; many
+  run faster in `completions.tried`. Raises ValueError for an unknown task, and for a gold answer that is no number
+  where the task's are numbers, or no tests where they are; sandbox.SandboxError where programs cannot be run safely.
   """
   _check(task)
+  if task in completions.TASKS:
+    program = completions.read(task, gold, text, problem)
+    return of_program(program, sandbox.run(program.program, program.tests) if program.code.strip() else None)
   found = extract(task, text)
   correct = found.strict is not None and same(task, gold, found.strict, problem)
   if found.lenient == found.strict:
@@ -69,11 +74,24 @@ def compare(task: str, gold: str, answer: str, problem: str = '') -> Grade:
   return Grade(answer, correct, _reason(answer, correct), answer, correct)
 
 
+def of_program(program: completions.Program, outcome: sandbox.Outcome | None) -> Grade:
+  """The grade of a program by the outcome of its tests; without one, it had no code."""
+  if outcome is None:
+    return Grade(None, False, 'no answer', None, False)
+  right = outcome.status == 'passed'
+  return Grade(program.code, right, completions.reason(outcome), program.code, right)
+
+
 def same(task: str, gold: str, answer: str, problem: str = '') -> bool:
   """Whether `answer` equals `gold`, by the comparison of the task.
 
   `problem` is the text of the problem, where it is known: in Functional MATH it decides whether pi may be 3.14.
+  Programs cannot be compared: of these tasks it raises ValueError.
   """
+  if task in completions.TASKS:
+    raise ValueError(f'task={task!r}: programs cannot be compared with each other')
+  if task == 'arithmetic':
+    return gold == answer
   if task in NUMBER_TASKS:
     return same_number(gold, answer)
   return computed.same(gold, answer, problem) if task == 'functional_math' else equal(gold, answer)

@@ -3,7 +3,8 @@
     '\\boxed{\\$12{,}000.}'         -> ('12000',)
     '\\dfrac12\\text{ cm}^2'        -> ('\\frac', '1', '2', '"cm')     a leading " marks a word
     '30^{\\circ}'                   -> ('30', 'deg')
-    'x=1\\text{ or }x=-2'           -> ('x', '=', '1', ',', 'x', '=', '-', '2')
+    'x=1\\text{ or }x=-2'           -> ('x', '=', '1', '\\lor', 'x', '=', '-', '2')
+    '\\$5'                          -> ('$', '5')     a currency is a unit
 
 Nothing is evaluated. Every step is linear in the text, whose length the caller bounds.
 """
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import re
 
+from sweb_jax.answers import numerals
 from sweb_jax.answers.vocabulary import (
   ARROWS,
+  CURRENCIES,
   DEGREE_UNITS,
   DROPPED,
   DROPPED_GROUP,
@@ -23,10 +26,10 @@ from sweb_jax.answers.vocabulary import (
   MATRICES,
   NUMBER_WORDS,
   PLAIN_UNITS,
-  POWERS_OF_TEN,
   SPELLINGS,
   TEXT,
   UNICODE,
+  multiplier,
   unit,
 )
 
@@ -40,11 +43,25 @@ OPENING = {'(': 'round', '[': 'round', '{': 'group', r'\{': 'set', 'matrix(': 'm
 CLOSING = {')': 'round', ']': 'round', '}': 'group', r'\}': 'set', 'matrix)': 'matrix', 'system)': 'system'}
 """Kinds of brackets; of one kind any two match, as in [0, 1)."""
 
+_VECTORS = {name: rf'\vec{name}' for name in 'ijk'}
+_VECTOR_FONTS = frozenset(
+  (r'\mathbf', r'\hat', r'\vec', r'\boldsymbol', r'\bm', r'\bold', r'\widehat', r'\overrightarrow')
+)
+_PLAIN = frozenset('0123456789+-=()[],/!<>|')
+"""What tokens begin with that pass as they are."""
+
+_SIGNS = {'negative': '-', 'minus': '-', 'positive': '+', 'plus': '+'}
+_ROW_SPACE = re.compile(r'\[-?[0-9.]*(?:pt|ex|em|mm|cm|in|\\baselineskip)\*?\]')
 _TOKEN = re.compile(
-  r'\\(?:begin|end) *\{ *[a-z]+\*? *\}|\\[a-zA-Z]+\*?|\\.|[0-9]+ +[0-9]+ */ *[0-9]+(?![0-9.])'
-  r'|[0-9]*\.[0-9]*(?=\s*\\(?:overline|bar|dot)\b)|[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|\.[0-9]+|[a-zA-Z]+|\*\*|[<>!]=|\s+|\S',
+  r'\\(?:begin|end) *\{ *[a-zA-Z]+\*? *\}|\\not\s*(?:=|\\in\b)|\\[a-zA-Z]+\*?|\\.|[0-9]+ +[0-9]+ */ *[0-9]+(?![0-9.])'
+  r'|[0-9]*\.[0-9]*(?=\s*(?:\\(?:overline|bar|dot)\b|\([0-9]+\)\s*\Z))|[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?'
+  r'|\.[0-9]+|[a-zA-Z]+|\*\*|[<>!=]=|=<|\.{3}|\s+|\S',
   re.ASCII | re.DOTALL,
 )
+
+
+REALS = ('(', '-', r'\infty', ',', r'\infty', ')')
+"""The tokens of the set of all real numbers."""
 
 
 def tokens(text: str, thousands: bool = True) -> tuple[str, ...] | None:
@@ -54,17 +71,28 @@ def tokens(text: str, thousands: bool = True) -> tuple[str, ...] | None:
   """
   if len(text) > MAX_CHARS:
     return None
-  raw = _TOKEN.findall(text.translate(UNICODE))
-  found = _prefixed(_numbers(_words(raw), thousands))
+  raw = _TOKEN.findall(_unescaped(text.translate(UNICODE)))
+  found = _prefixed(numerals.join(_words(raw), thousands))
   if arrows := [i for i, t in enumerate(found) if t in ARROWS]:  # 'x - 3 = 0 \\Rightarrow x = 3': what comes out.
     found = found[arrows[-1] + 1 :]
-  while found and found[-1] in ('.', ',', ':', '\\\\', "'"):
+  while found and found[-1] in ('.', ',', ':', '\\\\', "'", '\\'):
     found.pop()
+  while found[-1:] == ['}'] and found[-2:-1] in (['.'], [',']):
+    del found[-2]
   while found and (found[0] in (',', ':', '\\\\') or (found[0] == '.' and found[1:2] != [r'\overline'])):
     found.pop(0)
   if len(found) == 2 and found[1] == ')':  # 'C)' is choice C.
     found.pop()
   return tuple(_unbraced(found)) if balanced(found) else None
+
+
+def _unescaped(text: str) -> str:
+  """The text with single backslashes where all are doubled, as in a JSON that was escaped twice."""
+  if '\\\\' not in text or any(len(run) % 2 for run in re.findall(r'\\+', text)):
+    return text
+  if not re.search(r'\\\\[a-zA-Z{}$%,;:!]', text):
+    return text
+  return text.replace('\\\\', '\\')
 
 
 def balanced(found: list[str]) -> bool:
@@ -100,6 +128,7 @@ def _words(raw: list[str]) -> list[str]:
   White space stays where two numbers would otherwise touch.
   """
   out: list[str] = []
+  lone_dollar = raw.count('$') == 1  # A pair encloses a formula; one is an amount.
   pending = [raw]  # A stack of token lists and places: groups of fonts are read in place.
   places = [0]
   texts = [False]
@@ -112,9 +141,21 @@ def _words(raw: list[str]) -> list[str]:
       continue
     token = SPELLINGS.get(row[i], row[i])
     places[-1] = i + 1
-    if token in DROPPED:
+    if token[0] in _PLAIN:
+      out.append(token)
+    elif token in DROPPED:
       if token == r'\!' and out and out[-1] == ',':
         out[-1] = '{,}'
+      elif token in (r'\,', r'\ ', r'\;', r'\:', r'\>', '~', r'\quad', r'\qquad'):
+        out.append(r'\,' if token == r'\,' else ' ')
+    elif token in ('$', r'\$', r'\textdollar') or token in CURRENCIES:
+      if token != '$' or lone_dollar or in_text:
+        out.append('$' if token[0] == '\\' else token)
+    elif token == '\\\\':
+      out.append(token)
+      end = next((k for k in range(i + 1, min(i + 12, len(row))) if row[k] == ']'), i)
+      if _ROW_SPACE.fullmatch(''.join(row[i + 1 : end + 1]).replace(' ', '').replace('\n', '')):
+        places[-1] = end + 1
     elif token in DROPPED_GROUP:
       places[-1] = _group(row, i + 1)[1]
     elif token == r'\overline' and _group(row, i + 1)[0][:1] and _group(row, i + 1)[0][0].isalpha():
@@ -123,6 +164,10 @@ def _words(raw: list[str]) -> list[str]:
       body, places[-1] = _group(row, i + 1)
       if token == r'\textcolor':
         body, places[-1] = _group(row, places[-1])
+      inner = ''.join(SPELLINGS.get(t, t) for t in body).strip()
+      if token in _VECTOR_FONTS and inner in _VECTORS:
+        out.append(_VECTORS[inner])
+        continue
       wordy = token in TEXT or (
         token not in (r'\boxed', r'\fbox')
         and len(body) == 1
@@ -132,14 +177,19 @@ def _words(raw: list[str]) -> list[str]:
       pending.append(body), places.append(0), texts.append(wordy)
     elif token == r'\mathbb':
       body, places[-1] = _group(row, i + 1)
-      out.extend(['(', '-', r'\infty', ',', r'\infty', ')'] if body == ['R'] else body)
+      out.extend(REALS if body == ['R'] else body)
+    elif token == r'\R':
+      out.extend(REALS)
+    elif token == '^' and out[-6:] == list(REALS) and (sign := _group(row, i + 1)[0]) in (['+'], ['-']):
+      out[-6:] = ['(', '0', ',', r'\infty', ')'] if sign == ['+'] else ['(', '-', r'\infty', ',', '0', ')']
+      places[-1] = _group(row, i + 1)[1]
     elif token == '^' and (place := _after_circle(row, i + 1, bool(out) and out[-1][-1].isdigit())):
       out.append('deg')
       places[-1] = place
     elif token == '{' and row[i + 1 : i + 3] == [',', '}']:
       out.append('{,}')
       places[-1] = i + 3
-    elif token.startswith((r'\begin', r'\end')):
+    elif token.startswith((r'\begin', r'\end')) and token[-1] == '}':
       name = token[token.index('{') + 1 : -1].strip(' *')
       if name in MATRICES:
         out.append('matrix(' if token[1] == 'b' else 'matrix)')
@@ -148,16 +198,18 @@ def _words(raw: list[str]) -> list[str]:
       elif name not in ('align', 'aligned', 'equation', 'gathered', 'split'):
         out.append('system(' if token[1] == 'b' else 'system)')
     elif token[0].isascii() and token[0].isalpha() and token != 'deg':
-      spaced = bool(out) and out[-1] == ' '
+      spaced = bool(out) and out[-1] in (' ', r'\,')
       dotted = row[i + 1 : i + 4] in (['.', 'm', '.'], ['.', 'm'])
       if dotted and token.lower() in ('a', 'p'):
         token, places[-1] = token + 'm', i + 4
-      before = next((t for t in reversed(out) if t != ' '), '')
+      before = next((t for t in reversed(out) if t not in (' ', r'\,')), '')
       if token == 'm' and row[i + 1 : i + 3] == ['/', 's'] and before[-1:].isdigit():
         out.extend(['"m', '/', '"s'])
         places[-1] = i + 3
       elif token == 'U' and before in (')', ']', r'\}'):
         out.append(r'\cup')
+      elif token == 'R' and before == r'\in':
+        out.extend(REALS)
       elif in_text and token in DEGREE_UNITS and before == 'deg':
         out.append(f'"{DEGREE_UNITS[token]}')
       elif (
@@ -167,7 +219,12 @@ def _words(raw: list[str]) -> list[str]:
       ):
         out.append(f'"{token.lower()}')
       else:
-        out.extend(_letters(token, in_text, spaced))
+        counted = before[-1:].isdigit() or before == '}' or before[1:] in NUMBER_WORDS
+        last = not any(t[0].isalnum() or t == '(' for t in row[i + 1 :])
+        if counted and last and len(token) > 1 and unit(token.lower()):  # '40 min', where min is no function.
+          out.append(f'"{token.lower()}')
+        else:
+          out.extend(_letters(token, in_text, spaced, counted))
     elif token.isspace():
       if out and out[-1] != ' ':
         out.append(' ')
@@ -185,13 +242,20 @@ def _after_circle(row: list[str], i: int, number: bool) -> int | None:
   return end if body == [r'\circ'] or (number and body == ['o']) else None
 
 
-def _letters(run: str, in_text: bool, spaced: bool) -> list[str]:
-  """A run of letters: a separator, a function, a word or unit (marked by "), or a product of one-letter names."""
+def _letters(run: str, in_text: bool, spaced: bool, counted: bool) -> list[str]:
+  """A run of letters: a separator, a function, a word or unit (marked by "), or a product of one-letter names.
+
+  `counted`: a number stands before it.
+  """
   low = run.lower()
   if low in ('and', 'or'):
-    return [',']
-  if low in POWERS_OF_TEN:
-    return ['*', POWERS_OF_TEN[low]]
+    return [r'\land' if low == 'and' else r'\lor']
+  if low in ('is', 'equals') and (in_text or spaced):
+    return ['=']
+  if low in _SIGNS and (in_text or spaced or len(run) > 4):
+    return [_SIGNS[low]]
+  if counted and (by := multiplier(low)):
+    return ['*', str(by[0])] if by[1] == 1 else ['*', r'\frac', '{', str(by[0]), '}', '{', str(by[1]), '}']
   if low in ('percent', 'percentage', 'pct'):
     return ['%']
   if low in ('degree', 'degrees'):
@@ -214,30 +278,6 @@ def _letters(run: str, in_text: bool, spaced: bool) -> list[str]:
   if len(run) > 3 or (len(run) == 3 and run[0].isupper()):
     return [f"'{low}"]
   return list(run)
-
-
-def _numbers(found: list[str], thousands: bool) -> list[str]:
-  """White space goes, and so do separators between thousands and zeros that say nothing."""
-  out: list[str] = []
-  i = 0
-  while i < len(found):
-    token = found[i]
-    i += 1
-    if token == ' ':
-      continue
-    if token[0].isdigit() and token.isdigit() and len(token) <= 3:
-      while i + 1 < len(found):
-        j = i + 1
-        sure = found[i] == '{,}'
-        while sure and j < len(found) and found[j] == ' ':
-          j += 1
-        group = found[j] if j < len(found) else ''
-        if not (sure or (thousands and found[i] in (',', ' '))) or not re.fullmatch(r'[0-9]{3}(?:\.[0-9]+)?', group):
-          break
-        token += group
-        i = j + 1
-    out.append(',' if token == '{,}' else token)
-  return out
 
 
 def _prefixed(found: list[str]) -> list[str]:

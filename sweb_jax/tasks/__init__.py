@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from absl import logging
+
 from sweb_jax.records import Problem, Sample, Verdict
 
 SPLITS = ('train', 'validation', 'test')
@@ -52,10 +54,31 @@ class Task(Protocol):
 
 
 def verdicts(task: Task, pairs: Iterable[tuple[Problem, Sample]]) -> list[Verdict]:
-  """The verdict of each pair, in order. A task that runs programs has a `verdicts` of its own, which takes many."""
+  """The verdict of each pair, in order. A task that runs programs has a `verdicts` of its own, which takes many.
+
+  A sample on which the grader fails is wrong, with the reason 'could not be graded: ...', and stops nothing. A problem
+  that the task cannot grade at all raises TaskError: that is no fault of the sample.
+  """
   if hasattr(task, 'verdicts'):
     return list(task.verdicts(pairs, workers=os.cpu_count() or 1))
-  return [task.verdict(problem, sample) for problem, sample in pairs]
+  return [_verdict(task, problem, sample) for problem, sample in pairs]
+
+
+def _verdict(task: Task, problem: Problem, sample: Sample) -> Verdict:
+  try:
+    return task.verdict(problem, sample)
+  except TaskError:
+    raise
+  except Exception as e:
+    return ungraded(sample, e, lenient_correct=False if task.second_opinion else None)
+
+
+def ungraded(sample: Sample, fault: Exception, lenient_correct: bool | None = None) -> Verdict:
+  """The verdict on a sample on which the grader failed: wrong, and the reason names the fault."""
+  where = f'{sample.problem_id}, sample {sample.index}'
+  logging.error('%s could not be graded and counts as wrong', where, exc_info=fault)
+  reason = f'could not be graded: {type(fault).__name__}: {fault}'
+  return Verdict(sample.problem_id, sample.index, None, False, reason, lenient_correct=lenient_correct)
 
 
 # Of the tasks that read files: the class in the module of the task's name.

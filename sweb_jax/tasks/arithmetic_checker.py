@@ -5,21 +5,12 @@ It reads the words against one fixed form and evaluates nothing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from sweb_jax.answers.extract import marked_integer as extract
 from sweb_jax.tasks.dialect import NUMBERS
 
-_INTEGER = re.compile('-?[0-9]+')
-
-
-def extract(text: str) -> str | None:
-  """The integer that follows the first '####', as written; None where there is none."""
-  words = iter(text.split())
-  if '####' not in words:  # Consumes up to the mark.
-    return None
-  answer = next(words, '')
-  return answer if _INTEGER.fullmatch(answer) else None
+__all__ = ['extract', 'first_fault']
 
 
 def first_fault(start: int, changes: Sequence[int], text: str) -> str | None:

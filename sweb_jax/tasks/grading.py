@@ -6,6 +6,8 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 
+from absl import logging
+
 from sweb_jax.answers import grade
 from sweb_jax.answers.pool import Pool, PoolError
 from sweb_jax.records import Problem, Sample, Verdict
@@ -66,7 +68,8 @@ def add_votes(
 
   `same` is the task's own comparison, (problem, one answer, another). It need not be transitive (decimals have a
   tolerance): the samples of a problem are taken by index, and each votes for the first answer before it that is the
-  same as its own, or else for itself. The gold answer has no part in it.
+  same as its own, or else for itself. Two answers that `same` cannot compare are not the same, with a line in the
+  log. The gold answer has no part in it.
   """
   by_id = {p.id: p for p in problems}
   firsts: dict[str, dict[str, int]] = {}  # By problem: the answers that are voted for, and the votes for all.
@@ -76,6 +79,14 @@ def add_votes(
       continue
     voted = firsts.setdefault(v.problem_id, {})
     problem = by_id[v.problem_id]
-    vote = next((i for answer, i in voted.items() if same(problem, answer, v.answer)), None)
+    vote = next((i for answer, i in voted.items() if _compared(same, problem, answer, v.answer)), None)
     known[v.problem_id, v.answer] = voted.setdefault(v.answer, v.index) if vote is None else vote
   return [v if v.answer is None else dataclasses.replace(v, vote=known[v.problem_id, v.answer]) for v in verdicts]
+
+
+def _compared(same: Callable[[Problem, str, str], bool], problem: Problem, one: str, other: str) -> bool:
+  try:
+    return same(problem, one, other)
+  except Exception:
+    logging.exception('%s: the answers %r and %r cannot be compared and do not vote together', problem.id, one, other)
+    return False

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from etils import epath
 
+from sweb_jax.answers import completions
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import TaskError, programs
 
@@ -20,8 +21,6 @@ SOURCE = (
 )
 
 _FIELDS = {'task_id': str, 'prompt': str, 'entry_point': str, 'canonical_solution': str, 'test': str}
-_INDENTED = re.compile(r'\n*[ \t]+[^\s`]')
-_CHECK = re.compile(r'^check\((\w+)\)\Z', re.MULTILINE)
 
 
 class HumanEval:
@@ -32,8 +31,7 @@ class HumanEval:
   the tests may use), the published test, and the call of `check`.
   """
 
-  stop_strings = ('\ndef ', '\nclass ', '\nif ', '\nprint(', '\n#', '\n@', '\n```')
-  """What ends a function at its outer level (after the paper, section 2.1)."""
+  stop_strings = completions.FUNCTION_ENDS
   zero_shot_stop_strings = stop_strings  # There are no worked examples, and a base model goes on all the same.
   second_opinion = False
   same = None  # Programs are not compared.
@@ -70,7 +68,9 @@ class HumanEval:
 
   def verdicts(self, pairs: Iterable[tuple[Problem, Sample]], workers: int = 1) -> Iterator[Verdict]:
     """The verdict of each pair, in order; many are faster than one by one (`programs.verdicts`)."""
-    return programs.verdicts(((sample, _answer(problem, sample)) for problem, sample in pairs), workers)
+    return programs.verdicts(
+      pairs, lambda problem, text: completions.read('humaneval', problem.gold, text, problem.text), workers
+    )
 
 
 def _problem(row: dict, where: str) -> Problem:
@@ -80,20 +80,6 @@ def _problem(row: dict, where: str) -> Problem:
   return Problem(
     id=row['task_id'],
     text=text,
-    gold=f'{_before_function(text, name)}\n{row["test"].strip()}\n\ncheck({name})',
+    gold=f'{completions.before_function(text, name)}\n{row["test"].strip()}\n\ncheck({name})',
     solutions=(row['canonical_solution'],),
   )
-
-
-def _answer(problem: Problem, sample: Sample) -> programs.Answer:
-  name = _CHECK.search(problem.gold)[1]
-  # A completion that begins indented is the body; a fence in it comes after.
-  text = sample.text if _INDENTED.match(sample.text) else programs.unfenced(sample.text)
-  if re.search(rf'^def {name}\(', text, re.MULTILINE):
-    return programs.Answer(text, f'{_before_function(problem.text, name)}\n{text}', problem.gold)
-  code = programs.before(text, HumanEval.stop_strings)
-  return programs.Answer(code, problem.text + code, problem.gold)
-
-
-def _before_function(prompt: str, name: str) -> str:
-  return prompt[: re.search(rf'^def {re.escape(name)}\(', prompt, re.MULTILINE).start()].strip()

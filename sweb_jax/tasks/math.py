@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from absl import logging
 from etils import epath
 
-from sweb_jax.answers import grade
+from sweb_jax.answers import extract, grade
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import TaskError, data_files, grading, splits
 
@@ -166,6 +166,7 @@ def to_problems(found: data_files.Rows, split: str, name: str = 'math', source: 
     if not gold:
       logging.warning('%s: %s has no answer: its last \\boxed{} is empty or missing; left out', name, problem_id)
       continue
+    gold = extract.boxed(solution) or gold  # '\boxed{-2} and \boxed{1}' is one answer of two values.
     level = row.get('level')
     level = f'Level {level}' if isinstance(level, int) else level
     if level not in LEVELS:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from absl import logging
 from etils import epath
 
+from sweb_jax.answers import completions
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import SPLITS, TaskError, programs
 
@@ -29,8 +30,8 @@ SOURCE = (
 
 _FIELDS = {'task_id': int, 'text': str, 'code': str, 'test_list': list}
 _PARTS = ('prompt', 'test', 'validation', 'train')
+_BEGIN, _DONE = completions.BEGIN, completions.DONE
 _DEFINED = re.compile(r'^def (\w+)', re.MULTILINE)
-_BEGIN, _DONE = '[BEGIN]', '[DONE]'
 
 
 class Mbpp:
@@ -88,7 +89,7 @@ class Mbpp:
 
   def verdicts(self, pairs: Iterable[tuple[Problem, Sample]], workers: int = 1) -> Iterator[Verdict]:
     """The verdict of each pair, in order; many are faster than one by one (`programs.verdicts`)."""
-    return programs.verdicts(((sample, _answer(problem, sample)) for problem, sample in pairs), workers)
+    return programs.verdicts(pairs, lambda problem, text: completions.read('mbpp', problem.gold, text), workers)
 
 
 def _problem(row: dict, where: str) -> Problem:
@@ -107,12 +108,6 @@ def _problem(row: dict, where: str) -> Problem:
     gold=_lines(tests),
     solutions=(_lines(row['code']),),
   )
-
-
-def _answer(problem: Problem, sample: Sample) -> programs.Answer:
-  text = programs.before(sample.text, Mbpp.stop_strings).split(_BEGIN, 1)[-1]
-  code = programs.unfenced(text).strip('\n')
-  return programs.Answer(code, code, problem.gold)
 
 
 def _lines(code: str) -> str:

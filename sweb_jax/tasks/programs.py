@@ -1,20 +1,14 @@
-"""What the tasks share whose answers are programs (`mbpp`, `humaneval`): rows, order, fences, verdicts."""
+"""What the tasks share whose answers are programs (`mbpp`, `humaneval`): rows, order, verdicts."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import itertools
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from etils import epath
 
-from sweb_jax.answers import sandbox
+from sweb_jax.answers import completions
 from sweb_jax.records import Problem, Sample, Verdict
-from sweb_jax.tasks import TaskError, data_files, splits
-
-_FENCE = re.compile(r'^[ \t]*```([^\n`]*)(?:\n|\Z)', re.MULTILINE)
+from sweb_jax.tasks import TaskError, data_files, splits, ungraded
 
 
 def rows(
@@ -48,57 +42,31 @@ def chosen(found: Sequence[Problem], what: str, count: int, seed: int, levels: S
   return sorted(found, key=lambda p: splits.digest(f'{seed} {p.id}'))[:count]
 
 
-def unfenced(text: str) -> str:
-  """The code of a text with Markdown code fences: what is inside the first; all of it where there are none.
-
-  A fence that stands alone opens if it names a language or nothing comes before it; else it closes what does.
-  """
-  fences = list(_FENCE.finditer(text))
-  if not fences:
-    return text
-  start = text[: fences[0].start()]
-  if len(fences) == 1 and start.strip() and not fences[0][1].strip():
-    return start
-  return text[fences[0].end() : fences[1].start() if len(fences) > 1 else len(text)]
-
-
-def before(text: str, stop_strings: Sequence[str]) -> str:
-  """`text` up to the first of the stop strings."""
-  return text[: min((i for i in (text.find(s) for s in stop_strings) if i >= 0), default=len(text))]
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-  """What a completion comes to, and how it is tried."""
-
-  code: str
-  """The code that the model wrote."""
-  program: str
-  """A whole program with it."""
-  tests: str
-
-
-def verdicts(answers: Iterable[tuple[Sample, Answer]], workers: int = 1) -> Iterator[Verdict]:
+def verdicts(
+  pairs: Iterable[tuple[Problem, Sample]], read: Callable[[Problem, str], completions.Program], workers: int = 1
+) -> Iterator[Verdict]:
   """Runs each program against its tests in the sandbox, in order, `workers` at a time; right where all tests pass.
 
-  Reasons: 'right', 'truncated', 'no answer', or status and reason of the sandbox's outcome. Raises
-  sandbox.SandboxError where this machine cannot run programs safely.
+  `read` makes a program of a problem and a completion. Reasons: 'right', 'truncated', 'no answer', 'could not be
+  graded: ...', or status and reason of the sandbox's outcome. Raises sandbox.SandboxError where this machine cannot run
+  programs safely.
   """
-  first, second = itertools.tee(answers)
-  # What needs no run is left out, and found again below.
-  outcomes = sandbox.run_all(((a.program, a.tests) for s, a in first if not _untried(s, a)), workers)
-  with contextlib.closing(outcomes):
-    for sample, answer in second:
-      if reason := _untried(sample, answer):
-        yield Verdict(sample.problem_id, sample.index, None, False, reason)
-        continue
-      outcome = next(outcomes)
-      right = outcome.status == 'passed'
-      reason = 'right' if right else f'{outcome.status}: {outcome.reason}'
-      yield Verdict(sample.problem_id, sample.index, answer.code, right, reason)
 
+  def programs() -> Iterator[tuple[tuple[Sample, Exception | None], completions.Program | None]]:
+    for problem, sample in pairs:
+      program, fault = None, None
+      try:
+        program = read(problem, sample.text) if sample.finish != 'length' else None
+      except Exception as e:  # One sample stops nothing, whatever is wrong with it or with the reader.
+        fault = e
+      yield (sample, fault), program
 
-def _untried(sample: Sample, answer: Answer) -> str:
-  if sample.finish == 'length':
-    return 'truncated'
-  return '' if answer.code.strip() else 'no answer'
+  for (sample, fault), program, outcome in completions.tried(programs(), workers):
+    if fault is not None:
+      yield ungraded(sample, fault)
+    elif outcome is None:
+      reason = 'truncated' if program is None else 'no answer'
+      yield Verdict(sample.problem_id, sample.index, None, False, reason)
+    else:
+      right, reason = outcome.status == 'passed', completions.reason(outcome)
+      yield Verdict(sample.problem_id, sample.index, program.code, right, reason)

@@ -105,6 +105,54 @@ def test_answers_that_are_already_extracted_are_compared():
   assert done.returncode == 1
 
 
+@pytest.fixture(scope='module')
+def runs():
+  from sweb_jax.answers import sandbox
+
+  try:
+    sandbox.run('')
+  except sandbox.SandboxError as e:
+    pytest.skip(f'no sandbox on this machine: {e}')
+
+
+def test_programs_are_graded_by_their_tests(runs):
+  tests = 'assert area(3) == 9'
+  rows = [
+    {'gold': tests, 'text': '```python\ndef area(a):\n    return a * a\n```', 'id': 1},
+    {'gold': tests, 'text': 'def area(a): return a'},
+    {'gold': tests, 'text': ''},
+    {'gold': 5, 'text': 'def area(a): return a * a'},
+    {'gold': tests, 'text': '```bash\nls\n```\n```python\ndef area(a): return a * a\n```'},
+  ]
+  done = run('--task=mbpp', rows=rows)
+  assert done.returncode == 1
+  found = out(done)
+  assert [r.get('correct') for r in found] == [True, False, False, None, True]
+  assert [r.get('reason') for r in found] == ['right', 'failed: AssertionError', 'no answer', None, 'right']
+  assert found[0]['id'] == 1 and found[0]['answer'] == 'def area(a):\n    return a * a'
+  assert found[3]['error'] == "line 4: the field 'gold' is missing or not a text"
+  assert b'5 rows, 2 right, 1 bad' in done.stderr and b'math-verify' not in done.stderr
+
+
+def test_functions_of_humaneval_are_completed_from_the_problem(runs):
+  gold, problem = 'def check(f):\n  assert f(3) == 9\n\ncheck(area)', 'def area(a):\n  """The area."""\n'
+  rows = [{'gold': gold, 'problem': problem, 'text': f'  return a {sign} a\n'} for sign in '*+']
+  done = run('--task=humaneval', rows=[*rows, {'gold': gold, 'text': '  return a * a'}])
+  assert [r.get('correct') for r in out(done)] == [True, False, None]
+  assert "line 3: the text of a humaneval problem is the head of its function" in out(done)[2]['error']
+
+
+def test_programs_are_not_compared_without_tests():
+  done = run('--task=mbpp', '--equal_only', rows=[{'gold': 'a', 'pred': 'a'}])
+  assert done.returncode != 0 and b'--equal_only: programs of mbpp are not compared' in done.stderr + done.stdout
+  assert b'Traceback' not in done.stderr
+
+
+def test_answers_of_the_embedded_task_are_graded():
+  rows = [{'gold': '19', 'text': '11 + 8 = 19 #### 19'}, {'gold': '19', 'text': '11 + 8 = 18 #### 18'}]
+  assert [r['correct'] for r in out(run('--task=arithmetic', rows=rows))] == [True, False]
+
+
 def test_hostile_rows_are_graded_in_time(tmp_path):
   answers = ['9^{9^{9^9}}', '(' * 5000 + '1' + ')' * 5000, '7' * 10**6, '1e1000000000', '{' * 50 + '}' * 50, '2^{10^9}']
   answers += [f"__import__('os').system('touch {tmp_path}/x')", '4']

@@ -99,8 +99,8 @@ def test_names_have_other_values_at_other_points_and_the_same_in_all_formulas():
   assert len(set(found)) == values.POINTS
   assert {f.real > 0 for f in found} == {True, False}
   assert value('x_1') == value('x_{1}') != value('x_2')
-  assert value('2x-x') == pytest.approx(value('x'))
-  assert value(r'\sqrt{x^2}', 1) == pytest.approx(-value('x', 1))
+  assert complex(value('2x-x')) == pytest.approx(complex(value('x')))
+  assert complex(value(r'\sqrt{x^2}', 1)) == pytest.approx(-complex(value('x', 1)))
 
 
 @pytest.mark.parametrize(
@@ -138,3 +138,35 @@ def test_nesting_is_bounded_where_brackets_are_not():
   for text in (r'\sqrt' * 90 + '2', 'x' + '^x' * 200, '|-' * 90 + '1' + '|' * 90, r'\sin' * 90 + 'x'):
     with pytest.raises(expression.ParseError, match='nested'):
       expression.parse(latex.tokens(text))
+
+
+@pytest.mark.parametrize(
+  ('text', 'exact'),
+  [
+    (r'\sin \pi', 0.0),
+    (r'\sqrt{2}-\sqrt{2}', 0.0),
+    (r'\sqrt2\sqrt3-\sqrt6', 0.0),
+    (r'\frac{\sqrt2-\sqrt[4]{4}}{10^{40}}', 0.0),
+    (r'10^{12}(\ln 8 - 3\ln 2)', 0.0),
+    (r'\cos\frac{\pi}{3}-\frac12', 0.0),
+    (r'\frac{\sqrt2}{2^{99}}', math.sqrt(2) / 2**99),
+    (r'e^{-40}+\pi', math.exp(-40) + math.pi),
+  ],
+)
+def test_a_value_is_within_its_rounding_error_of_the_exact_one(text, exact):
+  found = value(text)
+  assert abs(complex(found) - exact) <= 4 * found.error
+  assert found.error <= 1e-9 * max(abs(exact), 1e-3) or exact == 0
+
+
+@pytest.mark.parametrize('text', [r'\frac{\sqrt2}{2^{2000}}', r'10^{-200}\sqrt2 \cdot 10^{-200}\sqrt3'])
+def test_what_is_too_small_for_floating_point_has_no_value(text):
+  with pytest.raises(values.Unbounded):
+    value(text)
+
+
+def test_products_after_powers_and_fractions_are_read():
+  assert value('2^3 3^2') == 72
+  assert value(r'\frac{1}{2}3') == Fraction(3, 2)
+  with pytest.raises(expression.ParseError):
+    value('2 3')

@@ -8,7 +8,7 @@ from sweb_jax.answers import latex
 @pytest.mark.parametrize(
   ('text', 'tokens'),
   [
-    (r'\$12{,}000.', '12000'),
+    (r'\$12{,}000.', '$ 12000'),
     (r'1,\!000,\!000', '1000000'),
     (r'11,\! 111,\! 100', '11111100'),
     ('1,234.50', '1234.50'),
@@ -16,7 +16,7 @@ from sweb_jax.answers import latex
     (r'\dfrac12\text{ cm}^2', r'\frac 12 "cm ^ 2'),
     (r'30^{\circ}', '30 deg'),
     (r'30 ^ { \circ }', '30 deg'),
-    (r'x=1\text{ or }x=-2', 'x = 1 , x = - 2'),
+    (r'x=1\text{ or }x=-2', r'x = 1 \lor x = - 2'),
     (r'\boxed{5}', '5'),
     (r'\mathbf{v}', 'v'),
     (r'\mathrm{km}', '"km'),

@@ -23,7 +23,7 @@ SAME = {
   'thousands': ['12000', '12,000', r'12{,}000', r'12,\!000', '12 000', r'\$12,000', r'12{,}000\text{ dollars}'],
   'degrees': ['30', r'30^\circ', r'30^{\circ}', '30°', r'30\text{ degrees}', '30 degrees'],
   'percent': ['28', r'28\%', '28%', '28 percent'],
-  'units': ['15', r'15\mbox{ cm}^2', '15 square units', r'15\,\text{cm}', r'x = 15', '15.'],
+  'units': ['15', r'15\mbox{ cm}^2', '15 square units', r'15\,\text{cm}^2', r'x = 15', '15.'],
   'roots': [r'2\sqrt{2}', r'2\sqrt2', r'\sqrt 8', r'\sqrt{8}', '2√2', r'8^{1/2}'],
   'complex numbers': ['3+4i', '4i + 3', r'3 + 4\mathrm{i}'],
   'polynomials': ['(x+1)^2', 'x^2+2x+1', r'x^{2} + 2\cdot x + 1', '1 + x(x+2)'],

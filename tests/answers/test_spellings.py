@@ -269,6 +269,7 @@ e^2 | e^{2}
 50^\circ | 50^{\circ}
 \$18 | 18 dollars
 18 | \(18\)
+18 | **18**
 18 | $18$
 18 | \[18\]
 18 | 18.
@@ -815,7 +816,6 @@ x=3 \Rightarrow | 4
 # another meaning, what takes solving.
 REFUSED = r'''
 (0,1] | ]0,1]
-18 | **18**
 1:4 | 1 \text{ to } 4
 US\$14 | 14
 [-1,1] | |x| \le 1

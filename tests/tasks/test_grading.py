@@ -73,6 +73,52 @@ def test_where_nothing_was_answered_no_worker_is_started(monkeypatch):
   assert grading.add_second_opinions([HALF], verdicts) == verdicts
 
 
+def test_a_sample_on_which_the_grader_fails_is_wrong_with_the_reason_and_stops_nothing(monkeypatch):
+  real = grading.grade.grade
+
+  def grade(task, gold, text, problem=''):
+    if 'crash' in text:
+      raise ZeroDivisionError('of this grader')
+    return real(task, gold, text, problem)
+
+  class Task:
+    second_opinion = True
+
+    def verdict(self, problem, sample):
+      return grading.verdict('math', problem, sample)
+
+  monkeypatch.setattr(grading.grade, 'grade', grade)
+  texts = (r'\boxed{0.5}', r'\boxed{crash}', r'\boxed{1/2}')
+  found = tasks.verdicts(Task(), ((HALF, Sample('half', i, t, (), 'stop', 0.0)) for i, t in enumerate(texts)))
+  assert [(v.index, v.correct, v.reason) for v in found] == [
+    (0, True, 'right'),
+    (1, False, 'could not be graded: ZeroDivisionError: of this grader'),
+    (2, True, 'right'),
+  ]
+  assert (found[1].answer, found[1].lenient_correct) == (None, False)
+
+
+def test_a_problem_that_the_task_cannot_grade_is_an_error():
+  class Task:
+    second_opinion = False
+
+    def verdict(self, problem, sample):
+      raise tasks.TaskError('another world')
+
+  with pytest.raises(tasks.TaskError, match='another world'):
+    tasks.verdicts(Task(), [(HALF, Sample('half', 0, '', (), 'stop', 0.0))])
+
+
+def test_answers_that_cannot_be_compared_do_not_vote_together():
+  def same(problem, one, other):
+    if 'x' in one + other:
+      raise ArithmeticError('no comparison')
+    return one == other
+
+  verdicts = [Verdict('two', i, a, False, '') for i, a in enumerate(['1', 'x', '1', 'x', '2'])]
+  assert [v.vote for v in grading.add_votes(same, [TWO], verdicts)] == [0, 1, 0, 1, 4]
+
+
 def test_equal_answers_vote_for_the_first_of_them():
   texts = [rf'\boxed{{{a}}}' for a in ('3', '1/2', '0.5', '3.0', r'\frac12', '7')] + ['I give up.']
   found = grading.add_votes(same_in_math, [HALF], draw(HALF, *texts))

@@ -268,6 +268,15 @@ def test_the_gold_answer_is_the_last_box(text, box):
   assert last_box(text) == box
 
 
+def test_the_gold_answer_of_a_solution_with_several_boxes_is_their_list(tmp_path):
+  first = {**row(0), 'solution': 'So $x = \\boxed{-2}$ or $x = \\boxed{1}$.'}
+  task = Math(write(tmp_path, [first, *train_rows()[1:]]))
+  found = next(p for s in ('train', 'validation') for p in every(task)[s] if p.id == 'train/prealgebra/0')
+  assert found.gold == '-2, 1'
+  assert task.verdict(found, sample('So $x$ is \\boxed{1} or \\boxed{-2}.')).correct
+  assert not task.verdict(found, sample('So $x = \\boxed{1}$.')).correct
+
+
 # Prompts.
 
 

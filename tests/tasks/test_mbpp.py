@@ -177,6 +177,23 @@ def test_many_verdicts_are_those_of_one_by_one_in_order(small, runs):
   assert [v.correct for v in many] == [True, False, False, True, False]
 
 
+def test_a_completion_that_cannot_be_read_is_a_wrong_verdict_and_stops_nothing(small, runs, monkeypatch):
+  from sweb_jax.answers import completions
+
+  real = completions.read
+
+  def read(task, gold, text, problem=''):
+    if text == 'crash':
+      raise RecursionError('too deep')
+    return real(task, gold, text, problem)
+
+  monkeypatch.setattr(completions, 'read', read)
+  found = problem(small, 11)
+  texts = ['add_11 = lambda x: x + 11', 'crash', 'add_11 = lambda x: x + 11']
+  verdicts = list(small.verdicts(((found, sample(t)) for t in texts), workers=2))
+  assert [v.reason for v in verdicts] == ['right', 'could not be graded: RecursionError: too deep', 'right']
+
+
 # Files at fault.
 
 
