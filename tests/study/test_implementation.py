@@ -1,0 +1,70 @@
+"""A study computed by the gemma library is the study that the native implementation gives."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from sweb_jax import layout, records
+from sweb_jax.config import ConfigError
+from sweb_jax.models.decoder import DecoderError
+from sweb_jax.records import Sample, Verdict
+from sweb_jax.study import opened
+from sweb_jax.study import verdicts as verdicts_lib
+
+
+@pytest.fixture(scope='module')
+def both(runs, tmp_path_factory):
+  """The same study by each implementation."""
+  roots = {}
+  for name in ('native', 'gemma'):
+    roots[name] = tmp_path_factory.mktemp(name) / 'workdir'
+    runs(roots[name], runs.tiny(implementation=name))
+  return roots
+
+
+@pytest.mark.slow
+def test_texts_verdicts_and_tables_are_the_same(both):
+  for folder in (layout.samples(0, 'wc'), layout.samples(0, 'se')):
+    native, gemma = (
+      {(s.problem_id, s.index): s.tokens for p in (root / folder).glob(layout.CHUNKS) for s in records.read(Sample, p)}
+      for root in both.values()
+    )
+    assert native == gemma and native
+  for run in ('base', 'wc_low'):
+    at = layout.scores(layout.TEST, 0, 'wc', run), f'{layout.BASE if run == "base" else "rate_0.0025"}/{layout.GREEDY}'
+    native, gemma = (verdicts_lib.read(root / '/'.join(at)) for root in both.values())
+    assert native == gemma and isinstance(next(iter(native.values())), Verdict)
+  for name in ('data', 'accuracy', 'differences'):
+    native, gemma = (list(csv.reader((root / layout.TABLES / f'{name}.csv').open())) for root in both.values())
+    assert native == gemma
+
+
+@pytest.mark.slow
+def test_the_plan_says_who_computes(runs, tmp_path):
+  said = runs(tmp_path / 'workdir', runs.tiny(implementations={'se': 'gemma'}), ('plan',))
+  assert 'Computed by the gemma library: se.' in said
+
+
+def test_an_implementation_is_part_of_the_version_of_what_it_computes(runs):
+  def versions(**changes):
+    return {s.folder: s.version for s in opened.open_study(runs.tiny(**changes)).graph.steps if s.kind != 'report'}
+
+  native, other = versions(), versions(implementations={'se': 'gemma'})
+  differ = {name for name in native if native[name] != other[name]}
+  assert layout.samples(0, 'se') in differ and layout.model(0, 'wc', 'se_low') in differ
+  assert not any(name in differ for name in (layout.samples(0, 'wc'), layout.model(0, 'wc', 'wc_low')))
+
+
+@pytest.mark.parametrize(
+  ('changes', 'error', 'message'),
+  [
+    ({'implementation': 'torch'}, ConfigError, r"config\.implementation='torch': must be one of native, gemma"),
+    ({'implementations': {'we': 'gemma'}}, ConfigError, r"config\.implementations='we': is not in config\.models"),
+    ({'implementation': 'gemma', 'train__remat': 'dots'}, DecoderError, r"config\.train\.remat='dots': .*'gemma'"),
+  ],
+)
+def test_what_no_implementation_can_do_is_refused_before_any_compute(runs, changes, error, message):
+  with pytest.raises(error, match=message):
+    opened.open_study(runs.tiny(**changes))
