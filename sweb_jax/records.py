@@ -30,6 +30,10 @@ _LINE = re.compile(rb'\S[^\n]*')
 _as_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
+UNGRADED = 'could not be graded'
+"""How the reason of a verdict begins where the grader failed on the sample, which counts as wrong."""
+
+
 class RecordError(ValueError):
   """A file of records that cannot be read; the message names the file and the line."""
 

@@ -34,6 +34,8 @@ class Draws:
   """1 where math-verify finds the leniently read answer right, 0 where not; NaN where it has no opinion."""
   asked: Bool[np.ndarray, 'P M']
   """math-verify was asked."""
+  ungraded: Bool[np.ndarray, 'P M']
+  """The grader failed on it; it counts as wrong."""
 
   def first(self, k: int) -> Draws:
     """The first k samples of every problem."""

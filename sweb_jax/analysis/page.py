@@ -119,7 +119,7 @@ def _missing(lines: Sequence[str]) -> str:
 
 def _nothing(lines: Sequence[str]) -> str:
   items = ''.join(f'<li>{_e(line)}</li>' for line in lines)
-  return f'<div class="missing"><p><b>Arms without data.</b></p><ul>{items}</ul></div>\n'
+  return f'<div class="missing"><p><b>Without a result.</b></p><ul>{items}</ul></div>\n'
 
 
 def _figure(figure: Figure) -> str:

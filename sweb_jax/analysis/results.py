@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ class Results:
   missing: tuple[str, ...] = ()
   """What is not done yet, a line a stage; empty for a finished study."""
   nothing: tuple[str, ...] = ()
-  """What has no result, and why, a line each."""
+  """What has no result, or could not be graded, and why, a line each."""
 
   @property
   def generators(self) -> tuple[str, ...]:
@@ -148,8 +148,18 @@ def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
     for kind, tokens in entry.tokens.items():
       charged[layout.kind_of(entry.job), entry.model, kind] += tokens
   config = read_json(root / layout.CONFIG)
-  said = missing(study, finished), nothing(study, finished)
+  said = missing(study, finished), (*nothing(study, finished), *_ungraded(drawn, greedy, sampled))
   return Results(study, config, drawn, selections, greedy, sampled, levels, pages, held, dict(charged), *said)
+
+
+def _ungraded(drawn: Mapping, greedy: Mapping, sampled: Mapping) -> Iterator[str]:
+  """A line where the grader failed on samples; none is the rule."""
+  evaluations = (d for found in (greedy, sampled) for seeds in found.values() for d in seeds)
+  for what, draws in (('training problems', drawn.values()), ('test problems', evaluations)):
+    draws = list(draws)
+    if count := sum(int(d.ungraded.sum()) for d in draws):
+      total = sum(d.ungraded.size for d in draws)
+      yield f'{count} of {total} samples of {what} {records.UNGRADED} and count as wrong; verdicts have the reason'
 
 
 def checkpoint(root: epath.Path, source: str, model: str) -> str:
@@ -207,7 +217,7 @@ def _draws(
   for place, row in rows.items():
     keys[place], equations[place], truncated[place], stopped[place], tokens[place] = row
   stopped = stopped if stop_ids else np.full(shape, np.nan)
-  correct, answered, asked = (np.zeros(shape, bool) for _ in range(3))
+  correct, answered, asked, ungraded = (np.zeros(shape, bool) for _ in range(4))
   valid, lenient, second = (np.full(shape, np.nan) for _ in range(3))
   votes = np.full(shape, -1)
   judged, pages = set(), {}
@@ -218,7 +228,7 @@ def _draws(
         continue
       judged.add(place)
       correct[place], answered[place] = verdict.correct, verdict.answer is not None
-      asked[place] = bool(verdict.second_reason)
+      asked[place], ungraded[place] = bool(verdict.second_reason), verdict.reason.startswith(records.UNGRADED)
       votes[place] = -1 if verdict.vote is None else verdict.vote
       for array, value in (
         (valid, verdict.valid), (lenient, verdict.lenient_correct), (second, verdict.second_opinion)
@@ -229,7 +239,8 @@ def _draws(
   _complete(judged, row_of, count, verdicts)
   if voting and (answered & (votes < 0)).any():
     raise damaged(f'{verdicts}: answers have no vote for maj@k to count')
-  draws = Draws(correct, keys, equations, valid, truncated, stopped, tokens, votes, answered, lenient, second, asked)
+  said = votes, answered, lenient, second, asked, ungraded
+  draws = Draws(correct, keys, equations, valid, truncated, stopped, tokens, *said)
   return draws, pages
 
 

@@ -117,7 +117,7 @@ class Examples(Step):
     limit, samples = drawn.settings['sampling.max_new_tokens'], counts['sampled']
     removed = ', '.join(f'{n} {name}' for name, n in counts.items() if n and name not in ('sampled', 'kept', 'cut'))
     cut = f'{counts["cut"]} of {samples} were cut at {limit} tokens'
-    return f'none of {samples} samples is kept ({removed or "none drawn"}); {cut}'
+    return f'none of {samples} samples is kept{f" ({removed})" if removed else ""}; {cut}'
 
 
 def gold(context: Context, problems: Sequence[Problem]) -> list[Example]:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from absl import logging
 
-from sweb_jax.records import Problem, Sample, Verdict
+from sweb_jax.records import UNGRADED, Problem, Sample, Verdict
 
 SPLITS = ('train', 'validation', 'test')
 
@@ -77,7 +77,7 @@ def ungraded(sample: Sample, fault: Exception, lenient_correct: bool | None = No
   """The verdict on a sample on which the grader failed: wrong, and the reason names the fault."""
   where = f'{sample.problem_id}, sample {sample.index}'
   logging.error('%s could not be graded and counts as wrong', where, exc_info=fault)
-  reason = f'could not be graded: {type(fault).__name__}: {fault}'
+  reason = f'{UNGRADED}: {type(fault).__name__}: {fault}'
   return Verdict(sample.problem_id, sample.index, None, False, reason, lenient_correct=lenient_correct)
 
 

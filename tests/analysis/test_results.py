@@ -95,7 +95,7 @@ def test_a_step_without_a_result_is_named_with_the_steps_that_depend_on_it(make_
   assert results.nothing == (f'{model}: no data: {why} (1 steps depend on it)',)
   write(root)
   page = (root / layout.INDEX).read_text()
-  assert 'Arms without data' in page and why in page and 'not finished' not in page
+  assert 'Without a result' in page and why in page and 'not finished' not in page
 
 
 def test_what_a_larger_study_left_in_the_workdir_is_not_counted(make_workdir, change_study):

@@ -23,7 +23,7 @@ def test_an_arm_that_kept_nothing_is_skipped_with_its_counts_and_all_else_is_don
     manifest = json.loads((root / layout.scores(layout.TEST, 0, 'wc', run) / layout.MANIFEST).read_text())
     assert manifest['done'] and not manifest['nothing']
   page = (root / layout.INDEX).read_text()
-  assert 'Arms without data' in page and counts in page
+  assert 'Without a result' in page and counts in page
   # Again: nothing to do, and the same is said.
   before = runs.listing(root)
   assert counts in ' '.join(runs(root, config).split())
