@@ -156,7 +156,8 @@ def missing(study: Study, finished: Mapping[str, str]) -> tuple[str, ...]:
 
 def nothing(study: Study, finished: Mapping[str, str]) -> tuple[str, ...]:
   """A line a step without a result, and why; steps that have none because of it are counted."""
-  followers = collections.Counter(reason.partition(': ')[0] for reason in finished.values())
+  # A reason that was handed on names every step on its way here.
+  followers = collections.Counter(name for reason in finished.values() for name in reason.split(': ')[:-1])
   lines = []
   for step in study.steps:
     reason = finished.get(step.folder, '')
