@@ -134,6 +134,7 @@ def gemma(tokens: np.ndarray) -> Callable[[], float]:
   import jax
   import optax
 
+  from sweb_jax.models import families
 
   model = families.implement(model_config(), 'gemma').module
   params = random_params()

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sweb_jax.models import sharding
+from sweb_jax.models.decoder import Decoder
 from sweb_jax.models.source import open_model
 from sweb_jax.sampling import Engine, Rule, decode
 from sweb_jax.sampling.capacity import choose_slots

@@ -22,6 +22,7 @@ from sweb_jax.models import (
   sharding,
   tensor_file,
 )
+from sweb_jax.models.gemma import transformer
 from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.tokenizer import Tokenizer
