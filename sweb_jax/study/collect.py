@@ -68,7 +68,7 @@ def complete(
   context: Context,
   asked: Asked,
   requests: Sequence[Request],
-  params: Params | None = None,
+  params: Params | None,
   prompt_length: int = 0,
 ) -> Iterator[Sample]:
   """Draws every request, in the order in which they finish.
@@ -77,7 +77,7 @@ def complete(
     context: the models, and where they lie.
     asked: who is asked.
     requests: what to draw.
-    params: of the model, on `context.mesh`; None: as they are before fine-tuning.
+    params: of the model, on `context.mesh`; None where there is no request.
     prompt_length: the longest prompt to expect; with the same one, later calls compile nothing; 0: the longest here.
 
   Raises:
@@ -85,7 +85,6 @@ def complete(
   """
   if not requests:
     return
-  params = context.params(asked.model, asked.question_set, asked.dtype) if params is None else params
   # The key of a run is that of the model and question set; the engine folds in problem, sample and position.
   key = jax.random.fold_in(jax.random.key(asked.seed), zlib.crc32(asked.name.encode()))
   engine = _engine(context, asked, prompt_length or max(len(r.prompt) for r in requests))
@@ -116,7 +115,8 @@ def collect(
     kept: where samples are stored.
     prompts: problem id -> ids after the shared prefix.
     wanted: (problem id, index) of each sample.
-    params: as in `complete`, as is `prompt_length`.
+    params: of the model, on `context.mesh`; None: as they are before fine-tuning.
+    prompt_length: as in `complete`.
 
   Raises:
     Interrupted: the run was asked to stop.
@@ -135,6 +135,9 @@ def collect(
   if kept.counted:
     context.meter.skip(sum(hosts.mine(p) for p, i in wanted if (p, i) in have))
   begun = time.monotonic()
+  if missing and params is None:
+    # Reading weights is a meeting of all processes: one for whose problems nothing is missing must come to it too.
+    params = context.params(asked.model, asked.question_set, asked.dtype)
   try:
     requests = [Request(p, i, prompts[p]) for p, i in missing if hosts.mine(p)]
     for sample in complete(context, asked, requests, params, prompt_length):
