@@ -62,6 +62,9 @@ def run(
     WorkdirError: something finished would be made again, or the workdir cannot be used.
     StageError: nothing could be done.
   """
+  old = files.absolute(from_workdir) if from_workdir else None
+  if old:
+    reuse.check_workdir(old)
   context = study.context(root, hosts)
   if set(stages) - {'plan', 'report'}:
     context.check_machine()
@@ -71,8 +74,8 @@ def run(
     if hosts.leads:
       if not (root / layout.CONFIG).exists():  # From here on it is a workdir.
         files.write_json(root / layout.CONFIG, study.config.to_dict())
-      if from_workdir:
-        count, how = reuse.take_over(root, files.absolute(from_workdir), every)
+      if old:
+        count, how = reuse.take_over(root, old, every)
         console.print(Text(f'Took over {count} steps from {from_workdir}, {how}.'))
       found = reuse.states(root, steps)
       reuse.refuse(root, steps, found, study.assumed(root), redo)

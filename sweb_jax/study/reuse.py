@@ -69,14 +69,17 @@ def supersede(root: epath.Path, steps: Sequence[Step], found: Mapping[str, State
       state_lib.supersede(root, step.folder)
 
 
+def check_workdir(old: epath.Path) -> None:
+  """Raises WorkdirError where nothing can be taken over from `old`."""
+  if not (old / layout.CONFIG).exists():
+    raise WorkdirError(f'--from_workdir={old} holds no {layout.CONFIG}: not a workdir')
+
+
 def take_over(root: epath.Path, old: epath.Path, steps: Sequence[Step]) -> tuple[int, str]:
   """Takes over every finished step of equal version that `root` has not; returns how many, and how.
 
-  Files of the same file system are linked (they are never changed under their name), others copied. Raises WorkdirError
-  where `old` is no workdir.
+  Files of the same file system are linked (they are never changed under their name), others copied.
   """
-  if not (old / layout.CONFIG).exists():
-    raise WorkdirError(f'--from_workdir={old} holds no {layout.CONFIG}: not a workdir')
   count, how = 0, 'by reference (hard links)'
   for step in steps:
     there = manifest.read(old, step.folder)

@@ -109,7 +109,7 @@ def _one(context: Context, step: Step) -> None:
   reason, counts = '', {}
   for i in step.needs:
     if (found := manifest.read(root, i.folder)) and found.nothing:
-      reason = found.nothing if found.nothing.startswith(f'{i.kind}/') else f'{i.folder}: {found.nothing}'
+      reason = f'{i.folder}: {found.nothing}'
       context.meter.skip(step.items)
       break
   else:

@@ -133,6 +133,7 @@ def test_a_fork_takes_over_what_fits_by_reference(runs, done, tmp_path):
   assert runs.listing(done) == before
   with pytest.raises(WorkdirError, match='not a workdir'):
     runs(tmp_path / 'another', config, from_workdir=tmp_path)
+  assert not (tmp_path / 'another').exists()
 
 
 @pytest.mark.slow
