@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field, model_validator
 
-from sweb_jax.models.gemma.config import Base, Cap, Epsilon, Layers, Scale, Size, Window
+from sweb_jax.models.gemma.shape import Base, Cap, Epsilon, Layers, Scale, Size, Window
 
 TokenIds = int | list[int] | None
 LayerTypes = Annotated[list[Literal['full_attention', 'sliding_attention']], Field(min_length=1, max_length=1000)]

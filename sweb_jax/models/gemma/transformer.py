@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from sweb_jax.models import self_attention, sharding
 from sweb_jax.models.cached_attention import Attend, softcap
 from sweb_jax.models.decoder import Params
-from sweb_jax.models.gemma.config import ModelConfig
+from sweb_jax.models.gemma.shape import Shape
 
 REMAT = {
   'none': None,
@@ -35,7 +35,7 @@ REMAT = {
 
 def forward(
   params: Params,
-  config: ModelConfig,
+  config: Shape,
   tokens: Int[Array, 'B L'],
   segment_ids: Int[Array, 'B L'] | None = None,
   positions: Int[Array, 'B L'] | None = None,
@@ -46,7 +46,7 @@ def forward(
 
 def hidden(
   params: Params,
-  config: ModelConfig,
+  config: Shape,
   tokens: Int[Array, 'B L'],
   segment_ids: Int[Array, 'B L'] | None = None,
   positions: Int[Array, 'B L'] | None = None,
@@ -77,7 +77,7 @@ def hidden(
   return run_blocks(params, config, tokens, positions, attend, remat=remat, mesh=mesh)
 
 
-def logits(params: Params, config: ModelConfig, x: Float[Array, '*B D']) -> Float[Array, '*B V']:
+def logits(params: Params, config: Shape, x: Float[Array, '*B D']) -> Float[Array, '*B V']:
   """Output logits: the tied embedding, then the final soft cap."""
   # Summed in float32 whatever the inputs are: of 262,144 logits in bfloat16 many would tie.
   out = jnp.einsum('...d,vd->...v', x, params['embedder']['input_embedding'], preferred_element_type=jnp.float32)
@@ -86,7 +86,7 @@ def logits(params: Params, config: ModelConfig, x: Float[Array, '*B D']) -> Floa
 
 def run_blocks(
   params: Params,
-  config: ModelConfig,
+  config: Shape,
   tokens: Int[Array, 'B L'],
   positions: Int[Array, 'B L'],
   attend: Attend,
@@ -224,7 +224,7 @@ def _rotate(x, rope):
   return (halves * own + jnp.flip(halves, axis=-2) * swapped).reshape(x.shape).astype(x.dtype)
 
 
-def init(config: ModelConfig, key: Array, dtype: Any = jnp.float32) -> Params:
+def init(config: Shape, key: Array, dtype: Any = jnp.float32) -> Params:
   """Fresh parameters: normal, scaled by 1 / sqrt(inputs); the norms' scales 0, which is a factor of 1."""
   c = config
   keys = iter(jax.random.split(key, 1 + 6 * c.layers))
@@ -261,12 +261,12 @@ def init(config: ModelConfig, key: Array, dtype: Any = jnp.float32) -> Params:
   return params
 
 
-def shapes(config: ModelConfig, dtype: Any = jnp.float32) -> Params:
+def shapes(config: Shape, dtype: Any = jnp.float32) -> Params:
   """The tree of `jax.ShapeDtypeStruct` that `init` would give, without any memory."""
   return jax.tree.map(lambda x: x, _shapes(config, jnp.dtype(dtype)))  # A tree of the caller's own.
 
 
 @functools.cache
-def _shapes(config: ModelConfig, dtype: Any) -> Params:
+def _shapes(config: Shape, dtype: Any) -> Params:
   """Traced once: a third of a second for the largest."""
   return jax.eval_shape(lambda key: init(config, key, dtype), jax.random.key(0))
