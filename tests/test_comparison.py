@@ -63,7 +63,7 @@ def test_a_difference_of_a_logit_of_the_loss_or_of_a_text_is_no_agreement(change
 
 def test_a_model_that_cannot_be_opened_is_one_message():
   done = run('/nowhere')
-  assert done.returncode == 1 and done.stderr.startswith('Error: /nowhere/config.json: ')
+  assert done.returncode == 1 and done.stderr.startswith("Error: '/nowhere': no such folder")
   assert 'Traceback' not in done.stderr and not done.stdout
 
 

@@ -142,7 +142,7 @@ def test_invariant_5_no_text_is_evaluated_as_python():
     (['--config.task.name=gsm8k', '--config.data_dir=/nowhere'], r'/nowhere: there is no train\.jsonl'),
     (['--config.models.wc=embedded:xl'], r"'embedded:xl': models that ship with the package are wc, se and student"),
     (['--config.models.student=size:gemma2_2b'], r"student='size:gemma2_2b' is .*--config\.models\.student=DIR"),
-    (['--config.models.wc=/nowhere'], r'/nowhere/config\.json: not the config of a model folder'),
+    (['--config.models.wc=/nowhere'], r"'/nowhere': no such folder"),
     (['--config.budgets.low.se=0'], r"budget 'low': 0 samples"),
     (["--config.budgets={'low': {'me': 1}, 'high': {'se': 2}}"], r"'me' is not a generator; generators are"),
     (["--config.budgets.low={'wc': 2}"], r"budget 'low': 2 samples of 'wc' are too small for a single sample of 'se'"),
@@ -227,7 +227,7 @@ def test_a_damaged_model_folder_is_named(command, workdir, listing, tmp_path):
   (model / 'config.json').write_text(text[: len(text) // 2])
   before = listing(workdir)
   message = refused(command(workdir, f'--config.models.wc={model}'))
-  assert f'{model}/config.json: not the config of a model folder' in message
+  assert f'{model}/config.json: not JSON that can be read' in message
   assert listing(workdir) == before
 
 

@@ -429,7 +429,7 @@ def refused(path: pathlib.Path) -> str:
   ('said', 'message'),
   [
     ({'gemma3.block_count': 10**6}, 'layers=1000000: should be less than or equal to 1000'),
-    ({'gemma3.block_count': -1}, 'layers=-1: should be greater than or equal to 1'),
+    ({'gemma3.block_count': -1}, 'layers=-1: should be greater than or equal to 0'),
     ({'gemma3.block_count': 'seven'}, "layers='seven': should be a valid integer"),
     ({'gemma3.block_count': True}, 'layers=True: should be a valid integer'),
     ({'gemma3.block_count': None}, "metadata field 'gemma3.block_count' is missing"),
