@@ -22,7 +22,6 @@ import importlib
 import json
 import os
 import resource
-import shutil
 import signal
 import socket
 import sys
@@ -336,6 +335,8 @@ def main() -> None:
     os.kill(launcher, signal.SIGTERM)
     os.waitpid(launcher, 0)
     if os.path.exists(settings['folder']):  # Only where files cannot be hidden.
+      import shutil  # Slow, and most machines need none of it.
+
       shutil.rmtree(settings['folder'], ignore_errors=True)
     parent.send(b'.')
 
