@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from absl import logging
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,6 +40,14 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:
 # A shell's background job ignores Ctrl-C, and so would the commands that the tests start and stop.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
   signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def verbosity():
+  """Every test begins with absl's own verbosity: another may have run a command that says less."""
+  logging.set_verbosity(logging.WARNING)
+
+
 SMALL = (
   '--config.seed=0',
   '--config.question_sets=1',

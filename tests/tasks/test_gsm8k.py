@@ -231,8 +231,6 @@ def test_a_line_separator_inside_a_question_does_not_split_its_row(tmp_path):
 def test_a_test_question_that_stands_in_train_is_warned_of(tmp_path, caplog):
   from absl import logging
 
-  verbosity = logging.get_verbosity()
-  logging.set_verbosity(logging.WARNING)  # Another test may have run a command that says less.
   logging.use_absl_handler()
   logging.get_absl_logger().addHandler(caplog.handler)
   try:
@@ -240,7 +238,6 @@ def test_a_test_question_that_stands_in_train_is_warned_of(tmp_path, caplog):
     Gsm8k(write(tmp_path, test=[row(0, 'test'), copy]))
   finally:
     logging.get_absl_logger().removeHandler(caplog.handler)
-    logging.set_verbosity(verbosity)
   warned = {r.getMessage() for r in caplog.records if r.levelname == 'WARNING'}
   assert len(warned) == 1
   assert 'test/1 has the same question as train/7' in warned.pop()
