@@ -54,16 +54,12 @@ def main(argv: list[str]) -> None:
   from sweb_jax.runtime import stopping
 
   stopping.heed()  # A kill asks for the same clean stop as Ctrl-C.
-  from rich.console import Console
-
   from sweb_jax import config as config_lib
-  from sweb_jax.runtime import devices, distributed, files, supervisor
+  from sweb_jax.runtime import devices, distributed, files, progress, supervisor
   from sweb_jax.runtime.hosts import Hosts, Interrupted
 
   hosts = None
-  console = Console()
-  if not console.is_terminal:
-    console.width = 140  # A file or a pipe has no width; 80 would cut the tables.
+  console = progress.console()
   try:
     overridden = config_flags.get_override_values(flags.FLAGS['config'])
     config = config_lib.resolve(_CONFIG.value, overridden)

@@ -20,15 +20,13 @@ from rich.text import Text
 from sweb_jax import analysis, layout, tasks
 from sweb_jax.analysis import labels, side_by_side
 from sweb_jax.analysis.study import read_json
-from sweb_jax.runtime import files
+from sweb_jax.runtime import files, progress
 
 _OUT = flags.DEFINE_string('out', None, 'File for what `compare` prints, as CSV.')
 
 
 def main(argv: list[str]) -> None:
-  console = Console()
-  if not console.is_terminal:
-    console.width = 140  # A file or a pipe has no width; 80 would cut the tables.
+  console = progress.console()
   try:
     match argv[1:]:
       case ['report', workdir]:

@@ -30,15 +30,12 @@ def main(argv: list[str]) -> None:
   os.environ['XLA_FLAGS'] = f'--xla_force_host_platform_device_count={_DEVICES.value}'
   os.environ |= {'JAX_PLATFORMS': 'cpu', 'TF_CPP_MIN_LOG_LEVEL': '1'}
   os.environ.pop('JAX_COMPILATION_CACHE_DIR', None)
-  from rich.console import Console
-
   from sweb_jax import config as config_lib
   from sweb_jax.lowering import compiling
   from sweb_jax.models import sharding
+  from sweb_jax.runtime import progress
 
-  console = Console()
-  if not console.is_terminal:
-    console.width = 140
+  console = progress.console()
   hbm = _HBM.value * 1e9
   try:
     config = config_lib.resolve(_CONFIG.value, config_flags.get_override_values(flags.FLAGS['config']))

@@ -3,7 +3,8 @@
 `Decoder` is what training, budgets and checkpoints need. Drawing needs one of its two kinds: an `OpenDecoder` leaves
 attention to its caller, so that the engine can share prompts between rows; a `CachedDecoder` keeps a cache of its own.
 A family of models is a folder beside this module, with a config that is a decoder by itself (its native
-implementation), and `rules` of its parameters' names; `families` is where a family is made known. No JAX is imported.
+implementation), and rules of its parameters' names; `families` and `rules` are where a family is made known. This
+module imports neither a family nor JAX.
 
 Letters in shapes: B batch, L length, T keys, V vocabulary, D width, N heads, K KV heads, H head width.
 """
@@ -13,8 +14,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
-
-from sweb_jax.models.gemma import rules
 
 if TYPE_CHECKING:
   from jax.sharding import Mesh
@@ -30,9 +29,6 @@ Cache = Any
 
 IMPLEMENTATIONS = ('native', 'gemma')
 """'native': this project's own forward pass. 'gemma': the modules of the gemma library."""
-
-FACTORS = rules.FACTORS
-"""(Pattern of a parameter's name, how the two factors of its adapter give it), of all families."""
 
 
 class DecoderError(ValueError):
@@ -179,11 +175,6 @@ class CachedDecoder(Decoder, Protocol):
       seen: columns that each token sees, windows aside.
       column: the tokens go to this one and the L - 1 after it.
     """
-
-
-def axes(name: str, shape: tuple[int, ...]) -> tuple[str | None, ...]:
-  """Mesh axes of the dimensions of a parameter, or of what is kept of one under its name; () where it is whole."""
-  return rules.axes(name, shape)
 
 
 def check_remat(decoder: Decoder, remat: str) -> None:

@@ -1,4 +1,4 @@
-"""Where parameters and activations live, on one mesh: parameters by the rules for their names (`decoder.axes`).
+"""Where parameters and activations live, on one mesh: parameters by the rules for their names (`rules.axes`).
 
 Mesh axes: `data` splits the batch, `fsdp` splits parameters (and the batch too while training), `tensor` splits heads,
 hidden units and the vocabulary.
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
-from sweb_jax.models import decoder
+from sweb_jax.models import decoder, rules
 
 AXES = ('data', 'fsdp', 'tensor')
 
@@ -47,7 +47,7 @@ def for_params(params: Any, mesh: Mesh) -> Any:
   """
 
   def one(path, leaf):
-    axes = decoder.axes('/'.join(str(getattr(k, 'key', k)) for k in path), leaf.shape)
+    axes = rules.axes('/'.join(str(getattr(k, 'key', k)) for k in path), leaf.shape)
     if len(axes) != leaf.ndim:
       axes = ()
     fitting = [a if a and size % mesh.shape[a] == 0 else None for a, size in zip(axes, leaf.shape, strict=False)]

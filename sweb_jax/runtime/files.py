@@ -95,3 +95,13 @@ def move(source: epath.Path, target: epath.Path) -> None:
   for path in source.iterdir():
     move(path, target / path.name)
   source.rmtree()
+
+
+def set_aside(source: epath.Path, target: epath.Path) -> epath.Path:
+  """Moves a file or folder to `target`, or to target-1, target-2, ... where something is; returns where it is now."""
+  free, number = target, 0
+  while free.exists():
+    number += 1
+    free = target.parent / f'{target.name}-{number}'
+  move(source, free)
+  return free

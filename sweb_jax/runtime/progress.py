@@ -14,6 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 _LOG_SECONDS = 60.0
 
 
+def console() -> Console:
+  """Where a command prints. A file or a pipe has no width, and 80 columns would cut the tables."""
+  found = Console()
+  if not found.is_terminal:
+    found.width = 140
+  return found
+
+
 class Meter:
   """Counts work done, from any thread."""
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweb_jax.runtime import manifest
+from sweb_jax.runtime import manifest, progress
 from sweb_jax.study import check as check_lib
 from sweb_jax.study.check import Finding
 
@@ -31,9 +31,7 @@ _SHOWN = 40
 
 
 def main(argv: list[str]) -> None:
-  console = Console()
-  if not console.is_terminal:
-    console.width = 140  # A file or a pipe has no width; 80 would cut the tables.
+  console = progress.console()
   try:
     match argv[1:]:
       case ['check', workdir]:

@@ -52,9 +52,7 @@ def clear(root: epath.Path, found: Sequence[Finding]) -> list[str]:
   for folder, name in dict.fromkeys((f.folder, _whole(f.file)) for f in found if f.damage):
     path, target = root / folder / name, root / layout.SUPERSEDED / folder / layout.DAMAGED / name
     if path.exists():
-      if target.exists():
-        target.rmtree() if target.is_dir() else target.unlink()
-      files.move(path, target)
+      files.set_aside(path, target)
     if path.match(layout.CHUNKS):
       files.write_text(path, '')
   for folder in damaged:

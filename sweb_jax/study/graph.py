@@ -127,8 +127,10 @@ class _Builder:
     """What a generator draws, and the verdicts, which are added to `graded`."""
     c = self.config
     zero_shot = {} if trained is None else {'sampling__few_shot': False}
+    # Among more learning rates another model may be the best, and that one draws other samples.
+    chosen = {} if trained is None else {'train.learning_rates': trained.learning_rates}
     samples = Samples(
-      settings=settings(c, 'samples', **self._asked(model), **zero_shot),
+      settings=settings(c, 'samples', **self._asked(model), **zero_shot) | chosen,
       extent={'problems': problems.count, 'samples': count},
       identities={} if trained else self._identity(model, problems.question_set),
       question_set=problems.question_set,

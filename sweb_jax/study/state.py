@@ -90,13 +90,7 @@ def supersede(root: epath.Path, folder: str) -> epath.Path:
   """Moves a step's folder to `superseded/`, and returns where it is now."""
   found = manifest.read(root, folder)
   name = found.version if found else digest(folder)
-  target = root / layout.SUPERSEDED / folder / name
-  number = 0
-  while target.exists():  # The same version was superseded before.
-    number += 1
-    target = target.parent / f'{name}-{number}'
-  files.move(root / folder, target)
-  return target
+  return files.set_aside(root / folder, root / layout.SUPERSEDED / folder / name)
 
 
 def _holds_files(folder: epath.Path) -> bool:

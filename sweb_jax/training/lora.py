@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from sweb_jax.models.decoder import FACTORS, Params
+from sweb_jax.models.decoder import Params
+from sweb_jax.models.rules import FACTORS
 
 Adapters = Mapping[str, Any]
 """The tree of parameters with {'a', 'b'} in place of each adapted weight, and without the others."""

@@ -100,6 +100,18 @@ def test_a_damaged_model_is_trained_again_to_the_same_parameters(runs, done, cop
 
 
 @pytest.mark.slow
+def test_a_file_that_is_damaged_twice_is_kept_twice(copy):
+  victim = copy / layout.problems(0, 'test') / layout.PROBLEMS
+  whole = victim.read_bytes()
+  for _ in range(2):
+    flip(victim)
+    assert command.check(epath.Path(copy), Console(quiet=True), repair=True) == 0
+    assert victim.read_bytes() == whole
+  kept = list((copy / layout.SUPERSEDED).rglob(f'{layout.PROBLEMS}*'))
+  assert len(kept) == 2 and all(path.read_bytes() != whole for path in kept)
+
+
+@pytest.mark.slow
 def test_files_of_unknown_origin_are_named_and_left_alone(copy):
   for name in ('notes.txt', f'{SAMPLES}/notes.txt', 'samples/set0/mine/a.jsonl'):
     (copy / name).parent.mkdir(parents=True, exist_ok=True)

@@ -186,6 +186,17 @@ def test_what_only_says_how_far_a_study_goes_changes_no_step(study, name, value)
   assert changed_kinds(study, other) == set()
 
 
+def test_more_learning_rates_change_what_a_trained_model_draws(study):
+  put(study, 'rounds', 2)
+  put(study, 'round.arm', 'wc_low')
+  other = study.copy_and_resolve_references()
+  put(other, 'train.learning_rates', (1e-3, 2.5e-3))
+  before, after = versions(study), versions(other)
+  differ = {name for name, (_, version) in before.items() if after[name][1] != version}
+  assert differ == {name for name in before if '.round2' in name}
+  assert {before[name][0] for name in differ} >= {'samples', 'verdicts', 'examples', 'models', 'scores'}
+
+
 def test_other_files_of_a_model_change_what_reads_them_and_no_more(study, monkeypatch):
   variants = opened.open_variants(study.models)
   shapes = {name: v[0].config for name, v in variants.items()}
