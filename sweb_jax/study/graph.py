@@ -221,8 +221,9 @@ class _Builder:
     fields = settings(c, 'examples', **(rules if arm.budget else {}))
     if arm.budget is None:  # Solutions by people are taken as they are.
       fields = {name: value for name, value in fields.items() if name == 'task.train'}
+    paid_by = 'round.samples' if arm.round > 1 and c.round.samples else 'budgets'
     return Examples(
-      settings=fields | {'samples': arm.samples},
+      settings=fields | {f'{paid_by} (samples a problem)': arm.samples},
       question_set=s,
       arm=arm,
       problems=problems,

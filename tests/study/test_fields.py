@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from sweb_jax import config as config_lib
 from sweb_jax import layout
-from sweb_jax.study import fields, opened
+from sweb_jax.study import fields, opened, state
 from sweb_jax.study.graph import graph
 
 # A value that differs, for a field of the study below; of those that only apply with another field, both.
@@ -64,6 +64,7 @@ OTHER = {
   'round.keep': True,
   'estimate.completion_tokens': 14,
 }
+SAMPLES = 'budgets (samples a problem)'
 ALL = ('problems', 'samples', 'verdicts', 'opinions', 'allocations', 'examples', 'models', 'scores')
 AFTER = {
   'problems': ALL,
@@ -186,6 +187,16 @@ def test_what_only_says_how_far_a_study_goes_changes_no_step(study, name, value)
   assert changed_kinds(study, other) == set()
 
 
+def test_another_budget_is_told_of_by_its_field(study):
+  def arms(**budgets):
+    put(study, 'budgets', ConfigDict(budgets))
+    return {s.arm.name: s for s in opened.open_study(study).graph.steps if s.kind == 'examples'}
+
+  before, after = arms(low={'se': 1}), arms(low={'se': 2})
+  told = state.differences(after['se_low'], state.of(before['se_low']))
+  assert told == {f'config.{SAMPLES}': (1, 2)}
+
+
 def test_more_learning_rates_change_what_a_trained_model_draws(study):
   put(study, 'rounds', 2)
   put(study, 'round.arm', 'wc_low')
@@ -216,6 +227,6 @@ def test_a_step_can_read_no_field_that_it_does_not_depend_on(study):
   shapes = {name: v[0].config for name, v in variants.items()}
   for step in graph(study, shapes, {name: ('',) for name in shapes}).steps:
     if step.kind != 'report':
-      assert set(step.settings) <= {*(n for n, kinds in fields.DEPENDS.items() if step.kind in kinds), 'samples'}
+      assert set(step.settings) <= {*(n for n, kinds in fields.DEPENDS.items() if step.kind in kinds), SAMPLES}
   with pytest.raises(KeyError, match='does not depend on'):
     fields.settings(study, 'verdicts', sampling__temperature=1.0)
