@@ -18,7 +18,7 @@ import traceback
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-_STAGES = ('plan', 'sample', 'grade', 'train', 'evaluate', 'report')
+from sweb_jax.study import STAGES
 
 # A field that the file does not have is taken here and refused by `config.validate`, which can say what there is.
 _CONFIG = config_flags.DEFINE_config_file(
@@ -29,7 +29,7 @@ _CONFIG = config_flags.DEFINE_config_file(
   accept_new_attributes=True,
 )
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for everything the study writes; goes on where it was stopped.')
-_STAGES_FLAG = flags.DEFINE_list('stages', list(_STAGES), f'Which stages to run, of {",".join(_STAGES)}.')
+_STAGES = flags.DEFINE_list('stages', list(STAGES), f'Which stages to run, of {",".join(STAGES)}.')
 _DISTRIBUTED = flags.DEFINE_enum(
   'distributed', 'auto', ('auto', 'on', 'off'), 'Is this one of several processes? auto: as the environment tells.'
 )
@@ -49,8 +49,8 @@ def main(argv: list[str]) -> None:
   begun = time.monotonic()
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags are written --name=value')
-  if unknown := set(_STAGES_FLAG.value) - set(_STAGES):
-    raise app.UsageError(f'--stages={",".join(sorted(unknown))}: stages are {", ".join(_STAGES)}')
+  if unknown := set(_STAGES.value) - set(STAGES):
+    raise app.UsageError(f'--stages={",".join(sorted(unknown))}: stages are {", ".join(STAGES)}')
   from sweb_jax.runtime import stopping
 
   stopping.heed()  # A kill asks for the same clean stop as Ctrl-C.
@@ -86,7 +86,7 @@ def main(argv: list[str]) -> None:
     command.plan(study, root, console)
     if _DRY_RUN.value:
       return
-    command.run(study, root, hosts, _STAGES_FLAG.value, console, redo=_REDO.value, from_workdir=_FROM_WORKDIR.value)
+    command.run(study, root, hosts, _STAGES.value, console, redo=_REDO.value, from_workdir=_FROM_WORKDIR.value)
     hosts.finish()
   except (KeyboardInterrupt, Interrupted) as e:
     code = 130 if type(e) is KeyboardInterrupt else supervisor.TRY_AGAIN

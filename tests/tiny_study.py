@@ -16,8 +16,7 @@ from rich.console import Console
 from sweb_jax import config as config_lib
 from sweb_jax import layout
 from sweb_jax.runtime.hosts import Hosts
-from sweb_jax.study import command, opened
-from sweb_jax.study.step import STAGES
+from sweb_jax.study import STAGES, command, opened
 
 ROOT = Path(__file__).parents[1]
 

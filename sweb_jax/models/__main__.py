@@ -5,7 +5,7 @@
     python -m sweb_jax.models compare SOURCE
 
 SOURCE is what `config.models` takes: 'embedded:NAME', 'gguf:gemma3_270m', a *.gguf file, a Hugging Face directory, a
-model folder of this project (as a study's `train/.../best`), or an Orbax folder of the gemma library or of Kaggle.
+model folder of this project (as a study's `models/.../best`), or an Orbax folder of the gemma library or of Kaggle.
 `convert` compares the logits of both sides and fails where they differ; docs/checkpoints.md has the recipes. `compare`
 does so with this project's forward pass and the gemma library's own modules (docs/models.md).
 """

@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweb_jax.runtime import manifest, progress
+from sweb_jax.study import STAGES
 from sweb_jax.study import check as check_lib
 from sweb_jax.study.check import Finding
 
@@ -83,7 +84,6 @@ def again(root: epath.Path, folders: Sequence[str], console: Console) -> None:
   from sweb_jax.runtime import devices
   from sweb_jax.runtime.hosts import Hosts
   from sweb_jax.study import opened, runner
-  from sweb_jax.study.step import STAGES
 
   devices.prepare(root)
   study = opened.open_study(opened.read_config(root))

@@ -53,7 +53,7 @@ def run(
     study: opened, with its data.
     root: the workdir.
     hosts: the processes of this run; the first writes what all share.
-    stages: of `step.STAGES`.
+    stages: of `study.STAGES`.
     console: for progress and tables.
     redo: what was made for another config may be made again.
     from_workdir: another workdir, whose finished steps of equal version are taken over.

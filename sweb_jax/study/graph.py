@@ -18,6 +18,7 @@ from sweb_jax import budget, layout, tasks
 from sweb_jax.budget import Arm
 from sweb_jax.config import rules_of, steps_of
 from sweb_jax.models.decoder import Decoder
+from sweb_jax.study import STAGES
 from sweb_jax.study import arms as arms_lib
 from sweb_jax.study.allocation import Allocation, Anchor
 from sweb_jax.study.arms import Arms
@@ -29,7 +30,7 @@ from sweb_jax.study.problems import Problems
 from sweb_jax.study.report import Report
 from sweb_jax.study.samples import Samples
 from sweb_jax.study.scores import Scores
-from sweb_jax.study.step import STAGES, Step
+from sweb_jax.study.step import Step
 from sweb_jax.study.verdicts import Verdicts
 
 

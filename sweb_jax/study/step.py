@@ -21,8 +21,6 @@ from etils import epath
 from sweb_jax.study.context import Context
 from sweb_jax.study.work import Assumed, Work
 
-STAGES = ('plan', 'sample', 'grade', 'train', 'evaluate', 'report')
-
 
 class Nothing(Exception):
   """A step's result is that there is nothing: what depends on it is skipped. The message is the reason."""

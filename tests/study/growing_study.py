@@ -11,8 +11,7 @@ from etils import epath
 from rich.console import Console
 
 from sweb_jax.runtime.hosts import Hosts
-from sweb_jax.study import command, opened
-from sweb_jax.study.step import STAGES
+from sweb_jax.study import STAGES, command, opened
 
 SIZES = (
   {'question_sets': 1},

@@ -14,8 +14,7 @@ from sweb_jax import layout, records
 from sweb_jax.records import Example
 from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.runtime.progress import Meter
-from sweb_jax.study import estimate, models, opened, runner
-from sweb_jax.study.step import STAGES
+from sweb_jax.study import STAGES, estimate, models, opened, runner
 from sweb_jax.training import Fit, Packer
 from sweb_jax.training.loop import Score
 

@@ -20,8 +20,7 @@ from sweb_jax.config import ConfigError
 from sweb_jax.models.tokenizer import TokenizerError
 from sweb_jax.records import Example, Sample
 from sweb_jax.runtime.hosts import Hosts
-from sweb_jax.study import collect, opened, runner, verdicts
-from sweb_jax.study.step import STAGES
+from sweb_jax.study import STAGES, collect, opened, runner, verdicts
 
 KEPT, ALL = (layout.opinions(0, 'wc', of) for of in (layout.KEPT, layout.ALL))
 LOW, HIGH = (layout.examples(0, arm) for arm in ('wc_low', 'wc_high'))
