@@ -113,7 +113,7 @@ def test_the_text_of_a_sample_is_a_function_of_its_name_and_not_of_its_neighbour
 @pytest.mark.slow
 def test_the_slots_of_a_cache_of_its_own_are_chosen_with_room_for_the_prefix(caplog):
   """Rows of the library hold the shared prefix too, 6 ids of it and 16 of a prompt in 24 columns."""
-  caplog.set_level('INFO')
+  caplog.set_level('INFO', logger='absl')
   list(engine(library(GEMMA2), GREEDY, slots=0).run(params_of(GEMMA2), requests(), key=KEY))
   row = 2 * 2 * 2 * 16 * (24 + 18) * 4 + 3 * 4 * 97
   assert f'8 slots: 7 requests, {row / 1e6:.1f} MB a row' in caplog.text
