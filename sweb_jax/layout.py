@@ -3,6 +3,7 @@
     problems -> samples -> verdicts -> examples -> models -> scores -> report
 
     config.json, study.json               the config of the last run, and the list of the study's steps
+    progress.json                         how far the last run is
     KIND/setS/.../manifest.json           one folder a step; its manifest says of which version, and whether it is done
     superseded/                           what was made for another version, or found damaged; never read
 
@@ -23,6 +24,8 @@ from __future__ import annotations
 
 CONFIG = 'config.json'
 STUDY = 'study.json'
+PROGRESS = 'progress.json'
+"""How far the last run is, written while it runs."""
 LOCK = '.lock'
 MANIFEST = 'manifest.json'
 COMPILED = 'compiled'

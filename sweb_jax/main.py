@@ -18,6 +18,7 @@ import traceback
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from sweb_jax.runtime import stopping, terminal
 from sweb_jax.study import STAGES
 
 # A field that the file does not have is taken here and refused by `config.validate`, which can say what there is.
@@ -51,15 +52,13 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags are written --name=value')
   if unknown := set(_STAGES.value) - set(STAGES):
     raise app.UsageError(f'--stages={",".join(sorted(unknown))}: stages are {", ".join(STAGES)}')
-  from sweb_jax.runtime import stopping
-
-  stopping.heed()  # A kill asks for the same clean stop as Ctrl-C.
   from sweb_jax import config as config_lib
-  from sweb_jax.runtime import devices, distributed, files, progress, supervisor
+  from sweb_jax.runtime import devices, distributed, files, supervisor
   from sweb_jax.runtime.hosts import Hosts, Interrupted
 
   hosts = None
-  console = progress.console()
+  console = terminal.console()
+  terminal.quiet_libraries()
   try:
     overridden = config_flags.get_override_values(flags.FLAGS['config'])
     config = config_lib.resolve(_CONFIG.value, overridden)
@@ -81,6 +80,7 @@ def main(argv: list[str]) -> None:
     # Imported late: JAX takes seconds, and neither --help nor a wrong field should wait for it.
     from sweb_jax.study import command, opened
 
+    stopping.heed()  # A kill asks for the same clean stop as Ctrl-C.
     root = files.absolute(_WORKDIR.value)
     study = opened.open_study(config, without_data=_DRY_RUN.value)
     command.plan(study, root, console)
@@ -89,7 +89,7 @@ def main(argv: list[str]) -> None:
     command.run(study, root, hosts, _STAGES.value, console, redo=_REDO.value, from_workdir=_FROM_WORKDIR.value)
     hosts.finish()
   except (KeyboardInterrupt, Interrupted) as e:
-    code = 130 if type(e) is KeyboardInterrupt else supervisor.TRY_AGAIN
+    code = stopping.INTERRUPTED if type(e) is KeyboardInterrupt else supervisor.TRY_AGAIN
     console.print('Stopped. The same command goes on from here.')
     if hosts is not None:
       hosts.leave(code, 'it was asked to stop')
@@ -125,5 +125,6 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 
 if __name__ == '__main__':
+  stopping.end_at_once()
   flags.mark_flags_as_required(['config', 'workdir'])
-  app.run(main, flags_parser=_parse_flags)
+  terminal.start(main, flags_parser=_parse_flags)

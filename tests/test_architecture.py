@@ -16,7 +16,7 @@ MODULES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob('*.py'))
 
 # Imports run from a floor to those below it, and within a floor.
 FLOORS = (
-  {'main', 'lowering', 'pretrain', 'comparison'},
+  {'main', 'cli', 'status', 'lowering', 'pretrain', 'comparison'},
   {'study'},
   {'config'},
   {'tasks', 'answers', 'curation', 'budget', 'sampling', 'training', 'analysis'},

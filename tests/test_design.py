@@ -40,7 +40,7 @@ def graded(runs, tmp_path):
 
   def run(steps):
     context = study.context(root, Hosts())
-    runner.run(context, [*study.graph.steps, *steps], ('grade',), Console(quiet=True), 1)
+    runner.run(context, [*study.graph.steps, *steps], ('grade',), Console(quiet=True), 1, study.assumed(root))
 
   return root, study.graph.steps, run
 

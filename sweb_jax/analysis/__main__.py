@@ -20,13 +20,13 @@ from rich.text import Text
 from sweb_jax import analysis, layout, tasks
 from sweb_jax.analysis import labels, side_by_side
 from sweb_jax.analysis.study import read_json
-from sweb_jax.runtime import files, progress
+from sweb_jax.runtime import files, terminal
 
 _OUT = flags.DEFINE_string('out', None, 'File for what `compare` prints, as CSV.')
 
 
 def main(argv: list[str]) -> None:
-  console = progress.console()
+  console = terminal.console()
   try:
     match argv[1:]:
       case ['report', workdir]:
@@ -80,4 +80,4 @@ def compare(workdirs: list[str], out: str | None, console: Console) -> None:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  terminal.start(main)

@@ -29,6 +29,7 @@ from sweb_jax.answers import completions
 from sweb_jax.answers import grade as grading
 from sweb_jax.answers.pool import Pool, PoolError
 from sweb_jax.answers.sandbox import SandboxError
+from sweb_jax.runtime import terminal
 
 _TASK = flags.DEFINE_enum('task', None, grading.TASKS, 'How answers are written and compared.')
 _EQUAL_ONLY = flags.DEFINE_bool('equal_only', False, 'Rows hold the extracted answer in "pred"; no text is read.')
@@ -168,4 +169,4 @@ def _message(e: Exception) -> str:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  terminal.start(main)

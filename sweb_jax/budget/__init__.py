@@ -17,7 +17,7 @@ from sweb_jax.budget.cost import (
   ratio,
   training_flops_per_token,
 )
-from sweb_jax.budget.ledger import KINDS, Charge, Entry, Ledger, append, charge, read, tokens_charged
+from sweb_jax.budget.ledger import KINDS, Charge, Entry, Ledger, append, by_model, charge, dollars, read, tokens_charged
 from sweb_jax.budget.matching import GOLD, Arm, Comparison, Typical, comparisons, match_arms, matched_samples
 from sweb_jax.budget.policies import Policy, Uniform, policies
 
@@ -41,11 +41,13 @@ __all__ = [
   'Uniform',
   'allocate',
   'append',
+  'by_model',
   'charge',
   'charged',
   'charges',
   'comparisons',
   'costs',
+  'dollars',
   'flops_per_token',
   'match_arms',
   'matched_samples',

@@ -22,7 +22,7 @@ from sweb_jax import analysis, budget, records
 from sweb_jax.analysis.plots import COLORS
 from sweb_jax.analysis.table import Table
 from sweb_jax.budget import simulate as simulating
-from sweb_jax.runtime import files
+from sweb_jax.runtime import files, terminal
 
 _POLICIES = flags.DEFINE_list(
   'policies',
@@ -141,8 +141,13 @@ def spent(workdir: str) -> None:
     for kind, n in e.tokens.items():
       tokens[e.job, e.model, kind] += n
     timed[e.job, e.model] += e.seconds
+  print(f'{"step":40} {"model":10} {"kind":12} {"tokens":>14}')
   for (job, model, kind), n in tokens.items():
     print(f'{job:40} {model:10} {kind:12} {n:>14,}')
+  for model, counts in budget.by_model(entries).items():
+    for kind, n in counts.items():
+      print(f'{"all":40} {model:10} {kind:12} {n:>14,}')
+  print(f'{"all":40} {"":10} {"":12} {sum(tokens.values()):>14,}')
   for model in dict.fromkeys(m for (_, m), s in timed.items() if s):
     seconds = sum(s for (_, m), s in timed.items() if m == model)
     drawn = sum(n for (j, m, k), n in tokens.items() if m == model and k == 'completion' and timed[j, m])
@@ -184,4 +189,4 @@ def _doubling(record: simulating.Record, cost: budget.Cost) -> list[float]:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  terminal.start(main)

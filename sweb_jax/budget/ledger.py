@@ -25,6 +25,7 @@ from sweb_jax.runtime import files
 KINDS = ('prefix', 'prompt', 'completion', 'evaluation', 'validation', 'judge')
 """Worked examples and prompts that were read; tokens drawn for training data, on test and on validation problems, and
 by a judge."""
+_READ = ('prefix', 'prompt')
 _DEPTH = 7
 """Folders below a workdir: 'scores/svamp/set0/student/wc_low/rate_0.001/greedy'."""
 _DRAWN = {'scores': 'evaluation', 'opinions': 'judge'}
@@ -150,6 +151,22 @@ def read(workdir: epath.PathLike) -> list[Entry]:
         kind = _DRAWN.get(layout.kind_of(job), 'completion')
         entries.append(Entry(path.name, job, model, {kind: tokens_charged(records.read(Sample, path))}))
   return entries
+
+
+def by_model(entries: Iterable[Entry]) -> dict[str, collections.Counter[str]]:
+  """Model -> kind of token, of `KINDS` -> how many were charged."""
+  found: dict[str, collections.Counter[str]] = {}
+  for entry in entries:
+    found.setdefault(entry.model, collections.Counter()).update(entry.tokens)
+  return found
+
+
+def dollars(price: tuple[float, float] | None, tokens: Mapping[str, int]) -> float:
+  """What tokens cost at dollars a million of those read and of those drawn; 0 where there is no price."""
+  if price is None:
+    return 0.0
+  read = sum(tokens.get(kind, 0) for kind in _READ)
+  return (price[0] * read + price[1] * (sum(tokens.values()) - read)) / 1e6
 
 
 def tokens_charged(samples: Iterable[Sample]) -> int:

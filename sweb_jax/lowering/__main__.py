@@ -33,9 +33,9 @@ def main(argv: list[str]) -> None:
   from sweb_jax import config as config_lib
   from sweb_jax.lowering import compiling
   from sweb_jax.models import sharding
-  from sweb_jax.runtime import progress
+  from sweb_jax.runtime import terminal
 
-  console = progress.console()
+  console = terminal.console()
   hbm = _HBM.value * 1e9
   try:
     config = config_lib.resolve(_CONFIG.value, config_flags.get_override_values(flags.FLAGS['config']))

@@ -23,6 +23,7 @@ from sweb_jax.models import conversion
 from sweb_jax.models.gemma.config import named_size
 from sweb_jax.models.source import check_model
 from sweb_jax.models.tokenizer import TokenizerError
+from sweb_jax.runtime import terminal
 
 _FROM = flags.DEFINE_string('from', None, 'convert: the model to read.')
 _TO = flags.DEFINE_string('to', None, 'convert: the folder to write; it must not exist.')
@@ -114,4 +115,4 @@ def _speeds(tokens: int, native: float, gemma: float) -> str:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  terminal.start(main)

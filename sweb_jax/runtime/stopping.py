@@ -1,4 +1,4 @@
-"""How a process heeds SIGTERM: a kill, or the notice of about 30 s before a spot machine is taken away.
+"""How a process heeds Ctrl-C and SIGTERM: a kill, or the notice of about 30 s before a spot machine is taken away.
 
 Python calls a signal's handler in the main thread, between two bytecodes. A main thread that waits in C, for processes
 that do not come or for a compiler, hears nothing until its call returns, and a job's thread may wait in a collective
@@ -23,18 +23,52 @@ class Preempted(KeyboardInterrupt):
   """The process was asked to end: the machine goes away, or somebody sent a kill."""
 
 
-def heed() -> None:
-  """Has the first SIGTERM raise Preempted in the main thread; also under nohup, where Ctrl-C is ignored.
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended."""
 
-  Later ones do nothing: when a machine shuts down, systemd, `worker.sh` and the supervisor each send one, and the
-  second would cut off the save that the first began.
+
+def end_at_once() -> None:
+  """Has Ctrl-C and SIGTERM end the process, until `heed`: nothing is begun, and libraries abort where one is raised
+  while they are imported."""
+
+  def end(number: int, _) -> None:
+    _say('Stopped before anything was begun.')
+    os._exit(TRY_AGAIN if number == signal.SIGTERM else INTERRUPTED)
+
+  signal.signal(signal.SIGTERM, end)
+  _on_ctrl_c(end)
+
+
+def heed() -> None:
+  """Has the first SIGTERM raise Preempted in the main thread, and the first Ctrl-C KeyboardInterrupt.
+
+  Later SIGTERMs do nothing: when a machine shuts down, systemd, `worker.sh` and the supervisor each send one, and the
+  second would cut off the save that the first began. A second Ctrl-C is a person's, and ends the process at once.
+  Under nohup Ctrl-C is ignored.
   """
 
-  def handle(*_) -> None:
+  def preempt(*_) -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)  # Not SIG_IGN, which children would inherit.
     raise Preempted
 
-  signal.signal(signal.SIGTERM, handle)
+  def interrupt(*_) -> None:
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    _say('Stopping; what was done is kept. Ctrl-C again stops at once.')
+    raise KeyboardInterrupt
+
+  signal.signal(signal.SIGTERM, preempt)
+  _on_ctrl_c(interrupt)
+
+
+def _on_ctrl_c(handler: Callable[[int, object], None]) -> None:
+  if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    signal.signal(signal.SIGINT, handler)
+
+
+def _say(line: str) -> None:
+  """To stderr, by the system's call: the interrupted thread may hold the stream's lock."""
+  with contextlib.suppress(OSError):
+    os.write(2, f'\n{line}\n'.encode())
 
 
 def show_stacks() -> None:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweb_jax.runtime import manifest, progress
+from sweb_jax.runtime import manifest, terminal
 from sweb_jax.study import STAGES
 from sweb_jax.study import check as check_lib
 from sweb_jax.study.check import Finding
@@ -32,7 +32,7 @@ _SHOWN = 40
 
 
 def main(argv: list[str]) -> None:
-  console = progress.console()
+  console = terminal.console()
   try:
     match argv[1:]:
       case ['check', workdir]:
@@ -91,8 +91,8 @@ def again(root: epath.Path, folders: Sequence[str], console: Console) -> None:
   context.check_machine()
   with manifest.lock(root):
     steps = [s for s in study.graph.steps if s.folder in folders]
-    runner.run(context, steps, STAGES, console, study.config.engine.jobs)
+    runner.run(context, steps, STAGES, console, study.config.engine.jobs, study.assumed(root))
 
 
 if __name__ == '__main__':
-  app.run(main)
+  terminal.start(main)

@@ -86,7 +86,7 @@ def run(
       files.write_json(root / layout.STUDY, described.json())
     hosts.barrier('the workdir is ready')
     devices.prepare(root)
-    waiting = runner.run(context, every, stages, console, study.config.engine.jobs)
+    waiting = runner.run(context, every, stages, console, study.config.engine.jobs, study.assumed(root))
   if not hosts.leads:
     return
   if waiting:

@@ -51,7 +51,7 @@ class Context:
   peak_flops: float = 0.0
   save_seconds: float = 300.0
   hosts: Hosts = dataclasses.field(default_factory=Hosts)
-  meter: Meter = dataclasses.field(default_factory=lambda: Meter('', 1, None))
+  meter: Meter = dataclasses.field(default_factory=lambda: Meter('', 1))
 
   def __post_init__(self):
     self._loading = threading.Lock()

@@ -13,6 +13,9 @@ from sweb_jax.budget import flops_per_token
 from sweb_jax.study.step import Step
 from sweb_jax.study.work import Assumed, Work
 
+_HOST_SECONDS = 1.0
+"""Of a step that no model has a part in, as grading is."""
+
 
 def assumed(config: ConfigDict, parameters: Mapping[str, int], examples: Mapping[str, int]) -> Assumed:
   """What a config assumes."""
@@ -48,6 +51,11 @@ def plan(name: str, steps: Sequence[Step], of: Assumed) -> Table:
       f'{minutes(rows):.1f}',
     )
   return table
+
+
+def seconds(step: Step, of: Assumed) -> float:
+  """What a step is expected to take."""
+  return sum(work.seconds for work in step.estimate(of)) or _HOST_SECONDS
 
 
 def minutes(works: Sequence[Work]) -> float:

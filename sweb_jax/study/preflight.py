@@ -86,12 +86,11 @@ def _check_rows(study: Study, problems: Sequence[Problem]) -> Iterator[str]:
     if not drawn:
       continue
     prompt = max(len(renderer.prompt(task.prompt(p))) for p in problems)
-    if prompt + most - 1 > t.row_length:
-      then = 'is left out' if t.too_long == 'leave_out' else 'will stop the training'
+    if prompt + most - 1 > t.row_length and t.too_long == 'refuse':
       yield (
         f'config.train.row_length={t.row_length}: beside the longest prompt of {prompt} tokens a row of {learner} has '
         f'room for {t.row_length + 1 - prompt}, and samples may have {most} (config.sampling.max_new_tokens); a longer '
-        f'one that is kept {then}'
+        "one that is kept will stop the training; raise it, or set config.train.too_long='leave_out'"
       )
     tokens = [len(renderer.tokenizer.encode(p.solutions[0])) + 1 for p in problems if p.solutions]
     if over := sum(n > most for n in tokens):

@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from absl import logging
 from rich.console import Console
 
-from sweb_jax import records
-from sweb_jax.runtime import manifest, progress
+from sweb_jax import layout, records
+from sweb_jax.runtime import manifest
 from sweb_jax.runtime.hosts import Interrupted
-from sweb_jax.study import state
+from sweb_jax.runtime.progress import Run
+from sweb_jax.study import estimate, state
 from sweb_jax.study.context import Context
 from sweb_jax.study.state import State
 from sweb_jax.study.step import Nothing, Step
+from sweb_jax.study.work import Assumed
 
 
 class StageError(ValueError):
@@ -25,7 +27,7 @@ class StageError(ValueError):
 
 
 def run(
-  context: Context, steps: Sequence[Step], stages: Sequence[str], console: Console, at_once: int
+  context: Context, steps: Sequence[Step], stages: Sequence[str], console: Console, at_once: int, assumed: Assumed
 ) -> Mapping[str, str]:
   """Does what is not done of the steps of some stages, in the order of `steps`.
 
@@ -35,6 +37,7 @@ def run(
     stages: which are run. The problems of the others are chosen too: they cost nothing, and everything reads them.
     console: shows progress.
     at_once: steps side by side, in threads, where one process runs.
+    assumed: what steps are expected to take, by which progress is weighed.
 
   Returns:
     Folder of each step of the stages that could not be done -> folder of what it waits for.
@@ -47,9 +50,15 @@ def run(
   wanted = [s for s in steps if s.stage in stages or s.kind == 'problems']
   waiting: dict[str, str] = {}
   done_any = False
-  for stage, group in itertools.groupby(wanted, key=lambda s: s.stage):
-    context.hosts.barrier(f'stage {stage}')  # What is done is the same to all from here.
-    done_any |= _stage(context, stage, list(group), console, at_once, waiting) and stage in stages
+  seconds = {s.folder: estimate.seconds(s, assumed) for s in wanted}
+  groups = [(stage, list(group)) for stage, group in itertools.groupby(wanted, key=lambda s: s.stage)]
+  # As rounds go on a stage comes again.
+  expected = [sum(seconds[s.folder] for s in g if state.state(context.root, s) is not State.DONE) for _, g in groups]
+  told = Run(expected, console, context.root / layout.PROGRESS if context.hosts.leads else None, at_once)
+  with told:
+    for stage, group in groups:
+      context.hosts.barrier(f'stage {stage}')  # What is done is the same to all from here.
+      done_any |= _stage(context, stage, group, told, seconds, at_once, waiting) and stage in stages
   if waiting and not done_any:
     step, needed = next(iter(waiting.items()))
     stage = next(s.stage for s in steps if s.folder == needed)
@@ -58,7 +67,13 @@ def run(
 
 
 def _stage(
-  context: Context, stage: str, steps: Sequence[Step], console: Console, at_once: int, waiting: dict[str, str]
+  context: Context,
+  stage: str,
+  steps: Sequence[Step],
+  told: Run,
+  seconds: Mapping[str, float],
+  at_once: int,
+  waiting: dict[str, str],
 ) -> bool:
   """Runs the steps of a stage that are not done; those that cannot be are added to `waiting`. Whether any is done."""
   states = {s.folder: state.state(context.root, s) for s in steps}
@@ -78,12 +93,12 @@ def _stage(
   items = sum(s.items for s in todo)
   if stage in ('sample', 'evaluate'):
     items = round(items * context.hosts.together / context.hosts.count)  # About as many are this process's.
-  with progress.meter(stage, items, console) as meter:
+  with told.stage(stage, items, sum(seconds[s.folder] for s in todo)) as meter:
     context.meter = meter
     while todo:
       left = {s.folder for s in todo}
       ready = [s for s in todo if not left & {i.folder for i in s.inputs}]
-      _side_by_side(context, ready, at_once)
+      _side_by_side(context, ready, seconds, at_once)
       todo = [s for s in todo if s not in ready]
   return True
 
@@ -132,14 +147,15 @@ def _unfinished(context: Context, step: Step) -> bool:
   return any(state.state(context.root, i) is not State.DONE for i in step.inputs)
 
 
-def _side_by_side(context: Context, steps: Sequence[Step], at_once: int) -> None:
+def _side_by_side(context: Context, steps: Sequence[Step], seconds: Mapping[str, float], at_once: int) -> None:
   """Runs steps in threads. The first error stops the others at their next turn and is raised."""
   stop = context.hosts.stop
 
   def unless_stopped(step: Step) -> None:
     context.check()
     try:
-      _one(context, step)
+      with context.meter.weighing(step.items, seconds[step.folder]):
+        _one(context, step)
     except BaseException:
       stop.set()  # Here, before this thread takes up the next step.
       raise

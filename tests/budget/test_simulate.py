@@ -141,5 +141,10 @@ def test_spent_prints_what_is_charged(workdir):
   run = command('spent', workdir)
   assert run.returncode == 0, run.stderr
   assert [line.split() for line in run.stdout.splitlines()] == [
-    ['samples/set0/se', 'se', 'completion', '192'], ['samples/set0/wc', 'wc', 'completion', '192']
-  ]  # fmt: skip
+    ['step', 'model', 'kind', 'tokens'],
+    ['samples/set0/se', 'se', 'completion', '192'],
+    ['samples/set0/wc', 'wc', 'completion', '192'],
+    ['all', 'se', 'completion', '192'],
+    ['all', 'wc', 'completion', '192'],
+    ['all', '384'],
+  ]

@@ -45,7 +45,7 @@ def trained(runs, copy, monkeypatch):
     folder = layout.model(0, 'wc', 'wc_low')
     (root / folder).rmtree()
     steps[ARM].run(context)
-    context.meter = Meter('test', 1, None)
+    context.meter = Meter('test', 1)
     steps[folder].run(context)
     seen.meter = context.meter
     seen.counts = json.loads((root / ARM / layout.COUNTS).read_text())
@@ -108,7 +108,8 @@ def test_the_plan_under_epochs_is_exact_where_the_examples_are_there_and_at_most
 
   arms = [a.name for a in study.graph.arms.all]
   examples = [s for s in study.graph.steps if s.kind == 'examples']
-  runner.run(study.context(epath.Path(copy), Hosts()), examples, STAGES, Console(quiet=True), 1)  # Those of gold.
+  context = study.context(epath.Path(copy), Hosts())
+  runner.run(context, examples, STAGES, Console(quiet=True), 1, study.assumed(context.root))  # Those of gold.
   files = [copy / layout.examples(0, arm) / layout.EXAMPLES for arm in arms]
   sizes = [len(path.read_text().splitlines()) for path in files]
   batch = config.train.batch

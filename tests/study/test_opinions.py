@@ -40,7 +40,7 @@ class Judged:
   def run(self, *kinds, context=None):
     """Does what is not done of the steps of some kinds."""
     steps = [s for s in self.steps.values() if s.kind in kinds]
-    runner.run(context or self.context, steps, STAGES, Console(quiet=True), 1)
+    runner.run(context or self.context, steps, STAGES, Console(quiet=True), 1, self.study.assumed(self.root))
 
   def opinions(self, folder):
     return list(records.read(Opinion, self.root / folder / layout.OPINIONS))

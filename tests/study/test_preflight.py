@@ -103,7 +103,11 @@ def test_a_further_test_set_without_its_data_is_named_by_its_own_field(runs):
 
 
 def test_long_prompts_and_solutions_are_told_of(runs, tmp_path):
-  notes = preflight.check(opened.open_study(runs.tiny(train__row_length=40)), epath.Path(tmp_path))
-  assert any('row_length=40' in note and 'will stop the training' in note for note in notes)
+  def notes_of(rule):
+    config = runs.tiny(train__row_length=40, train__too_long=rule)
+    return preflight.check(opened.open_study(config), epath.Path(tmp_path))
+
+  assert any('row_length=40' in note and 'will stop the training' in note for note in notes_of('refuse'))
+  assert not notes_of('leave_out')  # As the config asks for.
   notes = preflight.check(opened.open_study(runs.tiny(sampling__max_new_tokens=16)), epath.Path(tmp_path))
   assert any('more than config.sampling.max_new_tokens=16' in note for note in notes)

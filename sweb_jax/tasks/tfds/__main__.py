@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from absl import app, flags
 
+from sweb_jax.runtime import terminal
 from sweb_jax.tasks import TaskError, tfds
 
 _DATASETS = flags.DEFINE_list('dataset', [], f'What to prepare, separated by commas: {", ".join(tfds.DATASETS)}.')
@@ -29,4 +30,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  terminal.start(main)
