@@ -142,13 +142,14 @@ def spent(results: Results) -> Table:
 
 
 def models(results: Results) -> Table:
-  """Who computed each model."""
+  """Who computed each model that has a part in the study."""
   study = results.study
+  names = [name for name in study.parameters if name in (*study.generators, *study.learners, study.judge)]
   return Table(
     'models',
     'Models',
     ('model', 'parameters', 'implementation'),
-    tuple((name, count, study.implementations.get(name)) for name, count in study.parameters.items()),
-    'implementation: what drew from the model, and fine-tuned it, in this study: native is the forward pass of this '
+    tuple((name, study.parameters[name], study.implementations.get(name)) for name in names),
+    'implementation: what drew from the model in this study, or fine-tuned it: native is the forward pass of this '
     "project, gemma the gemma library's own modules.",
   )
