@@ -271,6 +271,6 @@ def shapes(config: Shape, dtype: Any = jnp.float32) -> Params:
 def _shapes(config: Shape, dtype: Any) -> Params:
   """Traced with one layer, as all are alike: with 62 it would take most of the time of a check."""
   one = dataclasses.replace(config, layers=1)
-  tree = dict(jax.eval_shape(lambda key: init(one, key, dtype), jax.random.key(0)))
+  tree = dict(jax.eval_shape(lambda: init(one, jax.random.key(0), dtype)))  # A key made outside would start a backend.
   layer = tree.pop('layer_0')
   return tree | {f'layer_{i}': layer for i in range(config.layers)}
