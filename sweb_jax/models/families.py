@@ -66,7 +66,7 @@ def huggingface() -> ModuleType:
 
 
 def gguf() -> ModuleType:
-  """Likewise of GGUF files: a module with `read_header`, `read` and `types`."""
+  """Likewise of GGUF files: a module with what `gemma.gguf_reader` has."""
   from sweb_jax.models.gemma import gguf_reader
 
   return gguf_reader
