@@ -66,7 +66,7 @@ def gemma3_270m(out: epath.Path) -> None:
   from test_huggingface_parity import huggingface_model
 
   from sweb_jax import tasks
-  from sweb_jax.models import gguf_reader
+  from sweb_jax.models.gemma import gguf_reader
   from sweb_jax.models.tokenizer import Tokenizer
   from sweb_jax.tasks.rendering import Renderer
 

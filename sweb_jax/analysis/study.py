@@ -59,6 +59,8 @@ class Study:
   """Arm -> definition of cost -> what the arm is expected to cost on a set."""
   shapes: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
   """Generator or judge -> the fields of its architecture."""
+  implementations: dict[str, str] = dataclasses.field(default_factory=dict)
+  """Model or generator -> which implementation draws from it and trains it, 'native' or 'gemma'."""
   prices: dict[str, Any] = dataclasses.field(default_factory=dict)
   seconds: dict[str, float] = dataclasses.field(default_factory=dict)
   share_prefix: bool = True

@@ -15,7 +15,7 @@ from sweb_jax.budget import flops_per_token
 
 NAMES = (
   *('differences', 'data', 'data_differences', 'accuracy', 'minus_base', 'pass_k', 'by_level', 'one_sided', 'spent'),
-  *('arms', 'charged'),
+  *('arms', 'charged', 'models'),
 )
 
 
@@ -32,6 +32,7 @@ def build(results: Results) -> list[Table]:
     breakdowns.one_sided(results),
     spent(results),
     *budgets.build(results),
+    models(results),
   ]
   return [table for table in every if table.rows or table.name in ('data', 'accuracy', 'minus_base', 'spent')]
 
@@ -137,4 +138,18 @@ def spent(results: Results) -> Table:
     'sample: training data; evaluate: greedy and drawn solutions of test problems; every generated token is charged, '
     'kept or not. Training and validation stand as planned: their tokens are not kept. FLOPs: 2 x parameters x tokens '
     'generated; the planned ones also hold what is spent on prompts.',
+  )
+
+
+def models(results: Results) -> Table:
+  """Who computed each model that has a part in the study."""
+  study = results.study
+  names = [name for name in study.parameters if name in (*study.generators, *study.learners, study.judge)]
+  return Table(
+    'models',
+    'Models',
+    ('model', 'parameters', 'implementation'),
+    tuple((name, study.parameters[name], study.implementations.get(name)) for name in names),
+    'implementation: what drew from the model in this study, or fine-tuned it: native is the forward pass of this '
+    "project, gemma the gemma library's own modules.",
   )

@@ -15,14 +15,14 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sweb_jax.models import sharding
-from sweb_jax.models.decoder import Decoder
-from sweb_jax.models.source import open_model
-from sweb_jax.sampling import Engine, Rule, decode
+from sweb_jax.models.decoder import CachedDecoder, Decoder
+from sweb_jax.sampling import Engine, Rule, decode, own_cache
 from sweb_jax.sampling.capacity import choose_slots
 from sweb_jax.sampling.chunk import Rows, Stops
 from sweb_jax.sampling.engine import bucket
 from sweb_jax.study import models
 from sweb_jax.study.fields import settings
+from sweb_jax.study.opened import open_models
 from sweb_jax.training import lora
 from sweb_jax.training.data import Batch
 from sweb_jax.training.step import TrainState, train_step
@@ -50,20 +50,19 @@ class Step:
 def steps(config: ConfigDict, hbm: float, processes: int = 1) -> list[Step]:
   """The steps of a config: prefill and decode of its models, as learners are drawn from too, and training of learners.
 
-  Raises MeshError where there are not enough devices, or rows do not divide over them, and CheckpointError for a model
-  that is not there. `hbm`, bytes of a device, decides on the slots where the config does not. `processes` have the
-  mesh between them: they train together, and draw each by itself or with those that hold the rest of the model.
+  Raises MeshError where there are not enough devices, or rows do not divide over them, and what `open_models` does.
+  `hbm`, bytes of a device, decides on the slots where the config does not. `processes` have the mesh between them: they
+  train together, and draw each by itself or with those that hold the rest of the model.
   """
   whole = sharding.make_mesh(**config.mesh)
   part = sharding.part_to_draw(whole, processes, 0)
-  found = []
+  found, opened = [], open_models(config)
   share = math.ceil(config.task.train * part.size / whole.size)
   drawing = functools.partial(_drawing, problems=share, hbm=hbm)
   drawn = tuple(dict.fromkeys((*config.generators, *config.learners)))
   for names, make, mesh in ((drawn, drawing, part), (config.learners, _training, whole)):
     for name in names:
-      source = config.models[name]
-      shape = open_model(source if isinstance(source, str) else source[0]).config
+      shape = opened[name][0].config
       sizes = [{n, n // mesh.shape[axis]} for n, axis in ((shape.vocab_size, 'tensor'), (shape.width, 'fsdp'))]
       copied = make is _training and (part != whole or config.sampling.dtype != 'float32')
       beside = _bytes(_weights(shape, config.sampling.dtype, part)) if copied else 0
@@ -97,7 +96,9 @@ def _drawing(
   s, e = config.sampling, config.estimate
   dtype = jnp.dtype(s.dtype)
   samples = _samples(config)
-  width = bucket(e.prompt_tokens)
+  start = e.few_shot_tokens if s.few_shot else 0
+  own = isinstance(shape, CachedDecoder)  # Its rows hold the prefix too.
+  width = bucket(e.prompt_tokens + (start if own else 0))
   columns = -(-s.max_new_tokens // config.engine.steps) * config.engine.steps
   slots = config.engine.slots or choose_slots(
     shape, mesh, requests=samples * problems, columns=width + columns, itemsize=dtype.itemsize,
@@ -109,12 +110,14 @@ def _drawing(
     shape, mesh, rule, stop_ids=(1,), prompt_length=e.prompt_tokens, max_new_tokens=s.max_new_tokens, slots=slots
   )
   block, places, at_once = engine.share(problems, samples, slots)
-  start = e.few_shot_tokens if s.few_shot else 0
   ids = jax.ShapeDtypeStruct((at_once, width), jnp.int32)
 
   def state(layers: int, dtype: Any = jnp.float32):
     c = dataclasses.replace(shape, layers=layers)
     params = _weights(c, dtype, mesh)
+    if own:
+      cache = jax.eval_shape(lambda: c.init_cache(slots, width + columns, dtype))
+      return c, params, _placed(cache, own_cache.cache_sharding(cache, c, mesh))
     cache = jax.eval_shape(
       lambda: decode.empty(
         slots=slots, blocks=slots // block, prompt_columns=places * width, completion_columns=columns, dtype=dtype,
@@ -132,19 +135,21 @@ def _drawing(
   def sizes(layers: int) -> tuple[int, int]:
     return _bytes(state(layers)[1:]), _bytes(state(layers, dtype)[1:])
 
-  common = dict(start=start, places=places, mesh=mesh)
+  common = dict(mesh=mesh) if own else dict(start=start, places=places, mesh=mesh)
+  device = own_cache if own else decode
 
   def prefill(layers: int):
     c, *arrays = state(layers)
     targets = jax.ShapeDtypeStruct((at_once,), jnp.int32)
-    lowered = decode.prefill.lower(*arrays, ids, targets, config=c, **common)
+    lowered = device.prefill.lower(*arrays, ids, targets, config=c, **common)
     return lowered, at_once * width // sharding.ways(mesh)
 
   def draw(layers: int):
     c, *arrays = state(layers)
     rows = Rows(np.zeros((slots, 2), np.uint32), *(np.zeros(slots, np.int32) for _ in range(7)))
-    rest = jax.random.key(0), Stops(jnp.zeros(1, jnp.int32), None)
-    lowered = decode.decode.lower(*arrays, rows, *rest, steps=config.engine.steps, rule=rule, config=c, **common)
+    rest = jax.random.key(0), Stops(jnp.zeros(1, jnp.int32), None), *((np.int32(0),) if own else ())
+    how = dict(steps=config.engine.steps, rule=rule, config=c) | ({'prompt_columns': width} if own else {})
+    lowered = device.decode.lower(*arrays, rows, *rest, **how, **common)
     return lowered, max(slots + 1, config.engine.steps * slots // sharding.ways(mesh))
 
   yield 'prefill', prefill, sizes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +11,8 @@ import numpy as np
 from etils import epath
 from jaxtyping import Float, Int
 
-from sweb_jax.models import huggingface, sharding
-from sweb_jax.models.gemma import transformer
-from sweb_jax.models.gemma.config import ModelConfig
+from sweb_jax.models import families, huggingface, sharding
+from sweb_jax.models.decoder import Decoder, Params
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.source import Model, open_model, save_model
 from sweb_jax.models.tokenizer import Tokenizer
@@ -75,7 +73,7 @@ def convert(
       save_model(partial, model.config, params, model.tokenizer)
     del params
     written = open_model(str(partial))
-    if (fields := _differing(model.config, written.config)) or written.tokenizer != model.tokenizer:
+    if (fields := families.differing(model.config, written.config)) or written.tokenizer != model.tokenizer:
       raise CheckpointError(f'{to}: came out with another {", ".join(fields) or "tokenizer"}; it was not kept')
     found = compare(expected, _logits(written, written.load(mesh, None)))
     if not found.largest <= TOLERANCE:
@@ -96,32 +94,19 @@ def compare(expected: Float[np.ndarray, 'N V'], found: Float[np.ndarray, 'N V'])
   return Comparison(float(np.abs(expected - found).max()), float((np.exp(p) * (p - q)).sum(-1).mean()))
 
 
-def prompts(config: ModelConfig, tokenizer: Tokenizer) -> list[list[int]]:
+def prompts(config: Decoder, tokenizer: Tokenizer) -> list[list[int]]:
   """Ids of the fixed prompts, BOS first."""
   spread = np.random.default_rng(0).integers(0, config.vocab_size, 48).tolist()
   return [[tokenizer.bos_id, *ids] for ids in (*map(tokenizer.encode, TEXTS), spread)]
 
 
-def _logits(model: Model, params: transformer.Params) -> Float[np.ndarray, 'N V']:
+def _logits(model: Model, params: Params) -> Float[np.ndarray, 'N V']:
   """Of every position of the fixed prompts, one after the other."""
   rows = [_forward(params, model.config, jnp.asarray([ids])) for ids in prompts(model.config, model.tokenizer)]
   return np.concatenate([np.asarray(x, np.float32) for x in rows])
 
 
 @functools.partial(jax.jit, static_argnames='config')
-def _forward(params: Any, config: ModelConfig, tokens: Int[jax.Array, '1 L']) -> Float[jax.Array, 'L V']:
+def _forward(params: Params, config: Decoder, tokens: Int[jax.Array, '1 L']) -> Float[jax.Array, 'L V']:
   with jax.default_matmul_precision('highest'):
-    return transformer.forward(params, config, tokens)[0]
-
-
-def _differing(a: ModelConfig, b: ModelConfig) -> list[str]:
-  """Fields in which two architectures compute differently. The order of the gating weights is a matter of the form."""
-  spread = {'pattern': [[c.is_local(i) for i in range(c.layers)] for c in (a, b)]}
-  pairs = {f.name: [getattr(a, f.name), getattr(b, f.name)] for f in dataclasses.fields(a)} | spread
-  pairs['query_scale'] = [c.head_width**-0.5 if c.query_scale is None else c.query_scale for c in (a, b)]
-  for base, local in (('rope_base', False), ('local_rope_base', True)):
-    if all((not local) in s and local not in s for s in spread['pattern']):
-      del pairs[base]  # No layer has it.
-  if not any(spread['pattern'][0]):
-    del pairs['window']
-  return [name for name, (x, y) in pairs.items() if x != y and name != 'transpose_gating']
+    return config.forward(params, tokens)[0]

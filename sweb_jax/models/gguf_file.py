@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 
 from sweb_jax.models import reading
-from sweb_jax.models.gemma.config import LATER
 from sweb_jax.models.reading import CheckpointError
 
-ARCHITECTURES = ('gemma', 'gemma2', 'gemma3')
 Fields = Callable[..., Any]
 """(key, default) to a metadata field; without default a missing one is an error."""
 
@@ -30,7 +28,7 @@ _DIMENSIONS = 4
 
 
 class GgufError(CheckpointError):
-  """The file is not a Gemma that can be read; the message names the file and the tensor or field at fault."""
+  """The file holds no model that can be read; the message names the file and the tensor or field at fault."""
 
 
 def open_gguf(path: str | os.PathLike) -> Any:
@@ -55,7 +53,7 @@ def open_gguf(path: str | os.PathLike) -> Any:
 
 
 def fields(path: str | os.PathLike, reader: Any) -> Fields:
-  """The metadata as a function of (key, default) that names what is missing. Raises GgufError for no Gemma."""
+  """The metadata as a function of (key, default), which raises a GgufError that names what is missing."""
 
   def field(key: str, *default: Any) -> Any:
     found = reader.get_field(key)
@@ -66,11 +64,6 @@ def fields(path: str | os.PathLike, reader: Any) -> Fields:
     except ValueError as e:
       raise GgufError(f'{path}: metadata field {key!r} cannot be read: {reading.brief(e)}') from e
 
-  if (architecture := field('general.architecture')) not in ARCHITECTURES:
-    later = f'. {LATER}' if str(architecture).startswith(('gemma3n', 'gemma4')) else ''
-    raise GgufError(
-      f'{path}: general.architecture is {architecture!r:.100}; {", ".join(ARCHITECTURES)} can be read{later}'
-    )
   return field
 
 

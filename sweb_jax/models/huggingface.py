@@ -13,17 +13,8 @@ from etils import epath
 from jax.sharding import Mesh
 from pydantic import Field
 
-from sweb_jax.models import (
-  checkpoint,
-  huggingface_config,
-  huggingface_tensors,
-  huggingface_tokenizer,
-  reading,
-  sharding,
-  tensor_file,
-)
-from sweb_jax.models.gemma import transformer
-from sweb_jax.models.gemma.config import ModelConfig
+from sweb_jax.models import checkpoint, families, huggingface_tokenizer, reading, sharding, tensor_file
+from sweb_jax.models.decoder import Decoder, Params
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.tokenizer import Tokenizer
 from sweb_jax.runtime import files
@@ -33,14 +24,6 @@ SHARD_BYTES = 4_000_000_000
 """Of one safetensors file at most, but for a single larger parameter."""
 
 _INDEX_BYTES = 3_000_000
-_PREFIXES = {
-  'language_model.model.': 'model.',
-  'model.language_model.': 'model.',
-  'language_model.lm_head.': 'lm_head.',
-}
-"""Names of a model that also sees to those of one that reads text only."""
-_OF_IMAGES = ('vision_tower.', 'multi_modal_projector.', 'model.vision_tower.', 'model.multi_modal_projector.')
-"""Beginnings of the names of tensors that read images; they are passed over."""
 
 
 class _Index(pydantic.BaseModel):
@@ -51,40 +34,38 @@ class _Index(pydantic.BaseModel):
   weight_map: Annotated[dict[str, str], Field(min_length=1)]
 
 
-def load(folder: epath.PathLike, config: ModelConfig, mesh: Mesh, dtype: Any = jnp.float32) -> transformer.Params:
+def load(folder: epath.PathLike, config: Decoder, mesh: Mesh, dtype: Any = jnp.float32) -> Params:
   """Reads the parameters tensor by tensor, each straight to its shards.
 
   Args:
     folder: the directory.
-    config: its architecture, as `huggingface_config.read` gives it.
+    config: its architecture, as its `config.json` gives it.
     mesh: where the parameters go.
     dtype: they are cast to; None: as they are stored.
 
   Raises:
     CheckpointError: a tensor is missing or of another shape, or a file is missing or damaged.
   """
-  found = entries(folder, config)
-  shapes = transformer.shapes(config)
+  found, family = entries(folder, config), families.huggingface()
   return jax.tree.map_with_path(
     lambda path, where: checkpoint.place(
-      huggingface_tensors.parameter(checkpoint.path_name(path), lambda name: found[name].read(), config), where, dtype
+      family.parameter(checkpoint.path_name(path), lambda name: found[name].read(), config), where, dtype
     ),
-    sharding.for_params(shapes, mesh),
+    sharding.for_params(config.shapes(), mesh),
   )
 
 
-def entries(folder: epath.PathLike, config: ModelConfig) -> dict[str, tensor_file.Entry]:
+def entries(folder: epath.PathLike, config: Decoder) -> dict[str, tensor_file.Entry]:
   """The tensors that make the model, found in the directory's files, of which only headers are read.
 
-  A stored output layer (`lm_head.weight`), which published Gemmas do not have, is the exception: it is compared with
-  the embedding, in whose place it would be used.
+  A stored output layer is the exception: it is compared with the embedding, in whose place it would be used.
 
   Raises:
     CheckpointError: as `load`, or there are tensors that would change what the model computes.
   """
-  folder = epath.Path(folder)
-  stored = _stored(folder)
-  needed = huggingface_tensors.shapes(config)
+  folder, family = epath.Path(folder), families.huggingface()
+  stored = _stored(folder, family.PREFIXES)
+  needed = family.shapes(config)
   for path, tensors in needed.items():
     for name, shape in tensors.items():
       if name not in stored:
@@ -96,17 +77,17 @@ def entries(folder: epath.PathLike, config: ModelConfig) -> dict[str, tensor_fil
   found = {name: stored.pop(name) for tensors in needed.values() for name in tensors}
   for entry in found.values():
     _ = entry.dtype  # Raises for a type that cannot be read.
-  output = stored.pop('lm_head.weight', None)
-  if output and not output.same_bytes(found['model.embed_tokens.weight']):
+  output = stored.pop(family.OUTPUT, None)
+  if output and not output.same_bytes(found[family.EMBEDDING]):
     raise CheckpointError(
-      f'{folder}: lm_head.weight differs from the embedding; Gemmas have one table for both, and so has this project'
+      f'{folder}: {family.OUTPUT} differs from the embedding; Gemmas have one table for both, and so has this project'
     )
-  if left := sorted(name for name in stored if not name.startswith(_OF_IMAGES)):
+  if left := sorted(name for name in stored if not name.startswith(family.OF_IMAGES)):
     raise CheckpointError(f'{folder}: tensor {left[0]!r:.200} is no part of the model that its config.json describes')
   return found
 
 
-def _stored(folder: epath.Path) -> dict[str, tensor_file.Entry]:
+def _stored(folder: epath.Path, prefixes: Mapping[str, str]) -> dict[str, tensor_file.Entry]:
   """Every tensor of the directory, by the name it has in a model that reads text only."""
   found: dict[str, tensor_file.Entry] = {}
   for file, wanted in _files(folder).items():
@@ -115,7 +96,7 @@ def _stored(folder: epath.Path) -> dict[str, tensor_file.Entry]:
       raise CheckpointError(f'{folder / file}: tensor {missing[0]!r:.200}, which {INDEX} names, is missing')
     for name, entry in inside.items():
       # In a model that also sees, the part that reads text has a name of its own.
-      for theirs, ours in _PREFIXES.items():
+      for theirs, ours in prefixes.items():
         if name.startswith(theirs):
           name = ours + name.removeprefix(theirs)
           break
@@ -144,8 +125,8 @@ def _files(folder: epath.Path) -> dict[str, set[str]]:
 
 def save(
   folder: epath.PathLike,
-  config: ModelConfig,
-  params: transformer.Params,
+  config: Decoder,
+  params: Params,
   tokenizer: Tokenizer,
   *,
   chat: bool = False,
@@ -168,7 +149,7 @@ def save(
     TokenizerError: the vocabulary cannot be written as `tokenizer.json`, or has no marks of turns.
   """
   folder = epath.Path(folder)
-  fields = huggingface_config.write(config)
+  fields = families.huggingface().write(config)
   ends = [tokenizer.eos_id, *((tokenizer.turn_ids()[1],) if chat else ())]
   special = {
     'bos_token_id': tokenizer.bos_id,
@@ -181,12 +162,12 @@ def save(
   _write_tensors(folder, config, leaves, shard_bytes)
   # Greedy unless asked otherwise: what a user compares with is then the same text.
   files.write_json(folder / 'generation_config.json', special | {'do_sample': False})
-  dtype = leaves['embedder/input_embedding'].dtype.name
+  dtype = next(iter(leaves.values())).dtype.name
   files.write_json(folder / 'config.json', fields | special | {'torch_dtype': dtype})
 
 
 def _write_tensors(
-  folder: epath.Path, config: ModelConfig, leaves: Mapping[str, jax.Array], shard_bytes: int
+  folder: epath.Path, config: Decoder, leaves: Mapping[str, jax.Array], shard_bytes: int
 ) -> None:
   shards: list[list[str]] = []
   room = -1
@@ -196,13 +177,13 @@ def _write_tensors(
       room = shard_bytes
     shards[-1].append(path)
     room -= x.nbytes
-  shapes = huggingface_tensors.shapes(config)
-  weight_map = {}
+  family = families.huggingface()
+  shapes, weight_map = family.shapes(config), {}
   for number, paths in enumerate(shards, 1):
     single = len(shards) == 1
     name = 'model.safetensors' if single else f'model-{number:05}-of-{len(shards):05}.safetensors'
     layout = {tensor: (leaves[p].dtype, shape) for p in paths for tensor, shape in _sorted(shapes[p])}
-    made = (made for p in paths for made in _sorted(huggingface_tensors.tensors(p, _on_host(leaves[p]), config)))
+    made = (made for p in paths for made in _sorted(family.tensors(p, _on_host(leaves[p]), config)))
     with files.full_disk_named(folder / name):
       tensor_file.write(folder / name, layout, made)
     weight_map |= dict.fromkeys(layout, name)

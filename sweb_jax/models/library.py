@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.metadata
 import sys
 import warnings
 from typing import Any, ClassVar
 
+import flax
+import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from sweb_jax.models import sharding
+from sweb_jax.models import reading, sharding
 from sweb_jax.models.cached_attention import causal_mask
 from sweb_jax.models.decoder import Cache, DecoderError, Params, check_remat
 from sweb_jax.models.gemma.config import ModelConfig
@@ -31,7 +34,7 @@ class LibraryGemma(ModelConfig):
   @functools.cached_property
   def module(self) -> Any:
     """The library's flax module. Raises DecoderError."""
-    return _import().Transformer(config=library_config(self), dtype=jnp.float32)
+    return _import().Transformer(config=_library_config(self), dtype=jnp.float32)
 
   def forward(
     self,
@@ -93,11 +96,15 @@ def of(config: ModelConfig) -> LibraryGemma:
     DecoderError: the library is not there, or cannot express this architecture.
   """
   decoder = LibraryGemma(**{f.name: getattr(config, f.name) for f in dataclasses.fields(config)})
-  _ = decoder.module
+  block = dataclasses.replace(decoder, layers=1)
+  try:  # An old library is found here, and not by what draws or trains.
+    jax.eval_shape(block.hidden_states, block.shapes(), jax.ShapeDtypeStruct((1, 1), jnp.int32))
+  except (AttributeError, TypeError, LookupError, flax.errors.FlaxError) as e:
+    raise _unfit(e) from e
   return decoder
 
 
-def library_config(config: ModelConfig) -> Any:
+def _library_config(config: ModelConfig) -> Any:
   """The library's `TransformerConfig` of the same architecture. Raises DecoderError."""
   nn = _import()
   if config.norm_eps != 1e-6:
@@ -150,10 +157,19 @@ def _import() -> Any:
       from gemma import gm
 
       _ = gm.nn.Transformer, gm.nn.config.TransformerConfig  # It imports lazily.
-  except (ImportError, AttributeError) as e:
-    minor = min(max(sys.version_info.minor, 11), 12)
-    raise DecoderError(
-      f'implementation=gemma: the gemma library cannot be imported in Python 3.{sys.version_info.minor} ({e}); '
-      f'`pip install -c constraints/py3{minor}.txt gemma` installs versions that fit together'
-    ) from e
+  except Exception as e:  # Packages of versions that do not fit together fail in ways of their own.
+    raise _unfit(e) from e
   return gm.nn
+
+
+def _unfit(error: Exception) -> DecoderError:
+  """What to say of a library that is missing, too old, or not of one piece with the packages beside it."""
+  try:
+    fault = f'gemma {importlib.metadata.version("gemma")} cannot be used'
+  except importlib.metadata.PackageNotFoundError:
+    fault = 'the gemma library is not installed'
+  minor = sys.version_info.minor
+  return DecoderError(
+    f'implementation=gemma: {fault} in Python 3.{minor} ({reading.brief(error)}); '
+    f'`pip install -c constraints/py3{min(minor, 12)}.txt gemma` installs versions that fit together'
+  )

@@ -1,4 +1,4 @@
-"""What the names of parameters mean, over all families: where a parameter lives, and how an adapter gives it. No JAX.
+"""What the names of parameters mean, over all families: where one lives, how an adapter gives it. No JAX.
 
 A family's own `rules` are joined to these here.
 """
@@ -14,3 +14,8 @@ FACTORS = gemma.FACTORS
 def axes(name: str, shape: tuple[int, ...]) -> tuple[str | None, ...]:
   """Mesh axes of the dimensions of a parameter, or of what is kept of one under its name; () where it is whole."""
   return gemma.axes(name, shape)
+
+
+def stored_name(name: str) -> str:
+  """The name of a parameter by its name in an Orbax folder of whatever origin; '' for what does not read text."""
+  return gemma.stored_name(name)

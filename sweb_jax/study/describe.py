@@ -40,6 +40,7 @@ def describe(study: Study, assumed: Assumed) -> analysis.Study:
     cost=c.cost.name,
     costs={arm: dict(by) for arm, by in arms.planned.items()},
     shapes={g: dataclasses.asdict(shape) for g, shape in priced.shapes.items()},
+    implementations={name: study.variants[m][0].config.implementation for name, m in models.items()},
     prices=dict(priced.prices),
     seconds=dict(priced.seconds),
     share_prefix=c.cost.share_prefix,

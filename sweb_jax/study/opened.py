@@ -19,6 +19,7 @@ from sweb_jax.study.estimate import assumed
 from sweb_jax.study.graph import Graph, graph
 from sweb_jax.study.state import State, state
 from sweb_jax.study.work import Assumed
+from sweb_jax.training import lora
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +76,10 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
     without_data: data that are not there are no error: what cannot be checked without them is named.
 
   Raises:
-    CheckpointError, TokenizerError, TaskError, BudgetError, ConfigError, JudgeError: the message names the field.
+    CheckpointError, DecoderError, LoraError, TokenizerError, TaskError, BudgetError, ConfigError, JudgeError: the
+      message names the field.
   """
-  implementations = {name: config.implementations.get(name, config.implementation) for name in config.models}
-  variants = open_variants(config.models, config.chat, implementations)
-  for name, (model, *_) in variants.items():
-    if name in config.learners and (config.generators or config.gold):
-      decoder.check_remat(model.config, config.train.remat)
+  variants = open_models(config)
   shapes = {name: v[0].config for name, v in variants.items()}
   made = graph(config, shapes, {name: tuple(m.identity for m in v) for name, v in variants.items()})
   unchecked = [
@@ -98,6 +96,25 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
     unchecked.append(f'problems, prompts and solutions: {e}')
   _check_votes(config, opened)
   return Study(config, variants, opened, made, tuple(unchecked))
+
+
+def open_models(config: ConfigDict) -> dict[str, tuple[Model, ...]]:
+  """The models of a valid config, each in the implementation that it asks for.
+
+  Raises:
+    CheckpointError, DecoderError, TokenizerError: as `open_variants`; or of a learner's blocks no such part can be
+      recomputed.
+    LoraError: the adapters that are asked for are of no weight of a learner.
+  """
+  t = config.train
+  implementations = {name: config.implementations.get(name, config.implementation) for name in config.models}
+  variants = open_variants(config.models, config.chat, implementations)
+  for name, (model, *_) in variants.items():
+    if name in config.learners and (config.generators or config.gold):
+      decoder.check_remat(model.config, t.remat)
+      if t.lora.rank:
+        lora.adapted(model.config.shapes(), lora.Lora(t.lora.rank, t.lora.alpha, t.lora.targets))
+  return variants
 
 
 def _tasks(config: ConfigDict) -> dict[str, tasks.Task]:

@@ -32,23 +32,30 @@ class Lora:
   """Regular expression, sought in the names of parameters."""
 
 
-def init(params: Params, lora: Lora, key: jax.Array) -> Adapters:
-  """Fresh adapters in float32, under which the model is still what it was.
+def adapted(params: Params, lora: Lora) -> list[tuple[int, str, Any]]:
+  """(Number among all, name, weight) of what gets an adapter; of shapes as of arrays.
 
   Raises:
     LoraError: no weight, or one that is no projection, has a name that `targets` is found in.
   """
-  tree: dict[str, Any] = {}
-  for number, (name, w) in enumerate(_named(params)):
-    if re.search(lora.targets, name):
-      a, b = _shapes(name, w.shape, lora.rank)
-      node = tree
-      for part in name.split('/'):
-        node = node.setdefault(part, {})
-      normal = jax.random.normal(jax.random.fold_in(key, number), a, jnp.float32)
-      node |= {'a': normal * math.prod(a[:-1]) ** -0.5, 'b': jnp.zeros(b, jnp.float32)}
-  if not tree:
+  found = [(number, name, w) for number, (name, w) in enumerate(_named(params)) if re.search(lora.targets, name)]
+  for _, name, _ in found:
+    _factors(name)
+  if not found:
     raise LoraError(f'config.train.lora.targets={lora.targets!r} is found in no name; names end in {_ENDINGS}')
+  return found
+
+
+def init(params: Params, lora: Lora, key: jax.Array) -> Adapters:
+  """Fresh adapters in float32, under which the model is still what it was. Raises LoraError as `adapted`."""
+  tree: dict[str, Any] = {}
+  for number, name, w in adapted(params, lora):
+    a, b = _shapes(name, w.shape, lora.rank)
+    node = tree
+    for part in name.split('/'):
+      node = node.setdefault(part, {})
+    normal = jax.random.normal(jax.random.fold_in(key, number), a, jnp.float32)
+    node |= {'a': normal * math.prod(a[:-1]) ** -0.5, 'b': jnp.zeros(b, jnp.float32)}
   return tree
 
 

@@ -103,7 +103,7 @@ def test_two_studies_write_the_same_bytes(make_workdir):
       f'tables/{name}.{ending}'
       for name in (
         *('differences', 'data', 'data_differences', 'accuracy', 'minus_base', 'pass_k', 'by_level', 'one_sided'),
-        *('spent', 'arms', 'charged', 'filters'),
+        *('spent', 'arms', 'charged', 'filters', 'models'),
       )
       for ending in ('csv', 'json')
     ),

@@ -99,8 +99,15 @@ def test_every_source_is_compared_with_the_base(built):
 
 def test_a_study_of_one_model_has_no_comparisons(make_workdir):
   names = [t.name for t in tables.build(read(make_workdir(compare=False)))]
-  assert names == ['data', 'accuracy', 'minus_base', 'pass_k', 'by_level', 'spent', 'arms', 'charged']
+  assert names == ['data', 'accuracy', 'minus_base', 'pass_k', 'by_level', 'spent', 'arms', 'charged', 'models']
   assert set(names) < set(tables.NAMES)
+
+
+def test_each_model_stands_with_the_implementation_that_computed_it(make_workdir, change_study):
+  root = make_workdir()
+  change_study(root, implementations={'wc': 'gemma', 'se': 'native'})  # One of a former version said nothing.
+  found = next(t for t in tables.build(read(root)) if t.name == 'models')
+  assert found.rows == (('wc', 10, 'gemma'), ('se', 20, 'native'), ('student', 15, None))
 
 
 def test_spent_tokens_are_counted_once_and_stand_beside_the_plan(built):

@@ -6,6 +6,7 @@ import dataclasses
 import importlib.metadata
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from sweb_jax.lowering import hlo
+from sweb_jax.lowering import steps as steps_lib
 from sweb_jax.lowering.compiling import Lowered, misfits
 from sweb_jax.models.gemma.config import SIZES
+from sweb_jax.models.source import open_model
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -159,3 +162,28 @@ def test_a_mesh_larger_than_the_devices_is_refused():
 def test_hosts_with_unequal_parts_of_the_mesh_are_refused():
   run = command('--devices=4', '--config.mesh.data=4', '--hosts=3')
   assert run.returncode == 1 and 'each of the 3 processes must have as many of them' in run.stderr
+
+
+@pytest.mark.slow
+def test_a_model_that_the_library_computes_is_lowered_with_a_cache_of_its_own():
+  pytest.importorskip('gemma')
+  run = command('--devices=4', '--config.mesh.data=2', '--config.mesh.fsdp=2', '--config.implementation=gemma')
+  assert run.returncode == 0, run.stderr
+  lines = [[cell.strip() for cell in line.split('│')] for line in run.stdout.splitlines()]
+  steps = [(cells[1], cells[2]) for cells in lines if len(cells) > 3 and cells[2] in ('prefill', 'decode', 'train')]
+  assert steps == [*((name, step) for name in ('wc', 'se') for step in ('prefill', 'decode')), ('wc', 'train')]
+
+
+@pytest.mark.slow
+def test_the_rows_of_a_cache_of_its_own_hold_the_prefix_too():
+  pytest.importorskip('gemma')
+  sizes = []
+  for few_shot in (False, True):
+    config = runpy.run_path(str(ROOT / 'configs/quickstart.py'))['get_config']()
+    config.implementation, config.engine.slots, config.sampling.few_shot = 'gemma', 8, few_shot
+    config.estimate.update({'prompt_tokens': 20, 'few_shot_tokens': 20})
+    decode = next(s for s in steps_lib.steps(config, 16e9) if (s.model, s.name) == ('wc', 'decode'))
+    sizes.append(decode.state(decode.layers)[1])
+  (a, *_), layers = open_model('embedded:wc').config.attention, decode.layers
+  # A prompt of 20 ids has 24 columns, one of 40 has 48; of 32 bits are keys, values and the position.
+  assert sizes[1] - sizes[0] == 8 * (48 - 24) * 4 * layers * (2 * a.kv_heads * a.head_width + 1)

@@ -23,10 +23,21 @@ SMALL = ModelConfig(97, 32, 64, 2, 4, 2, 16)
 
 
 def modules(*folders: str) -> list[pathlib.Path]:
-  """The package's modules in these folders; all that are not in `models/` without any."""
+  """The modules in these folders; without any all but a family's, in a folder of `models/`, and the library's."""
   if folders:
     return [p for f in folders for p in sorted((PACKAGE / f).rglob('*.py'))]
-  return [p for p in sorted(PACKAGE.rglob('*.py')) if p.relative_to(PACKAGE).parts[0] != 'models']
+  found = [(p, p.relative_to(PACKAGE).parts) for p in sorted(PACKAGE.rglob('*.py'))]
+  return [p for p, parts in found if parts[0] != 'models' or (len(parts) == 2 and p.name != 'library.py')]
+
+
+def imported(path: pathlib.Path) -> set[str]:
+  """Modules that a module imports, and what it takes of them."""
+  return {
+    name
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.ImportFrom)
+    for name in [node.module, *(f'{node.module}.{a.name}' for a in node.names)]
+  }
 
 
 def parts_of_names() -> set[str]:
@@ -35,7 +46,7 @@ def parts_of_names() -> set[str]:
   return {part for name in names for part in name.split('/') if '_' in part and not part.startswith('layer_')}
 
 
-def test_no_module_outside_models_names_a_parameter():
+def test_no_module_outside_a_family_names_a_parameter():
   """Comments may."""
   parts = parts_of_names()
   assert {'input_embedding', 'q_einsum', 'qkv_einsum', 'gating_einsum', 'final_norm', '_key_norm'} <= parts
@@ -53,15 +64,14 @@ def test_no_module_outside_models_names_a_parameter():
 
 @pytest.mark.parametrize('folder', ['training', 'sampling', 'budget'])
 def test_training_sampling_and_budgets_know_no_family(folder):
-  imported = {
-    name
-    for path in modules(folder)
-    for node in ast.walk(ast.parse(path.read_text()))
-    if isinstance(node, ast.ImportFrom)
-    for name in [node.module, *(f'{node.module}.{a.name}' for a in node.names)]
-  }
-  assert any(name.startswith('sweb_jax.models.decoder') for name in imported)
-  assert not [name for name in imported if name.startswith('sweb_jax.models.gemma')]
+  names = set().union(*map(imported, modules(folder)))
+  assert any(name.startswith('sweb_jax.models.decoder') for name in names)
+  assert not [name for name in names if name.startswith('sweb_jax.models.gemma')]
+
+
+def test_beside_a_family_two_modules_know_it_and_what_the_library_computes():
+  knowing = [p for p in (PACKAGE / 'models').glob('*.py') if any('.gemma' in name for name in imported(p))]
+  assert {p.name for p in knowing} == {'families.py', 'rules.py', 'library.py'}
 
 
 def run(body: str) -> str:

@@ -248,7 +248,7 @@ def test_an_index_may_name_only_files_beside_it(model):
 
 def test_a_folder_of_27b_is_checked_in_well_under_a_second(tmp_path):
   """Headers as of the real files, the data a hole; 54 GB that take no room."""
-  from sweb_jax.models import huggingface_config, huggingface_tensors
+  from sweb_jax.models.gemma import huggingface_config, huggingface_tensors
 
   config = dataclasses.replace(SIZES['gemma3_27b'], vocab_size=1216)  # The size of the embedded vocabulary, padded.
   open_model('embedded:wc').tokenizer.save(tmp_path / 'tokenizer.model')

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sweb_jax.models import huggingface, huggingface_config, sharding
+from sweb_jax.models import huggingface, sharding
 from sweb_jax.models.checkpoint import CheckpointError
-from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma import huggingface_config, transformer
 from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.source import check_model, open_model
 

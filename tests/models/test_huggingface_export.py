@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from sweb_jax import tasks
-from sweb_jax.models import huggingface, huggingface_config, huggingface_tokenizer, sharding
-from sweb_jax.models.gemma import transformer
+from sweb_jax.models import huggingface, huggingface_tokenizer, sharding
+from sweb_jax.models.gemma import huggingface_config, transformer
 from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.source import open_model
 from sweb_jax.models.tokenizer import Tokenizer

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.metadata
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +25,7 @@ from sweb_jax.models import decoder, families, sharding
 from sweb_jax.models.decoder import CachedDecoder, DecoderError
 from sweb_jax.models.gemma import transformer
 from sweb_jax.models.gemma.config import SIZES, ModelConfig
+from sweb_jax.models.library import LibraryGemma
 from sweb_jax.models.source import open_model
 from sweb_jax.records import Example
 from sweb_jax.sampling import Engine, Request, Rule
@@ -224,10 +228,61 @@ def test_a_rematerialisation_is_refused_by_the_librarys_modules():
     library(GEMMA2).hidden_states(random_params(GEMMA2), some_tokens(GEMMA2), remat='full')
 
 
+ADVICE = r'in Python 3\.1\d \(.*\); `pip install -c constraints/py31[12]\.txt gemma` installs versions that fit'
+
+
 def test_a_library_that_is_not_there_is_an_error_that_says_how_to_install_it(monkeypatch):
+  def no_package(_):
+    raise importlib.metadata.PackageNotFoundError
+
   monkeypatch.setitem(sys.modules, 'gemma', None)
-  with pytest.raises(DecoderError, match=r'cannot be imported in Python 3\.1.*-c constraints/py31[12]\.txt gemma'):
+  monkeypatch.setattr(importlib.metadata, 'version', no_package)
+  with pytest.raises(DecoderError, match=f'implementation=gemma: the gemma library is not installed {ADVICE}'):
     families.implement(GEMMA1, 'gemma')
+
+
+def fields_of_old(num_embed, embed_dim, hidden_dim):
+  """A config that knows a few fields."""
+
+
+def no_hidden_states(config, dtype):
+  """A module that gives logits alone."""
+
+  def apply(variables, tokens, *, positions, attention_mask):
+    return tokens
+
+  return types.SimpleNamespace(apply=apply)
+
+
+@pytest.mark.parametrize(
+  ('nn', 'said'),
+  [
+    ({}, 'Transformer'),
+    ({'Transformer': None, 'config': fields_of_old}, 'TransformerConfig'),
+    ({'Transformer': no_hidden_states, 'TransformerConfig': fields_of_old}, 'hidden_dim|unexpected keyword'),
+    ({'Transformer': no_hidden_states, 'TransformerConfig': dict}, 'return_hidden_states'),
+  ],
+  ids=['no modules', 'no config', 'a config without the fields', 'modules without hidden states'],
+)
+def test_a_library_that_is_too_old_is_an_error_that_names_its_version_and_pythons(monkeypatch, nn, said):
+  nn = dict(nn)
+  if config := nn.pop('TransformerConfig', None):
+    scales = types.SimpleNamespace(BY_ONE_OVER_SQRT_HEAD_DIM=1, BY_ONE_OVER_SQRT_EMBED_DIM_DIV_NUM_HEADS=2)
+    nn['config'] = types.SimpleNamespace(TransformerConfig=config, QueryPreAttentionNormalisation=scales)
+    nn['AttentionType'] = types.SimpleNamespace(LOCAL_SLIDING=1, GLOBAL=2)
+  old = types.ModuleType('gemma')
+  old.gm = types.SimpleNamespace(nn=types.SimpleNamespace(**nn))
+  monkeypatch.setitem(sys.modules, 'gemma', old)
+  monkeypatch.setattr(importlib.metadata, 'version', lambda name: {'gemma': '1.0'}[name])
+  with pytest.raises(DecoderError, match=f'implementation=gemma: gemma 1.0 cannot be used {ADVICE}') as caught:
+    families.implement(GEMMA1, 'gemma')
+  assert re.search(said, str(caught.value)) and '\n' not in str(caught.value)
+
+
+def test_the_librarys_decoder_is_not_asked_to_be_the_native_one():
+  config = LibraryGemma(**dataclasses.asdict(GEMMA1))
+  with pytest.raises(DecoderError, match='implementation=native: LibraryGemma is computed by the gemma library alone'):
+    families.implement(config, 'native')
 
 
 @pytest.fixture(scope='module')
@@ -241,20 +296,25 @@ def eight_devices() -> dict:
 
 
 MESHES = pytest.mark.parametrize(
-  'mesh', ['data=8', 'fsdp=4 tensor=2', 'data=2 fsdp=2 tensor=2', 'data=2 tensor=4']
+  ('shape', 'mesh'),
+  [
+    *(('gemma2', mesh) for mesh in ('data=8', 'fsdp=4 tensor=2', 'data=2 fsdp=2 tensor=2', 'data=2 tensor=4')),
+    ('gemma3', 'data=2 fsdp=2 tensor=2'),
+  ],
 )
 
 
 @pytest.mark.slow
 @MESHES
-def test_losses_and_gradients_on_eight_devices_equal_the_native_ones_on_one(eight_devices, mesh):
-  assert eight_devices[mesh]['losses'] == pytest.approx(eight_devices['native']['losses'], abs=2e-5)
-  assert max(eight_devices[mesh]['gradient_difference'].values()) < 2e-5
+def test_losses_and_gradients_on_eight_devices_equal_the_native_ones_on_one(eight_devices, shape, mesh):
+  found = eight_devices[shape]
+  assert found[mesh]['losses'] == pytest.approx(found['native']['losses'], abs=2e-5)
+  assert max(found[mesh]['gradient_difference'].values()) < 2e-5
 
 
 @pytest.mark.slow
 @MESHES
-def test_texts_on_eight_devices_equal_the_native_ones_on_one(eight_devices, mesh):
-  found, wanted = eight_devices[mesh]['texts'], eight_devices['native']['texts']
+def test_texts_on_eight_devices_equal_the_native_ones_on_one(eight_devices, shape, mesh):
+  found, wanted = eight_devices[shape][mesh]['texts'], eight_devices[shape]['native']['texts']
   assert found == wanted
   assert all(len({t for *_, tokens in wanted[rule] for t in tokens}) > 10 for rule in ('greedy', 'drawn'))

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
+from pathlib import Path
 
 import pytest
+from etils import epath
 
+import sweb_jax
 from sweb_jax import layout, records
 from sweb_jax.config import ConfigError
+from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.decoder import DecoderError
 from sweb_jax.records import Sample, Verdict
-from sweb_jax.study import opened
+from sweb_jax.study import opened, preflight
 from sweb_jax.study import verdicts as verdicts_lib
+from sweb_jax.training import LoraError
+
+PACKAGE = Path(sweb_jax.__file__).parent
 
 
 @pytest.fixture(scope='module')
@@ -42,6 +51,14 @@ def test_texts_verdicts_and_tables_are_the_same(both):
 
 
 @pytest.mark.slow
+def test_the_report_says_who_computed_each_model(both):
+  for name, root in both.items():
+    rows = list(csv.DictReader((root / layout.TABLES / 'models.csv').open()))
+    assert {row['model']: row['implementation'] for row in rows} == {'wc': name, 'se': name}
+    assert f'<td>{name}</td>' in (root / layout.INDEX).read_text()
+
+
+@pytest.mark.slow
 def test_the_plan_says_who_computes(runs, tmp_path):
   said = runs(tmp_path / 'workdir', runs.tiny(implementations={'se': 'gemma'}), ('plan',))
   assert 'Computed by the gemma library: se.' in said
@@ -63,8 +80,25 @@ def test_an_implementation_is_part_of_the_version_of_what_it_computes(runs):
     ({'implementation': 'torch'}, ConfigError, r"config\.implementation='torch': must be one of native, gemma"),
     ({'implementations': {'we': 'gemma'}}, ConfigError, r"config\.implementations='we': is not in config\.models"),
     ({'implementation': 'gemma', 'train__remat': 'dots'}, DecoderError, r"config\.train\.remat='dots': .*'gemma'"),
+    ({'train__lora__rank': 2, 'train__lora__targets': 'norm'}, LoraError, r'lora\.targets is found in .*no projection'),
+    (
+      {'implementation': 'gemma', 'train__lora__rank': 2, 'train__lora__targets': 'experts'},
+      LoraError,
+      r"config\.train\.lora\.targets='experts' is found in no name",
+    ),
   ],
 )
 def test_what_no_implementation_can_do_is_refused_before_any_compute(runs, changes, error, message):
   with pytest.raises(error, match=message):
     opened.open_study(runs.tiny(**changes))
+
+
+@pytest.mark.slow
+def test_weights_of_another_shape_are_refused_before_any_compute(runs, tmp_path):
+  """By the headers of the files, whoever computes."""
+  model = shutil.copytree(PACKAGE / 'models/embedded/wc', tmp_path / 'model')
+  said = json.loads((model / 'config.json').read_text())
+  (model / 'config.json').write_text(json.dumps(said | {'hidden': said['hidden'] + 8}))
+  study = opened.open_study(runs.tiny(models__wc=str(model), implementation='gemma'))
+  with pytest.raises(CheckpointError, match=r'config\.models\.wc: .* has shape .*, the architecture needs'):
+    preflight.check(study, epath.Path(tmp_path / 'workdir'))

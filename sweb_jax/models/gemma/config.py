@@ -90,3 +90,30 @@ def transposed_gating(config: ModelConfig) -> bool:
   """`transpose_gating` as the gemma library has it for a model of this shape, which other formats do not tell."""
   name = named_size(config)
   return SIZES[name].transpose_gating if name else config.post_norms  # No Gemma 1 has it.
+
+
+def differing(a: ModelConfig, b: ModelConfig) -> list[str]:
+  """Fields in which two architectures compute differently. The order of the gating weights is a matter of the form."""
+  spread = {'pattern': [[c.is_local(i) for i in range(c.layers)] for c in (a, b)]}
+  pairs = {f.name: [getattr(a, f.name), getattr(b, f.name)] for f in dataclasses.fields(a)} | spread
+  pairs['query_scale'] = [c.head_width**-0.5 if c.query_scale is None else c.query_scale for c in (a, b)]
+  for base, local in (('rope_base', False), ('local_rope_base', True)):
+    if all((not local) in s and local not in s for s in spread['pattern']):
+      del pairs[base]  # No layer has it.
+  if not any(spread['pattern'][0]):
+    del pairs['window']
+  return [name for name, (x, y) in pairs.items() if x != y and name != 'transpose_gating']
+
+
+def facts(c: ModelConfig) -> dict[str, str]:
+  """What an architecture is, for people: name to text."""
+  version = 'Gemma 3' if c.qk_norm else 'Gemma 2' if c.post_norms else 'Gemma 1'
+  local = [c.is_local(layer) for layer in range(c.layers)]
+  caps = f'attention cap {c.attn_softcap}, final cap {c.final_softcap}, '
+  scale = c.head_width**-0.5 if c.query_scale is None else c.query_scale
+  return {
+    'architecture': f'{version}, {named_size(c) or "of no named size"}',
+    'layers': f'{c.layers}, {sum(local)} of them local' + (f' with a window of {c.window}' if any(local) else ''),
+    'shape': f'width {c.width}, hidden {c.hidden}, {c.heads} heads of {c.head_width}, {c.kv_heads} for keys',
+    'attention': f'{caps}query scale {scale:.6g}, RoPE base {c.rope_base:g} / scale {c.rope_scale:g}',
+  }

@@ -40,9 +40,21 @@ FACTORS = (
 )
 
 
+_NOT_TEXT = ('vision_encoder/', 'SigLiPFromPatches_0/', 'embedder/mm_')
+"""Beginnings of the names of parameters that read images."""
+
+
 def axes(name: str, shape: tuple[int, ...]) -> tuple[str | None, ...]:
   """Mesh axes of the dimensions of what has this name; () for what is small or unknown, and is whole everywhere."""
   found = next((axes for pattern, axes in _AXES if re.search(pattern, name)), ())
   if name.endswith('gating_einsum') and len(shape) == 3 and shape[1] < shape[2]:
     return None, 'fsdp', 'tensor'  # Of the sizes that have [2, D, F]; F is the larger in all of them.
   return found
+
+
+def stored_name(name: str) -> str:
+  """The name in the tree of what an Orbax folder of the library or of Kaggle calls so; '' for what reads images."""
+  # Kaggle's flat form has 'transformer/layer_0/mlp/linear' for a key, with 'w' below it.
+  name = name.removeprefix('transformer/').removeprefix('params/')
+  name = re.sub(r'(/mlp/(linear|gating_einsum))/w$', r'\1', name)
+  return '' if name.startswith(_NOT_TEXT) else name

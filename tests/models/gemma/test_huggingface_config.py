@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sweb_jax.models import huggingface_config, huggingface_fields
+from sweb_jax.models.gemma import huggingface_config, huggingface_fields
 from sweb_jax.models.gemma.config import SIZES, named_size
 from sweb_jax.models.reading import CheckpointError
 
@@ -311,6 +311,6 @@ def test_a_file_that_is_no_config_is_named(content, message, tmp_path):
 
 
 def test_every_field_that_is_read_stands_in_the_docs():
-  text = (pathlib.Path(__file__).parents[2] / 'docs/checkpoints.md').read_text()
+  text = (pathlib.Path(__file__).parents[3] / 'docs/checkpoints.md').read_text()
   names = {name for kind in huggingface_fields.KINDS.values() for name in kind.model_fields}
   assert [name for name in sorted(names) if f'`{name}`' not in text] == []

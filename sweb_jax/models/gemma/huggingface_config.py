@@ -10,7 +10,7 @@ from etils import epath
 
 from sweb_jax.models import reading
 from sweb_jax.models.gemma.config import LATER, ModelConfig, transposed_gating
-from sweb_jax.models.huggingface_fields import KINDS, Gemma, Gemma2, Gemma3, Gemma3Text, Rope, Whole
+from sweb_jax.models.gemma.huggingface_fields import KINDS, Gemma, Gemma2, Gemma3, Gemma3Text, Rope, Whole
 from sweb_jax.models.reading import CheckpointError
 
 

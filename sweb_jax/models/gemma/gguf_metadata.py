@@ -12,9 +12,10 @@ import pydantic
 from pydantic import Field
 
 from sweb_jax.models import reading, sentencepiece_proto
-from sweb_jax.models.gemma.config import SIZES, ModelConfig, transposed_gating
+from sweb_jax.models.gemma.config import LATER, SIZES, ModelConfig, transposed_gating
 from sweb_jax.models.gguf_file import Fields, GgufError
 
+ARCHITECTURES = ('gemma', 'gemma2', 'gemma3')
 _SPECIAL_KEYS = {'unk': 'unknown', 'bos': 'bos', 'eos': 'eos', 'pad': 'padding'}
 """SentencePiece's name: GGUF's."""
 
@@ -23,9 +24,12 @@ def config(path: str | os.PathLike, field: Fields) -> ModelConfig:
   """The architecture. What a GGUF leaves out is the same in every Gemma of a version, but for 27B's query scale.
 
   Raises:
-    GgufError: a field is missing, of the wrong type or out of its range, or asks for what is not computed here.
+    GgufError: no Gemma, or a field is missing, of the wrong type or out of its range, or asks for what is not computed
+      here.
   """
-  kind = field('general.architecture')
+  if (kind := field('general.architecture')) not in ARCHITECTURES:
+    later = f'. {LATER}' if str(kind).startswith(('gemma3n', 'gemma4')) else ''
+    raise GgufError(f'{path}: general.architecture is {kind!r:.100}; {", ".join(ARCHITECTURES)} can be read{later}')
   head_width = field(f'{kind}.attention.key_length')
   width, layers = field(f'{kind}.embedding_length'), field(f'{kind}.block_count')
   # Other values would change what the model computes.

@@ -16,8 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweb_jax.models import gguf_reader
-from sweb_jax.models.gemma import transformer
+from sweb_jax.models.gemma import gguf_reader, transformer
 from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.gguf_file import GgufError
 from sweb_jax.models.reading import CheckpointError

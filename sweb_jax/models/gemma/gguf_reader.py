@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sweb_jax.models import gguf_metadata
+from sweb_jax.models.gemma import gguf_metadata
 from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.gguf_file import GgufError, fields, forget, open_gguf
 
