@@ -20,7 +20,8 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 from absl import app, flags, logging
 
 from sweb_jax.models import conversion
-from sweb_jax.models.gemma.config import named_size
+from sweb_jax.models.gemma import config as gemma
+from sweb_jax.models.gemma4 import config as gemma4
 from sweb_jax.models.source import check_model
 from sweb_jax.models.tokenizer import TokenizerError
 
@@ -64,21 +65,14 @@ def _convert() -> None:
 def _inspect(source: str) -> None:
   model, stored = check_model(source)
   c, t = model.config, model.tokenizer
-  version = 'Gemma 3' if c.qk_norm else 'Gemma 2' if c.post_norms else 'Gemma 1'
-  local = [c.is_local(layer) for layer in range(c.layers)]
   try:
     turns = 'turn marks {} and {}'.format(*t.turn_ids())
   except TokenizerError:
     turns = 'no turn marks'
-  caps = f'attention cap {c.attn_softcap}, final cap {c.final_softcap}, '
-  scale = c.head_width**-0.5 if c.query_scale is None else c.query_scale
   for name, value in (
     ('form', model.kind),
-    ('architecture', f'{version}, {named_size(c) or "of no named size"}'),
-    ('layers', f'{c.layers}, {sum(local)} of them local' + (f' with a window of {c.window}' if any(local) else '')),
-    ('shape', f'width {c.width}, hidden {c.hidden}, {c.heads} heads of {c.head_width}, {c.kv_heads} for keys'),
-    ('attention', f'{caps}query scale {scale:.6g}, RoPE base {c.rope_base:g} / scale {c.rope_scale:g}'),
-    ('parameters', f'{c.parameters:,}, {c.embedding_parameters:,} of them embedding'),
+    *(gemma.described(c) if isinstance(c, gemma.ModelConfig) else gemma4.described(c)),
+    ('parameters', f'{c.parameters:,}, {c.active_parameters:,} of them a token, {c.embedding_parameters:,} embedding'),
     ('stored', ', '.join(f'{n:,} {dtype}' for dtype, n in stored.items())),
     ('tokenizer', f'{t.vocab_size:,} pieces for {c.vocab_size:,} rows, BOS {t.bos_id}, EOS {t.eos_id}, PAD {t.pad_id}, '
      f'{turns}; fingerprint {t.fingerprint}'),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 import threading
@@ -17,8 +16,7 @@ from etils import epath
 from jax.sharding import Mesh, Sharding
 
 from sweb_jax.models import orbax_files, reading, sharding
-from sweb_jax.models.gemma import transformer
-from sweb_jax.models.gemma.config import ModelConfig
+from sweb_jax.models.decoder import Decoder, Params
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.runtime import files
 
@@ -27,13 +25,13 @@ SAVING = threading.Lock()
 in two threads may wait for each other's parts until they time out."""
 
 
-_NOT_TEXT = ('vision_encoder/', 'SigLiPFromPatches_0/', 'embedder/mm_')
-"""Beginnings of the names of parameters that read images; they are passed over."""
+_NOT_TEXT = ('vision_encoder/', 'audio_encoder/', 'SigLiPFromPatches_0/', 'embedder/mm_', 'embedder/audio_')
+"""Beginnings of the names of parameters that read images and sound; they are passed over."""
 _CONCURRENT_GB = 1
 """How much Orbax may hold on the host at once, in GB, or the largest array where that is more."""
 
 
-def save(path: epath.PathLike, params: transformer.Params, dtype: Any = None) -> None:
+def save(path: epath.PathLike, params: Params, dtype: Any = None) -> None:
   """Writes parameters as an Orbax folder, as the gemma library does. Whole or not there: Orbax renames at the end."""
   path = files.absolute(path)
   if dtype is not None:
@@ -43,8 +41,8 @@ def save(path: epath.PathLike, params: transformer.Params, dtype: Any = None) ->
 
 
 def load(
-  path: epath.PathLike, config: ModelConfig, mesh: Mesh, dtype: Any = jnp.float32
-) -> transformer.Params:
+  path: epath.PathLike, config: Decoder, mesh: Mesh, dtype: Any = jnp.float32
+) -> Params:
   """Reads parameters straight to their shardings; no host holds more than its shards.
 
   Args:
@@ -58,7 +56,7 @@ def load(
   """
   path = files.absolute(path)
   tree = _metadata(path)
-  shapes = transformer.shapes(config)
+  shapes = config.shapes()
   names = _names(tree)
   found = {name: leaf for leaf, name in zip(jax.tree.leaves(tree), names, strict=True) if name}
   check(path, {name: tuple(leaf.shape) for name, leaf in found.items()}, config)
@@ -86,7 +84,7 @@ def stored(path: epath.PathLike) -> dict[str, jax.ShapeDtypeStruct]:
   return {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in named if name}
 
 
-def check(path: epath.PathLike, found: Mapping[str, tuple[int, ...]], config: ModelConfig) -> None:
+def check(path: epath.PathLike, found: Mapping[str, tuple[int, ...]], config: Decoder) -> None:
   """Raises CheckpointError that names the first parameter in which a checkpoint differs from its architecture."""
   wanted = needed(config)
   for name in sorted(wanted.keys() | found.keys()):
@@ -96,15 +94,9 @@ def check(path: epath.PathLike, found: Mapping[str, tuple[int, ...]], config: Mo
       )
 
 
-def needed(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+def needed(config: Decoder) -> dict[str, tuple[int, ...]]:
   """The shape of every parameter of an architecture, by name."""
-  # All layers are alike; tracing each would take most of a check's time.
-  first = jax.tree.leaves_with_path(transformer.shapes(dataclasses.replace(config, layers=1)))
-  named = {path_name(k): s.shape for k, s in first}
-  out = {name: shape for name, shape in named.items() if not name.startswith('layer_0/')}
-  for layer in range(config.layers):
-    out |= {f'layer_{layer}/{k.removeprefix("layer_0/")}': s for k, s in named.items() if k.startswith('layer_0/')}
-  return out
+  return {path_name(k): s.shape for k, s in jax.tree.leaves_with_path(config.shapes())}
 
 
 def place(value: np.ndarray, where: Sharding, dtype: Any) -> jax.Array:
@@ -156,9 +148,11 @@ def _metadata(path: epath.Path) -> Any:
 def _names(tree: Any) -> list[str]:
   """The nested name of each leaf of a stored tree; '' for what does not read text."""
   out = []
-  for path, _ in jax.tree.leaves_with_path(tree):
-    # Kaggle's flat form has 'transformer/layer_0/mlp/linear' for a key, with 'w' below it.
+  for path, leaf in jax.tree.leaves_with_path(tree):
+    # Kaggle's flat form has 'transformer/layer_0/mlp/linear' for a key, with 'w' below it. Those of experts, of one
+    # dimension more, have a 'w' by themselves.
     name = path_name(path).removeprefix('transformer/').removeprefix('params/')
-    name = re.sub(r'(/mlp/(linear|gating_einsum))/w$', r'\1', name)
+    if len(getattr(leaf, 'shape', ())) == (2 if name.endswith('/linear/w') else 3):
+      name = re.sub(r'(/mlp2?/(linear|gating_einsum))/w$', r'\1', name)
     out.append('' if name.startswith(_NOT_TEXT) else name)
   return out

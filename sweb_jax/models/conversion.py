@@ -13,7 +13,7 @@ from etils import epath
 from jaxtyping import Float, Int
 
 from sweb_jax.models import huggingface, sharding
-from sweb_jax.models.gemma import transformer
+from sweb_jax.models.decoder import Decoder, Params
 from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.source import Model, open_model, save_model
@@ -51,7 +51,7 @@ def convert(
     source: as `open_model` takes it.
     to: the folder to write; it must not exist. It appears when everything is written and compared.
     form: 'hf' (Hugging Face directory) or 'orbax' (model folder of this project).
-    chat: 'hf': with the template of chat turns, and <end_of_turn> ends a text.
+    chat: 'hf': with the template of chat turns, whose end also ends a text.
     shard_bytes: 'hf': largest safetensors file.
 
   Raises:
@@ -96,28 +96,32 @@ def compare(expected: Float[np.ndarray, 'N V'], found: Float[np.ndarray, 'N V'])
   return Comparison(float(np.abs(expected - found).max()), float((np.exp(p) * (p - q)).sum(-1).mean()))
 
 
-def prompts(config: ModelConfig, tokenizer: Tokenizer) -> list[list[int]]:
+def prompts(config: Decoder, tokenizer: Tokenizer) -> list[list[int]]:
   """Ids of the fixed prompts, BOS first."""
   spread = np.random.default_rng(0).integers(0, config.vocab_size, 48).tolist()
   return [[tokenizer.bos_id, *ids] for ids in (*map(tokenizer.encode, TEXTS), spread)]
 
 
-def _logits(model: Model, params: transformer.Params) -> Float[np.ndarray, 'N V']:
+def _logits(model: Model, params: Params) -> Float[np.ndarray, 'N V']:
   """Of every position of the fixed prompts, one after the other."""
   rows = [_forward(params, model.config, jnp.asarray([ids])) for ids in prompts(model.config, model.tokenizer)]
   return np.concatenate([np.asarray(x, np.float32) for x in rows])
 
 
 @functools.partial(jax.jit, static_argnames='config')
-def _forward(params: Any, config: ModelConfig, tokens: Int[jax.Array, '1 L']) -> Float[jax.Array, 'L V']:
+def _forward(params: Any, config: Decoder, tokens: Int[jax.Array, '1 L']) -> Float[jax.Array, 'L V']:
   with jax.default_matmul_precision('highest'):
-    return transformer.forward(params, config, tokens)[0]
+    return config.forward(params, tokens)[0]
 
 
-def _differing(a: ModelConfig, b: ModelConfig) -> list[str]:
+def _differing(a: Decoder, b: Decoder) -> list[str]:
   """Fields in which two architectures compute differently. The order of the gating weights is a matter of the form."""
+  if type(a) is not type(b):
+    return ['family']
   spread = {'pattern': [[c.is_local(i) for i in range(c.layers)] for c in (a, b)]}
   pairs = {f.name: [getattr(a, f.name), getattr(b, f.name)] for f in dataclasses.fields(a)} | spread
+  if not isinstance(a, ModelConfig):
+    return [name for name, (x, y) in pairs.items() if x != y]
   pairs['query_scale'] = [c.head_width**-0.5 if c.query_scale is None else c.query_scale for c in (a, b)]
   for base, local in (('rope_base', False), ('local_rope_base', True)):
     if all((not local) in s and local not in s for s in spread['pattern']):

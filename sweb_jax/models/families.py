@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweb_jax.models.decoder import IMPLEMENTATIONS, Decoder, DecoderError
+from sweb_jax.models.gemma.config import SIZES as GEMMA
 from sweb_jax.models.gemma.config import ModelConfig
+from sweb_jax.models.gemma4.config import ABSENT as ABSENT
+from sweb_jax.models.gemma4.config import SIZES as LATER
+from sweb_jax.models.gemma4.config import Gemma3n, Gemma4
+
+SIZES: Mapping[str, Decoder] = {**GEMMA, **LATER}
+"""Named sizes of all families."""
+_FAMILIES = {'gemma3n': Gemma3n, 'gemma4': Gemma4}
+"""By the field `family` of a saved config; the others have none."""
 
 
 def from_fields(fields: Mapping[str, Any]) -> Decoder:
@@ -17,7 +26,12 @@ def from_fields(fields: Mapping[str, Any]) -> Decoder:
 
   Raises TypeError or ValueError where they are no architecture's.
   """
-  return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+  return kind(fields)(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+
+def kind(fields: Mapping[str, Any]) -> type[Decoder]:
+  """The class of the architecture that has these fields."""
+  return _FAMILIES.get(str(fields.get('family')), ModelConfig)
 
 
 def implement(config: Decoder, implementation: str) -> Decoder:
@@ -31,7 +45,10 @@ def implement(config: Decoder, implementation: str) -> Decoder:
   if implementation == config.implementation:
     return config
   if implementation == 'native':
-    raise DecoderError(f'implementation=native: {type(config).__name__} has no native implementation')
+    raise DecoderError(
+      f'implementation=native: only the gemma library computes {type(config).__name__}; set '
+      "config.implementation='gemma', or config.implementations for one model"
+    )
   from sweb_jax.models import library  # A native run never imports the library.
 
   return library.of(config)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from sweb_jax.models import reading
-from sweb_jax.models.gemma.config import LATER
 from sweb_jax.models.reading import CheckpointError
 
 ARCHITECTURES = ('gemma', 'gemma2', 'gemma3')
@@ -67,9 +66,9 @@ def fields(path: str | os.PathLike, reader: Any) -> Fields:
       raise GgufError(f'{path}: metadata field {key!r} cannot be read: {reading.brief(e)}') from e
 
   if (architecture := field('general.architecture')) not in ARCHITECTURES:
-    later = f'. {LATER}' if str(architecture).startswith(('gemma3n', 'gemma4')) else ''
     raise GgufError(
-      f'{path}: general.architecture is {architecture!r:.100}; {", ".join(ARCHITECTURES)} can be read{later}'
+      f'{path}: general.architecture is {architecture!r:.100}; {", ".join(ARCHITECTURES)} can be read; Gemma 3n and 4 '
+      'from Hugging Face directories and Orbax folders'
     )
   return field
 

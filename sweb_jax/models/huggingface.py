@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Annotated, Any
 
 import jax
@@ -22,8 +23,9 @@ from sweb_jax.models import (
   sharding,
   tensor_file,
 )
-from sweb_jax.models.gemma import transformer
-from sweb_jax.models.gemma.config import ModelConfig
+from sweb_jax.models.decoder import Decoder, Params
+from sweb_jax.models.gemma4 import tensors as layered_tensors
+from sweb_jax.models.gemma4.shape import Layered
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.tokenizer import Tokenizer
 from sweb_jax.runtime import files
@@ -33,14 +35,19 @@ SHARD_BYTES = 4_000_000_000
 """Of one safetensors file at most, but for a single larger parameter."""
 
 _INDEX_BYTES = 3_000_000
+_TABLE = 'model.embed_tokens.weight'
 _PREFIXES = {
   'language_model.model.': 'model.',
   'model.language_model.': 'model.',
   'language_model.lm_head.': 'lm_head.',
 }
 """Names of a model that also sees to those of one that reads text only."""
-_OF_IMAGES = ('vision_tower.', 'multi_modal_projector.', 'model.vision_tower.', 'model.multi_modal_projector.')
-"""Beginnings of the names of tensors that read images; they are passed over."""
+_NOT_TEXT = tuple(
+  f'{model}{part}.'
+  for model in ('', 'model.')
+  for part in ('vision_tower', 'multi_modal_projector', 'embed_vision', 'audio_tower', 'embed_audio')
+)
+"""Beginnings of the names of tensors that read images and sound; they are passed over."""
 
 
 class _Index(pydantic.BaseModel):
@@ -51,7 +58,7 @@ class _Index(pydantic.BaseModel):
   weight_map: Annotated[dict[str, str], Field(min_length=1)]
 
 
-def load(folder: epath.PathLike, config: ModelConfig, mesh: Mesh, dtype: Any = jnp.float32) -> transformer.Params:
+def load(folder: epath.PathLike, config: Decoder, mesh: Mesh, dtype: Any = jnp.float32) -> Params:
   """Reads the parameters tensor by tensor, each straight to its shards.
 
   Args:
@@ -64,16 +71,15 @@ def load(folder: epath.PathLike, config: ModelConfig, mesh: Mesh, dtype: Any = j
     CheckpointError: a tensor is missing or of another shape, or a file is missing or damaged.
   """
   found = entries(folder, config)
-  shapes = transformer.shapes(config)
   return jax.tree.map_with_path(
     lambda path, where: checkpoint.place(
-      huggingface_tensors.parameter(checkpoint.path_name(path), lambda name: found[name].read(), config), where, dtype
+      _map(config).parameter(checkpoint.path_name(path), lambda name: found[name].read(), config), where, dtype
     ),
-    sharding.for_params(shapes, mesh),
+    sharding.for_params(config.shapes(), mesh),
   )
 
 
-def entries(folder: epath.PathLike, config: ModelConfig) -> dict[str, tensor_file.Entry]:
+def entries(folder: epath.PathLike, config: Decoder) -> dict[str, tensor_file.Entry]:
   """The tensors that make the model, found in the directory's files, of which only headers are read.
 
   A stored output layer (`lm_head.weight`), which published Gemmas do not have, is the exception: it is compared with
@@ -84,12 +90,12 @@ def entries(folder: epath.PathLike, config: ModelConfig) -> dict[str, tensor_fil
   """
   folder = epath.Path(folder)
   stored = _stored(folder)
-  needed = huggingface_tensors.shapes(config)
+  needed = _map(config).shapes(config)
   for path, tensors in needed.items():
     for name, shape in tensors.items():
       if name not in stored:
         raise CheckpointError(f'{folder}: tensor {name} is missing')
-      if stored[name].shape != shape:
+      if not _fits(stored[name].shape, shape, spare=name == _TABLE and isinstance(config, Layered)):
         raise CheckpointError(
           f'{folder}: tensor {name} has shape {stored[name].shape}, its config.json needs {shape} (for {path})'
         )
@@ -97,11 +103,12 @@ def entries(folder: epath.PathLike, config: ModelConfig) -> dict[str, tensor_fil
   for entry in found.values():
     _ = entry.dtype  # Raises for a type that cannot be read.
   output = stored.pop('lm_head.weight', None)
-  if output and not output.same_bytes(found['model.embed_tokens.weight']):
+  if output and not output.same_bytes(found[_TABLE]):
     raise CheckpointError(
       f'{folder}: lm_head.weight differs from the embedding; Gemmas have one table for both, and so has this project'
     )
-  if left := sorted(name for name in stored if not name.startswith(_OF_IMAGES)):
+  unread = _map(config).unread(config)
+  if left := sorted(name for name in stored.keys() - unread if not name.startswith(_NOT_TEXT)):
     raise CheckpointError(f'{folder}: tensor {left[0]!r:.200} is no part of the model that its config.json describes')
   return found
 
@@ -144,8 +151,8 @@ def _files(folder: epath.Path) -> dict[str, set[str]]:
 
 def save(
   folder: epath.PathLike,
-  config: ModelConfig,
-  params: transformer.Params,
+  config: Decoder,
+  params: Params,
   tokenizer: Tokenizer,
   *,
   chat: bool = False,
@@ -160,7 +167,7 @@ def save(
     config: the architecture.
     params: float32, bfloat16 or float16; they are written as they are.
     tokenizer: written as `tokenizer.model` and `tokenizer.json`.
-    chat: the model was tuned on chat turns: it gets their template and ends at <end_of_turn> too.
+    chat: the model was tuned on chat turns: it gets their template and ends where a turn does, too.
     shard_bytes: largest safetensors file, if no parameter is larger.
 
   Raises:
@@ -186,7 +193,7 @@ def save(
 
 
 def _write_tensors(
-  folder: epath.Path, config: ModelConfig, leaves: Mapping[str, jax.Array], shard_bytes: int
+  folder: epath.Path, config: Decoder, leaves: Mapping[str, jax.Array], shard_bytes: int
 ) -> None:
   shards: list[list[str]] = []
   room = -1
@@ -196,19 +203,29 @@ def _write_tensors(
       room = shard_bytes
     shards[-1].append(path)
     room -= x.nbytes
-  shapes = huggingface_tensors.shapes(config)
+  shapes = _map(config).shapes(config)
   weight_map = {}
   for number, paths in enumerate(shards, 1):
     single = len(shards) == 1
     name = 'model.safetensors' if single else f'model-{number:05}-of-{len(shards):05}.safetensors'
     layout = {tensor: (leaves[p].dtype, shape) for p in paths for tensor, shape in _sorted(shapes[p])}
-    made = (made for p in paths for made in _sorted(huggingface_tensors.tensors(p, _on_host(leaves[p]), config)))
+    made = (made for p in paths for made in _sorted(_map(config).tensors(p, _on_host(leaves[p]), config)))
     with files.full_disk_named(folder / name):
       tensor_file.write(folder / name, layout, made)
     weight_map |= dict.fromkeys(layout, name)
   if len(shards) > 1:
     total = sum(x.nbytes for x in leaves.values())
     files.write_json(folder / INDEX, {'metadata': {'total_size': total}, 'weight_map': weight_map})
+
+
+def _fits(found: tuple[int, ...], needed: tuple[int, ...], spare: bool) -> bool:
+  """Whether a tensor has the shape. The table of Gemma 3n has `spare` rows, of images and sound, at its end."""
+  return found == needed or (spare and found[1:] == needed[1:] and found[:1] > needed[:1])
+
+
+def _map(config: Decoder) -> ModuleType:
+  """What says which tensors a parameter is made of."""
+  return layered_tensors if isinstance(config, Layered) else huggingface_tensors
 
 
 def _sorted(tensors: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -14,9 +14,8 @@ import jax.numpy as jnp
 from etils import epath
 from jax.sharding import Mesh
 
-from sweb_jax.models import checkpoint, huggingface, huggingface_config, reading, sharding
-from sweb_jax.models.gemma import transformer
-from sweb_jax.models.gemma.config import LATER, SIZES, ModelConfig
+from sweb_jax.models import checkpoint, families, huggingface, huggingface_config, reading, sharding
+from sweb_jax.models.decoder import Decoder, Params
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.tokenizer import Tokenizer
 from sweb_jax.runtime import files
@@ -32,10 +31,10 @@ _EMBEDDED = epath.Path(__file__).parent / 'embedded'
 class Model:
   """A model that can be sampled and trained."""
 
-  config: ModelConfig
+  config: Decoder
   tokenizer: Tokenizer | None
   """None: a shape without weights."""
-  load: Callable[..., transformer.Params]
+  load: Callable[..., Params]
   """(mesh, dtype=float32): reads the parameters onto a mesh, one after the other; dtype None: as they are stored."""
   stored: Callable[[], dict[str, int]]
   """Number of values of each stored type. Reads headers only; raises CheckpointError where they do not fit `config`."""
@@ -87,7 +86,7 @@ def check_model(source: str) -> tuple[Model, dict[str, int]]:
 
 
 def save_model(
-  folder: epath.PathLike, config: ModelConfig, params: transformer.Params, tokenizer: Tokenizer, dtype: Any = None
+  folder: epath.PathLike, config: Decoder, params: Params, tokenizer: Tokenizer, dtype: Any = None
 ) -> None:
   """Writes a model folder: `tokenizer.model`, `params/` (Orbax) and, last, `config.json`."""
   folder = epath.Path(folder)
@@ -100,21 +99,22 @@ def save_model(
     files.write_json(folder / 'config.json', dataclasses.asdict(config))
 
 
-def read_config(folder: epath.PathLike) -> ModelConfig:
+def read_config(folder: epath.PathLike) -> Decoder:
   """The architecture of a model folder, ours or Hugging Face's. Raises CheckpointError."""
   folder = epath.Path(folder)
   if _is_huggingface(folder):
     return huggingface_config.read(folder)
   path = folder / 'config.json'
   data = reading.read_file(path, reading.SMALL)
-  if 'model_type' in reading.json_object(data, path):
+  found = reading.json_object(data, path)
+  if 'model_type' in found:
     raise CheckpointError(f"{folder}: its config.json is Hugging Face's, but there is no *.safetensors file beside it")
-  return reading.from_json(ModelConfig, data, path)
+  return reading.from_json(families.kind(found), data, path)
 
 
 def read_params(
-  folder: epath.PathLike, config: ModelConfig, mesh: Mesh, dtype: Any = jnp.float32
-) -> transformer.Params:
+  folder: epath.PathLike, config: Decoder, mesh: Mesh, dtype: Any = jnp.float32
+) -> Params:
   """The parameters of a model folder, ours or Hugging Face's, on a mesh (None: as stored). Raises CheckpointError."""
   folder = epath.Path(folder)
   if _is_huggingface(folder):
@@ -166,13 +166,14 @@ def _refuse_pickles(path: epath.Path) -> None:
 
 
 def _open_size(source: str, name: str) -> Model:
-  if name not in SIZES:
-    raise CheckpointError(f'{source!r}: sizes are {", ".join(SIZES)}')
+  if name not in families.SIZES:
+    why = families.ABSENT.get(name, f'sizes are {", ".join(families.SIZES)}')
+    raise CheckpointError(f'{source!r}: {why}')
 
   def refuse(*_, **__):
     raise CheckpointError(f'{source!r} is a shape without weights; give a folder that has them')
 
-  return Model(SIZES[name], None, refuse, refuse, source, 'shape without weights')
+  return Model(families.SIZES[name], None, refuse, refuse, source, 'shape without weights')
 
 
 def _open_folder(folder: epath.Path) -> Model:
@@ -193,7 +194,7 @@ def _open_folder(folder: epath.Path) -> Model:
   # Orbax gives its data files new names at every save, so names and sizes tell checkpoints apart without reading them.
   data = [f for form in ('*.safetensors', 'params/d/*', 'params/*/d/*') for f in reading.matching(folder, form)]
 
-  def load(mesh: Mesh, dtype: Any = jnp.float32) -> transformer.Params:
+  def load(mesh: Mesh, dtype: Any = jnp.float32) -> Params:
     return read_params(folder, config, mesh, dtype)
 
   return _model(folder, config, tokenizer, load, stored, kind, data)
@@ -202,11 +203,11 @@ def _open_folder(folder: epath.Path) -> Model:
 def _open_orbax(folder: epath.Path) -> Model:
   """An Orbax folder that does not say what it is: its shapes do, if it is of a named size."""
   found = {name: leaf.shape for name, leaf in checkpoint.stored(folder).items()}
-  config = next((c for c in SIZES.values() if _fits(found, c)), None)
+  config = next((c for c in families.SIZES.values() if _fits(found, c)), None)
   if config is None:
     raise CheckpointError(
-      f'{folder}: its shapes are of no named size ({", ".join(SIZES)}); put it into a folder as params/, with '
-      f'config.json and tokenizer.model. {LATER}'
+      f'{folder}: its shapes are of no named size ({", ".join(families.SIZES)}); put it into a folder as params/, '
+      'with config.json and tokenizer.model'
     )
   places = [folder / 'tokenizer.model', folder.parent / 'tokenizer.model']
   tokenizer = Tokenizer.from_file(next((p for p in places if p.exists()), places[0]))
@@ -222,7 +223,7 @@ def _open_orbax(folder: epath.Path) -> Model:
   )
 
 
-def _fits(found: dict[str, tuple[int, ...]], config: ModelConfig) -> bool:
+def _fits(found: dict[str, tuple[int, ...]], config: Decoder) -> bool:
   # The table first: it is cheap to compare, and rules out most.
   if found.get('embedder/input_embedding') != (config.vocab_size, config.width):
     return False
@@ -236,8 +237,8 @@ def _open_gguf(path: epath.PathLike) -> Model:
   config, model_proto = gguf_reader.read_header(path)
   tokenizer = Tokenizer.from_bytes(model_proto)
 
-  def load(mesh: Mesh, dtype: Any = jnp.float32) -> transformer.Params:
-    shardings = sharding.for_params(transformer.shapes(config), mesh)
+  def load(mesh: Mesh, dtype: Any = jnp.float32) -> Params:
+    shardings = sharding.for_params(config.shapes(), mesh)
     where = {checkpoint.path_name(k): s for k, s in jax.tree.leaves_with_path(shardings)}
     return gguf_reader.read(path, lambda name, value: checkpoint.place(value, where[name], dtype))[1]
 
@@ -268,7 +269,7 @@ def _check_special_ids(folder: epath.Path, tokenizer: Tokenizer) -> None:
       )
 
 
-def _stored_orbax(folder: epath.Path, config: ModelConfig) -> dict[str, int]:
+def _stored_orbax(folder: epath.Path, config: Decoder) -> dict[str, int]:
   found = checkpoint.stored(folder)
   checkpoint.check(folder, {name: leaf.shape for name, leaf in found.items()}, config)
   return _count((leaf.dtype.name, leaf.size) for leaf in found.values())

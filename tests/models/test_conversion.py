@@ -161,7 +161,7 @@ def test_an_index_that_is_none_is_named(directory):
     ('eos_token_id', 7, 'eos_token_id=7, the tokenizer 1; the tokenizer is of another model'),
     ('vocab_size', 190, 'its tokenizer has 193 pieces, the model 190 rows; the tokenizer is of another model'),
     ('vocab_size', 193 + 2000, 'its tokenizer has 193 pieces, the model 2193 rows'),
-    ('model_type', 'gemma4_text', "model_type is 'gemma4_text'.*Gemma 3n and 4 have parts"),
+    ('model_type', 'gemma4_unified', r"'gemma4_unified' \(Gemma 4 12B, which the gemma library has not\)"),
   ],
 )
 def test_a_config_that_does_not_fit_is_refused(directory, field, value, message):

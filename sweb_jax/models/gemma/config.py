@@ -24,7 +24,10 @@ class ModelConfig(Shape):
   implementation: ClassVar[str] = 'native'
   rematerialisations: ClassVar[tuple[str, ...]] = ('none', 'dots', 'full')
 
-  # The forward pass: `decoder.OpenDecoder` says what each does.
+  # `decoder.OpenDecoder` says what each does.
+
+  def check(self) -> None:
+    """JAX is there: the package needs it."""
 
   def shapes(self, dtype: Any = 'float32') -> Params:
     return _transformer().shapes(self, dtype)
@@ -74,9 +77,6 @@ SIZES = {
   ),
 }
 
-LATER = 'Gemma 3n and 4 have parts that this forward pass has not (inputs and keys by layer, experts)'
-"""Why they are refused, for messages."""
-
 
 def named_size(config: ModelConfig) -> str | None:
   """The name of the size this is, rows of the embedding and the order of the gating weights aside; None: none."""
@@ -90,3 +90,17 @@ def transposed_gating(config: ModelConfig) -> bool:
   """`transpose_gating` as the gemma library has it for a model of this shape, which other formats do not tell."""
   name = named_size(config)
   return SIZES[name].transpose_gating if name else config.post_norms  # No Gemma 1 has it.
+
+
+def described(c: ModelConfig) -> list[tuple[str, str]]:
+  """What a person wants to know of an architecture: lines of a name and what it says."""
+  version = 'Gemma 3' if c.qk_norm else 'Gemma 2' if c.post_norms else 'Gemma 1'
+  local = [c.is_local(layer) for layer in range(c.layers)]
+  caps = f'attention cap {c.attn_softcap}, final cap {c.final_softcap}, '
+  scale = c.head_width**-0.5 if c.query_scale is None else c.query_scale
+  return [
+    ('architecture', f'{version}, {named_size(c) or "of no named size"}'),
+    ('layers', f'{c.layers}, {sum(local)} of them local' + (f' with a window of {c.window}' if any(local) else '')),
+    ('shape', f'width {c.width}, hidden {c.hidden}, {c.heads} heads of {c.head_width}, {c.kv_heads} for keys'),
+    ('attention', f'{caps}query scale {scale:.6g}, RoPE base {c.rope_base:g} / scale {c.rope_scale:g}'),
+  ]

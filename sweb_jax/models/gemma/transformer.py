@@ -9,6 +9,7 @@ Letters in shapes: B batch, L length, T keys, V vocabulary, D width, F hidden wi
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -268,5 +269,8 @@ def shapes(config: Shape, dtype: Any = jnp.float32) -> Params:
 
 @functools.cache
 def _shapes(config: Shape, dtype: Any) -> Params:
-  """Traced once: a third of a second for the largest."""
-  return jax.eval_shape(lambda key: init(config, key, dtype), jax.random.key(0))
+  """Of one layer, as all are alike: to trace those of the largest takes a third of a second."""
+  one = dataclasses.replace(config, layers=1)
+  params = dict(jax.eval_shape(lambda key: init(one, key, dtype), jax.random.key(0)))
+  layer = params.pop('layer_0')
+  return params | {f'layer_{i}': layer for i in range(config.layers)}
