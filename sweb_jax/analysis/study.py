@@ -48,7 +48,7 @@ class Study:
   """Those of later rounds after the config's."""
   learners: tuple[str, ...]
   parameters: dict[str, int]
-  """Parameters of each model and generator."""
+  """Of each model and generator, those that a token has to do with: all, but for experts and tables by layer."""
   arms: tuple[Arm, ...]
   comparisons: tuple[Comparison, ...]
   maj_k: tuple[int, ...] = ()

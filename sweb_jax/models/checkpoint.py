@@ -142,4 +142,5 @@ def _metadata(path: epath.Path) -> Any:
 
 def _names(tree: Any) -> list[str]:
   """The name of each leaf of a stored tree in ours; '' for what does not read text."""
-  return [rules.stored_name(path_name(path)) for path, _ in jax.tree.leaves_with_path(tree)]
+  leaves = jax.tree.leaves_with_path(tree)
+  return [rules.stored_name(path_name(path), tuple(getattr(leaf, 'shape', ()))) for path, leaf in leaves]

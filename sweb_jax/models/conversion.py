@@ -49,7 +49,7 @@ def convert(
     source: as `open_model` takes it.
     to: the folder to write; it must not exist. It appears when everything is written and compared.
     form: 'hf' (Hugging Face directory) or 'orbax' (model folder of this project).
-    chat: 'hf': with the template of chat turns, and <end_of_turn> ends a text.
+    chat: 'hf': with the template of chat turns, whose end also ends a text.
     shard_bytes: 'hf': largest safetensors file.
 
   Raises:

@@ -62,7 +62,7 @@ class Decoder(Protocol):
   parameters: int
   """All of them, a tied embedding once."""
   active_parameters: int
-  """Those that one token has to do with: of experts, the chosen ones."""
+  """Those that one token has to do with: of experts the chosen ones, of tables that are only looked up none."""
   matrix_parameters: int
   """Weights of the layers that each token is multiplied with: no norms, no embeddings, of experts the chosen ones."""
   embedding_parameters: int
@@ -75,6 +75,9 @@ class Decoder(Protocol):
   """Of `IMPLEMENTATIONS`."""
   rematerialisations: tuple[str, ...]
   """Names of what the backward pass can recompute instead of keeping it: of 'none', 'dots', 'full'."""
+
+  def check(self) -> None:
+    """Raises DecoderError where what computes this is not installed. A plan does without."""
 
   def shapes(self, dtype: Any = 'float32') -> Params:
     """The tree of `jax.ShapeDtypeStruct` that `init` would give, without any memory."""

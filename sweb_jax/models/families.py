@@ -5,27 +5,39 @@ Free of JAX; the gemma library, and what reads a family's files, are imported wh
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 from sweb_jax.models.decoder import IMPLEMENTATIONS, Decoder, DecoderError
 from sweb_jax.models.gemma import config as gemma
+from sweb_jax.models.gemma4 import config as gemma4
+from sweb_jax.models.gemma4.config import ABSENT as ABSENT
 
-SIZES = gemma.SIZES
-"""Architectures by name."""
-LATER = gemma.LATER
-"""What is said of later models, which are refused."""
-differing = gemma.differing
-"""(a, b) -> names of the fields in which two architectures of a family compute differently."""
-facts = gemma.facts
-"""What an architecture is, for people: name to text."""
+SIZES: Mapping[str, Decoder] = {**gemma.SIZES, **gemma4.SIZES}
+"""Architectures of all families by name."""
+_FAMILIES = {'gemma3n': gemma4.Gemma3n, 'gemma4': gemma4.Gemma4}
+"""By the field `family` of a saved config; the others have none."""
 
 
 def of_fields(fields: Mapping[str, Any]) -> type[Decoder]:
-  """The class whose fields these are: a second family's would be told by a field that it alone has."""
-  del fields
-  return gemma.ModelConfig
+  """The class whose fields these are."""
+  return _FAMILIES.get(str(fields.get('family')), gemma.ModelConfig)
+
+
+def differing(a: Decoder, b: Decoder) -> list[str]:
+  """Names of the fields in which two architectures compute differently."""
+  if type(a) is not type(b):
+    return ['family']
+  if isinstance(a, gemma.ModelConfig):
+    return gemma.differing(a, b)
+  return [f.name for f in dataclasses.fields(a) if getattr(a, f.name) != getattr(b, f.name)]
+
+
+def facts(config: Decoder) -> dict[str, str]:
+  """What an architecture is, for people: name to text."""
+  return gemma.facts(config) if isinstance(config, gemma.ModelConfig) else gemma4.facts(config)
 
 
 def from_fields(fields: Mapping[str, Any]) -> Decoder:
@@ -48,20 +60,23 @@ def implement(config: Decoder, implementation: str) -> Decoder:
     return config
   if implementation == 'native':
     raise DecoderError(
-      f'implementation=native: {type(config).__name__} is computed by the gemma library alone; say implementation=gemma'
+      f'implementation=native: {type(config).__name__} is computed by the gemma library alone; set '
+      "config.implementation='gemma', or config.implementations for one model"
     )
   from sweb_jax.models import library  # A native run never imports the library.
 
   return library.of(config)
 
 
-def huggingface() -> ModuleType:
-  """Who knows the families' Hugging Face directories: a module with what `gemma.huggingface` has.
+def huggingface(config: Decoder | None = None) -> ModuleType:
+  """Who knows the Hugging Face directories of a family; without an architecture, the fields of `config.json` of all.
 
-  A second family would be told by the `model_type` that is read, or by the decoder that is written.
+  A module with what `gemma.huggingface` has.
   """
-  from sweb_jax.models.gemma import huggingface
-
+  if config is not None and not isinstance(config, gemma.ModelConfig):
+    from sweb_jax.models.gemma4 import huggingface
+  else:
+    from sweb_jax.models.gemma import huggingface
   return huggingface
 
 

@@ -46,7 +46,7 @@ def load(folder: epath.PathLike, config: Decoder, mesh: Mesh, dtype: Any = jnp.f
   Raises:
     CheckpointError: a tensor is missing or of another shape, or a file is missing or damaged.
   """
-  found, family = entries(folder, config), families.huggingface()
+  found, family = entries(folder, config), families.huggingface(config)
   return jax.tree.map_with_path(
     lambda path, where: checkpoint.place(
       family.parameter(checkpoint.path_name(path), lambda name: found[name].read(), config), where, dtype
@@ -63,14 +63,14 @@ def entries(folder: epath.PathLike, config: Decoder) -> dict[str, tensor_file.En
   Raises:
     CheckpointError: as `load`, or there are tensors that would change what the model computes.
   """
-  folder, family = epath.Path(folder), families.huggingface()
+  folder, family = epath.Path(folder), families.huggingface(config)
   stored = _stored(folder, family.PREFIXES)
   needed = family.shapes(config)
   for path, tensors in needed.items():
     for name, shape in tensors.items():
       if name not in stored:
         raise CheckpointError(f'{folder}: tensor {name} is missing')
-      if stored[name].shape != shape:
+      if not _fits(stored[name].shape, shape, spare=family.SPARE_ROWS and name == family.EMBEDDING):
         raise CheckpointError(
           f'{folder}: tensor {name} has shape {stored[name].shape}, its config.json needs {shape} (for {path})'
         )
@@ -82,7 +82,8 @@ def entries(folder: epath.PathLike, config: Decoder) -> dict[str, tensor_file.En
     raise CheckpointError(
       f'{folder}: {family.OUTPUT} differs from the embedding; Gemmas have one table for both, and so has this project'
     )
-  if left := sorted(name for name in stored if not name.startswith(family.OF_IMAGES)):
+  unread = family.unread(config)
+  if left := sorted(name for name in stored.keys() - unread if not name.startswith(family.NOT_TEXT)):
     raise CheckpointError(f'{folder}: tensor {left[0]!r:.200} is no part of the model that its config.json describes')
   return found
 
@@ -141,7 +142,7 @@ def save(
     config: the architecture.
     params: float32, bfloat16 or float16; they are written as they are.
     tokenizer: written as `tokenizer.model` and `tokenizer.json`.
-    chat: the model was tuned on chat turns: it gets their template and ends at <end_of_turn> too.
+    chat: the model was tuned on chat turns: it gets their template and ends where a turn does, too.
     shard_bytes: largest safetensors file, if no parameter is larger.
 
   Raises:
@@ -177,7 +178,7 @@ def _write_tensors(
       room = shard_bytes
     shards[-1].append(path)
     room -= x.nbytes
-  family = families.huggingface()
+  family = families.huggingface(config)
   shapes, weight_map = family.shapes(config), {}
   for number, paths in enumerate(shards, 1):
     single = len(shards) == 1
@@ -190,6 +191,11 @@ def _write_tensors(
   if len(shards) > 1:
     total = sum(x.nbytes for x in leaves.values())
     files.write_json(folder / INDEX, {'metadata': {'total_size': total}, 'weight_map': weight_map})
+
+
+def _fits(found: tuple[int, ...], needed: tuple[int, ...], spare: bool) -> bool:
+  """Whether a tensor has the shape. A table may have `spare` rows, of images and sound, at its end."""
+  return found == needed or (spare and found[1:] == needed[1:] and found[:1] > needed[:1])
 
 
 def _sorted(tensors: Mapping[str, Any]) -> list[tuple[str, Any]]:

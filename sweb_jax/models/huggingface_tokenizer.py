@@ -17,13 +17,15 @@ from sweb_jax.models import sentencepiece_proto as sp
 from sweb_jax.models.tokenizer import Tokenizer, TokenizerError
 from sweb_jax.runtime import files
 
-CHAT_TEMPLATE = (
-  '{{ bos_token }}{% for message in messages %}'
-  "{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\\n'"
-  " + message['content'] | trim + '<end_of_turn>\\n' }}"
-  "{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
-)
-"""Gemma's turns, in Jinja."""
+
+def chat_template(begin: str, end: str) -> str:
+  """Gemma's turns, in Jinja, between these marks."""
+  return (
+    '{{ bos_token }}{% for message in messages %}'
+    f"{{{{ '{begin}' + ('model' if message['role'] == 'assistant' else message['role']) + '\\n'"
+    f" + message['content'] | trim + '{end}\\n' }}}}"
+    f"{{% endfor %}}{{% if add_generation_prompt %}}{{{{ '{begin}model\\n' }}}}{{% endif %}}"
+  )
 
 
 def save(folder: epath.PathLike, tokenizer: Tokenizer, chat: bool = False) -> None:
@@ -43,7 +45,8 @@ def save(folder: epath.PathLike, tokenizer: Tokenizer, chat: bool = False) -> No
     'unk_token': described['model']['unk_token'],
   } | {name: special[i] for name, i in names.items()}
   if chat:
-    config['chat_template'] = CHAT_TEMPLATE
+    pieces = sp.parse(tokenizer.model).pieces
+    config['chat_template'] = chat_template(*(pieces[i] for i in tokenizer.turn_ids()))
   tokenizer.save(folder / 'tokenizer.model')
   files.write_text(folder / 'tokenizer.json', json.dumps(described, ensure_ascii=False))
   files.write_json(folder / 'tokenizer_config.json', config)

@@ -14,7 +14,9 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """Types of pieces; GGUF's are the same."""
 UNIGRAM, BPE, WORD, CHAR = 1, 2, 3, 4
 """Types of models."""
-TURN_MARKS = ('<start_of_turn>', '<end_of_turn>')
+TURNS = (('<start_of_turn>', '<end_of_turn>'), ('<|turn>', '<turn|>'))
+"""What begins and ends a chat turn: in vocabularies up to Gemma 3, and in Gemma 4's."""
+TURN_MARKS = sum(TURNS, ())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -163,7 +163,8 @@ def _refuse_pickles(path: epath.Path) -> None:
 
 def _open_size(source: str, name: str) -> Model:
   if name not in families.SIZES:
-    raise CheckpointError(f'{source!r}: sizes are {", ".join(families.SIZES)}')
+    why = families.ABSENT.get(name, f'sizes are {", ".join(families.SIZES)}')
+    raise CheckpointError(f'{source!r}: {why}')
 
   def refuse(*_, **__):
     raise CheckpointError(f'{source!r} is a shape without weights; give a folder that has them')
@@ -198,11 +199,11 @@ def _open_folder(folder: epath.Path) -> Model:
 def _open_orbax(folder: epath.Path) -> Model:
   """An Orbax folder that does not say what it is: its shapes do, if it is of a named size."""
   found = {name: leaf.shape for name, leaf in checkpoint.stored(folder).items()}
-  config = next((c for c in families.SIZES.values() if _fits(found, c)), None)
+  config = next((c for c in families.SIZES.values() if found == checkpoint.needed(c)), None)
   if config is None:
     raise CheckpointError(
-      f'{folder}: its shapes are of no named size ({", ".join(families.SIZES)}); put it into a folder as params/, with '
-      f'config.json and tokenizer.model. {families.LATER}'
+      f'{folder}: its shapes are of no named size ({", ".join(families.SIZES)}); put it into a folder as params/, '
+      'with config.json and tokenizer.model'
     )
   places = [folder / 'tokenizer.model', folder.parent / 'tokenizer.model']
   tokenizer = Tokenizer.from_file(next((p for p in places if p.exists()), places[0]))
@@ -216,11 +217,6 @@ def _open_orbax(folder: epath.Path) -> Model:
     'Orbax folder of the gemma library',
     data,
   )
-
-
-def _fits(found: dict[str, tuple[int, ...]], config: Decoder) -> bool:
-  # Their number first: it is cheap to compare, and rules out most.
-  return sum(map(math.prod, found.values())) == config.parameters and found == checkpoint.needed(config)
 
 
 def _open_gguf(path: epath.PathLike) -> Model:

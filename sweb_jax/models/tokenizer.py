@@ -13,7 +13,7 @@ from etils import epath
 
 from sweb_jax.models import reading
 from sweb_jax.models.reading import CheckpointError
-from sweb_jax.models.sentencepiece_proto import TURN_MARKS
+from sweb_jax.models.sentencepiece_proto import TURNS
 from sweb_jax.runtime import files
 
 _MAX_BYTES = 50_000_000
@@ -92,11 +92,13 @@ class Tokenizer:
     return self._pieces.decode(ids)
 
   def turn_ids(self) -> tuple[int, int]:
-    """The ids of `<start_of_turn>` and `<end_of_turn>`. Raises TokenizerError where the vocabulary has none."""
-    ids = tuple(self._pieces.PieceToId(mark) for mark in TURN_MARKS)
-    if self._pieces.unk_id() in ids:
-      raise TokenizerError(f'{self.name}: it has no {" and ".join(TURN_MARKS)}: not a vocabulary for chat turns')
-    return ids
+    """The ids of the marks that begin and end a chat turn. Raises TokenizerError where the vocabulary has none."""
+    for marks in TURNS:
+      ids = tuple(self._pieces.PieceToId(mark) for mark in marks)
+      if self._pieces.unk_id() not in ids:
+        return ids
+    known = ', nor '.join(' and '.join(marks) for marks in TURNS)
+    raise TokenizerError(f'{self.name}: it has no {known}: not a vocabulary for chat turns')
 
   def pieces(self) -> list[bytes]:
     """What each id adds to a text, in UTF-8: nothing for control tokens, one byte for byte tokens."""

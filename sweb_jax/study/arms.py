@@ -105,7 +105,7 @@ def _first_round(
     return [Arm(budget.GOLD, None, None, None, None)] if config.gold else []
   return budget.match_arms(
     budgets,
-    {g: shapes[g].parameters for g in config.generators},
+    {g: shapes[g].active_parameters for g in config.generators},
     number_matched=config.number_matched,
     gold=config.gold,
     typical=_expected(config, costs[config.cost.name]),

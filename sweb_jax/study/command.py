@@ -28,6 +28,10 @@ def plan(study: Study, root: epath.Path, console: Console) -> None:
     console.print('Arms: ' + ', '.join(a.name + count for a, count in zip(arms.all, counted, strict=True)))
   if arms.samples:
     console.print(cost_table(arms))
+  sizes = {name: v[0].config for name, v in study.variants.items()}
+  if sparse := {name: c for name, c in sizes.items() if c.active_parameters != c.parameters}:
+    counts = (f'{name} {c.parameters:,}, {c.active_parameters:,} of them a token' for name, c in sparse.items())
+    console.print(Text(f'Parameters, not all of which a token has to do with: {"; ".join(counts)}.'))
   other = [name for name, v in study.variants.items() if v[0].config.implementation != 'native']
   if other:
     console.print(Text(f'Computed by the gemma library: {", ".join(other)}.'))

@@ -70,7 +70,7 @@ class Context:
   def check_machine(self) -> None:
     """What a run needs and a plan does not: weights, devices, and which processes draw as one.
 
-    Raises CheckpointError and MeshError.
+    Raises CheckpointError, DecoderError and MeshError.
     """
     for name, variants in self.variants.items():
       if variants[0].tokenizer is None:
@@ -78,6 +78,10 @@ class Context:
           f'config.models.{name}={variants[0].identity!r} is a shape without weights, which can only be planned; '
           f'give a folder with --config.models.{name}=DIR'
         )
+      try:
+        variants[0].config.check()
+      except decoder.DecoderError as e:
+        raise decoder.DecoderError(f'config.models.{name}: {e}') from e
     self.hosts.together = sharding.processes_a_copy(self.train_mesh)
     sharding.check_rows(self.slots, self.mesh, 'config.engine.slots')
 

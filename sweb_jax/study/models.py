@@ -157,7 +157,7 @@ class Models(Training):
         agree=context.hosts.any,
         save_on=Interrupted,
         seed=seed,
-        flops_per_token=training_flops_per_token(model.config.parameters),
+        flops_per_token=training_flops_per_token(model.config.active_parameters),
         peak_flops=context.peak_flops,
       )
       context.meter.skip(self.most_steps - taken)  # What an earlier run did, and what `epochs` leave out.

@@ -36,8 +36,8 @@ class Study:
 
   @property
   def parameters(self) -> dict[str, int]:
-    """Model -> number of parameters."""
-    return {name: variants[0].config.parameters for name, variants in self.variants.items()}
+    """Model -> number of parameters that a token has to do with, by which work is counted."""
+    return {name: variants[0].config.active_parameters for name, variants in self.variants.items()}
 
   def assumed(self, root: epath.Path) -> Assumed:
     """What a plan assumes, and how many examples there are where a workdir has them already."""

@@ -29,7 +29,7 @@ class Assumed:
   """Lengths and rates of a study, measured or assumed."""
 
   parameters: Mapping[str, int]
-  """Model -> number of parameters."""
+  """Model -> number of parameters that a token has to do with."""
   completion: int
   """Tokens a completion has, stop token included."""
   prompt: int

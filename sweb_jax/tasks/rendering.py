@@ -6,9 +6,9 @@ carry loss.
 
 For an instruction-tuned Gemma (`chat`) the row is `BOS <start_of_turn> user NEWLINE few-shot-examples prompt
 <end_of_turn> NEWLINE <start_of_turn> model NEWLINE solution <end_of_turn>`: the prompt with its examples is the user's
-turn, and the end of the model's turn takes the place of EOS. White space around the user's turn is trimmed, so that the
-ids of a zero-shot prompt are those of the chat template that Gemma is published with. The solution stands as it was
-written: a function's body begins with spaces that count.
+turn, and the end of the model's turn takes the place of EOS. Gemma 4's marks are `<|turn>` and `<turn|>`. White space
+around the user's turn is trimmed, so that the ids of a zero-shot prompt are those of the chat template that Gemma is
+published with. The solution stands as it was written: a function's body begins with spaces that count.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from sweb_jax.models import checkpoint, conversion, huggingface, sharding, tensor_file
+from sweb_jax.models import checkpoint, conversion, families, huggingface, sharding, tensor_file
 from sweb_jax.models.__main__ import main
 from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.gemma import transformer
@@ -161,7 +161,7 @@ def test_an_index_that_is_none_is_named(directory):
     ('eos_token_id', 7, 'eos_token_id=7, the tokenizer 1; the tokenizer is of another model'),
     ('vocab_size', 190, 'its tokenizer has 193 pieces, the model 190 rows; the tokenizer is of another model'),
     ('vocab_size', 193 + 2000, 'its tokenizer has 193 pieces, the model 2193 rows'),
-    ('model_type', 'gemma4_text', "model_type is 'gemma4_text'.*Gemma 3n and 4 have parts"),
+    ('model_type', 'gemma4_unified', r"'gemma4_unified' \(Gemma 4 12B, which the gemma library has not\)"),
   ],
 )
 def test_a_config_that_does_not_fit_is_refused(directory, field, value, message):
@@ -194,7 +194,8 @@ def test_a_pickle_is_refused_and_never_read(name, tmp_path):
 
 def test_a_folder_of_the_gemma_library_is_known_by_its_shapes(tmp_path, monkeypatch):
   small = dataclasses.replace(GEMMA2, vocab_size=256)
-  monkeypatch.setitem(SIZES, 'gemma2_small', small)
+  for sizes in (SIZES, families.SIZES):
+    monkeypatch.setitem(sizes, 'gemma2_small', small)
   params = some_params(small)
   checkpoint.save(tmp_path / 'library/params', params)
   tokenizer().save(tmp_path / 'library/tokenizer.model')

@@ -23,11 +23,11 @@ SMALL = ModelConfig(97, 32, 64, 2, 4, 2, 16)
 
 
 def modules(*folders: str) -> list[pathlib.Path]:
-  """The modules in these folders; without any all but a family's, in a folder of `models/`, and the library's."""
+  """The modules in these folders; without any all but a family's, in a folder of `models/`, and the library's two."""
   if folders:
     return [p for f in folders for p in sorted((PACKAGE / f).rglob('*.py'))]
   found = [(p, p.relative_to(PACKAGE).parts) for p in sorted(PACKAGE.rglob('*.py'))]
-  return [p for p, parts in found if parts[0] != 'models' or (len(parts) == 2 and p.name != 'library.py')]
+  return [p for p, parts in found if parts[0] != 'models' or (len(parts) == 2 and not p.name.startswith('library'))]
 
 
 def imported(path: pathlib.Path) -> set[str]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweb_jax.models import sentencepiece_proto as sp
-from sweb_jax.models.huggingface_tokenizer import CHAT_TEMPLATE
+from sweb_jax.models.huggingface_tokenizer import chat_template
 from sweb_jax.models.source import open_model
 from sweb_jax.models.tokenizer import Tokenizer, TokenizerError
 from sweb_jax.records import Example
@@ -22,9 +22,9 @@ PAD, EOS, BOS, UNK, START, END, LINE = range(7)
 
 
 @functools.cache
-def spelling() -> Tokenizer:
+def spelling(marks: tuple[str, str] = sp.TURNS[0]) -> Tokenizer:
   """Each character a piece, with the marks of turns."""
-  pieces = PIECES + CHARACTERS
+  pieces = [*PIECES[:START], *marks, *PIECES[LINE:], *CHARACTERS]
   types = [sp.CONTROL, sp.CONTROL, sp.CONTROL, sp.UNKNOWN] + [sp.USER_DEFINED] * 3 + [sp.NORMAL] * len(CHARACTERS)
   types += [sp.BYTE] * 256
   pieces += [f'<0x{i:02X}>' for i in range(256)]
@@ -39,8 +39,21 @@ def ids(text: str) -> tuple[int, ...]:
 USER, MODEL = (START, *ids('user'), LINE), (END, LINE, START, *ids('model'), LINE)
 
 
-def test_a_chat_prompt_is_the_users_turn_and_the_beginning_of_the_models():
-  assert Renderer(spelling(), chat=True).prompt('a b') == (BOS, *USER, *ids('a b'), *MODEL)
+@pytest.mark.parametrize('marks', sp.TURNS, ids=['gemma 3', 'gemma 4'])
+def test_a_chat_prompt_is_the_users_turn_and_the_beginning_of_the_models(marks):
+  renderer = Renderer(spelling(marks), chat=True)
+  assert renderer.prompt('a b') == (BOS, *USER, *ids('a b'), *MODEL)
+  assert renderer.stop_ids == (END, EOS)
+
+
+@pytest.mark.gemma4
+def test_a_chat_prompt_is_what_the_gemma_librarys_conversation_is():
+  import dialog
+
+  for marks, form in zip(sp.TURNS, ('gemma3', 'gemma4'), strict=True):
+    renderer = Renderer(spelling(marks), chat=True)
+    wanted = dialog.Conversation(dialog.User('a b')).as_text(format=form)
+    assert renderer.tokenizer.decode(renderer.prompt('a b')) == wanted
 
 
 @settings(deadline=None)
@@ -49,14 +62,15 @@ def test_a_chat_prompt_is_trimmed_as_the_template_does(text):
   jinja2 = pytest.importorskip('jinja2')
   turn = {'messages': [{'role': 'user', 'content': text}], 'bos_token': '', 'add_generation_prompt': True}
   renderer = Renderer(spelling(), chat=True)
-  assert renderer.tokenizer.decode(renderer.prompt(text)) == jinja2.Template(CHAT_TEMPLATE).render(turn)
+  template = jinja2.Template(chat_template(*sp.TURNS[0]))
+  assert renderer.tokenizer.decode(renderer.prompt(text)) == template.render(turn)
   row, _ = renderer.example(Example('p', text, ' x\n'))
   assert row == (*renderer.prompt(text), *renderer.tokenizer.encode(' x\n'), END)
   # With worked examples before it, the turn that is trimmed is both together.
   shared = Renderer(renderer.tokenizer, few_shot=' \nq\n a\n', chat=True)
   turn['messages'][0]['content'] = f' \nq\n a\n{text}b \n'
   both = (*shared.prefix, *shared.prompt(f'{text}b \n'))
-  assert shared.tokenizer.decode(both) == jinja2.Template(CHAT_TEMPLATE).render(turn)
+  assert shared.tokenizer.decode(both) == template.render(turn)
 
 
 def test_only_chat_turns_are_trimmed():

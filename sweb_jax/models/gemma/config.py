@@ -24,7 +24,10 @@ class ModelConfig(Shape):
   implementation: ClassVar[str] = 'native'
   rematerialisations: ClassVar[tuple[str, ...]] = ('none', 'dots', 'full')
 
-  # The forward pass: `decoder.OpenDecoder` says what each does.
+  # `decoder.OpenDecoder` says what each does.
+
+  def check(self) -> None:
+    """JAX is there: the package needs it."""
 
   def shapes(self, dtype: Any = 'float32') -> Params:
     return _transformer().shapes(self, dtype)
@@ -73,9 +76,6 @@ SIZES = {
     262_144, 5376, 21_504, 62, 32, 16, 128, window=1024, rope_scale=8.0, query_scale=(5376 / 32) ** -0.5, **_GEMMA3
   ),
 }
-
-LATER = 'Gemma 3n and 4 have parts that this forward pass has not (inputs and keys by layer, experts)'
-"""Why they are refused, for messages."""
 
 
 def named_size(config: ModelConfig) -> str | None:

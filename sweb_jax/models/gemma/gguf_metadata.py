@@ -12,7 +12,7 @@ import pydantic
 from pydantic import Field
 
 from sweb_jax.models import reading, sentencepiece_proto
-from sweb_jax.models.gemma.config import LATER, SIZES, ModelConfig, transposed_gating
+from sweb_jax.models.gemma.config import SIZES, ModelConfig, transposed_gating
 from sweb_jax.models.gguf_file import Fields, GgufError
 
 ARCHITECTURES = ('gemma', 'gemma2', 'gemma3')
@@ -28,8 +28,10 @@ def config(path: str | os.PathLike, field: Fields) -> ModelConfig:
       here.
   """
   if (kind := field('general.architecture')) not in ARCHITECTURES:
-    later = f'. {LATER}' if str(kind).startswith(('gemma3n', 'gemma4')) else ''
-    raise GgufError(f'{path}: general.architecture is {kind!r:.100}; {", ".join(ARCHITECTURES)} can be read{later}')
+    raise GgufError(
+      f'{path}: general.architecture is {kind!r:.100}; {", ".join(ARCHITECTURES)} can be read; Gemma 3n and 4 from '
+      'Hugging Face directories and Orbax folders'
+    )
   head_width = field(f'{kind}.attention.key_length')
   width, layers = field(f'{kind}.embedding_length'), field(f'{kind}.block_count')
   # Other values would change what the model computes.

@@ -9,20 +9,34 @@ import pydantic
 from etils import epath
 
 from sweb_jax.models import reading
-from sweb_jax.models.gemma.config import LATER, ModelConfig, transposed_gating
-from sweb_jax.models.gemma.huggingface_fields import KINDS, Gemma, Gemma2, Gemma3, Gemma3Text, Rope, Whole
+from sweb_jax.models.decoder import Decoder
+from sweb_jax.models.gemma import huggingface_fields
+from sweb_jax.models.gemma.config import ModelConfig, transposed_gating
+from sweb_jax.models.gemma.huggingface_fields import Gemma, Gemma2, Gemma3Text, Rope, Whole
+from sweb_jax.models.gemma4 import config_json
+from sweb_jax.models.gemma4.shape import Layered
 from sweb_jax.models.reading import CheckpointError
 
+KINDS = huggingface_fields.KINDS | config_json.KINDS
+"""By `model_type`."""
+_ABSENT = {
+  'gemma4_unified': 'Gemma 4 12B, which the gemma library has not',
+  'gemma4_unified_text': 'Gemma 4 12B, which the gemma library has not',
+}
+"""What is refused by name, and why."""
 
-def read(folder: epath.PathLike) -> ModelConfig:
+
+def read(folder: epath.PathLike) -> Decoder:
   """The architecture that `config.json` describes.
 
   Raises:
-    CheckpointError: no Gemma 1, 2 or 3 text model, or one with a part that this project does not have.
+    CheckpointError: no Gemma that reads text, or one with a part that this project does not have.
   """
   fields = _fields(folder)
-  text = fields.text_config if isinstance(fields, Gemma3) else fields
+  text = getattr(fields, 'text_config', fields)
   try:
+    if not isinstance(text, Gemma):
+      return text.architecture()
     config = _architecture(text)
   except ValueError as e:
     said = reading.fault(e) if isinstance(e, pydantic.ValidationError) else e
@@ -33,7 +47,7 @@ def read(folder: epath.PathLike) -> ModelConfig:
 def control_ids(folder: epath.PathLike) -> dict[str, list[int]]:
   """The ids that `config.json` gives to 'bos', 'eos' and 'pad', if it does. Raises CheckpointError as `read`."""
   fields = _fields(folder)
-  levels = [fields, fields.text_config] if isinstance(fields, Gemma3) else [fields]
+  levels = [fields, getattr(fields, 'text_config', fields)]
   found = {}
   for name in ('bos', 'eos', 'pad'):
     said = next((x for level in levels if (x := getattr(level, f'{name}_token_id')) is not None), None)
@@ -47,8 +61,8 @@ def _fields(folder: epath.PathLike) -> Whole:
   data = reading.read_file(path, reading.SMALL)
   kind = reading.json_object(data, path).get('model_type')
   if not isinstance(kind, str) or kind not in KINDS:
-    later = f'. {LATER}' if str(kind).startswith(('gemma3n', 'gemma4')) else ''
-    raise CheckpointError(f'{path}: model_type is {kind!r:.100}; {", ".join(KINDS)} can be read{later}')
+    absent = f' ({_ABSENT[kind]})' if isinstance(kind, str) and kind in _ABSENT else ''
+    raise CheckpointError(f'{path}: model_type is {kind!r:.100}{absent}; {", ".join(KINDS)} can be read')
   return reading.from_json(KINDS[kind], data, path)
 
 
@@ -106,12 +120,14 @@ def _pattern(f: Gemma2) -> tuple[str, ...]:
   return next(p for n in layers if all(t == (p := pattern[:n])[i % n] for i, t in enumerate(pattern)))
 
 
-def write(c: ModelConfig) -> dict[str, Any]:
+def write(c: Decoder) -> dict[str, Any]:
   """The fields of `config.json` that give this architecture, in the names of transformers 4 and 5.
 
   Raises:
     CheckpointError: Hugging Face has no Gemma like that; the message names the field.
   """
+  if isinstance(c, Layered):
+    return config_json.write(c)
   kind = 'gemma3_text' if c.qk_norm else 'gemma2' if c.post_norms else 'gemma'
   heads = c.head_width**-0.5 if c.query_scale is None else c.query_scale
   scalar = round(heads**-2)

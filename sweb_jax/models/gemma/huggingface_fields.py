@@ -20,7 +20,7 @@ TokenIds = int | list[int] | None
 LayerTypes = Annotated[list[Literal['full_attention', 'sliding_attention']], Field(min_length=1, max_length=1000)]
 
 
-class _Object(pydantic.BaseModel):
+class JsonObject(pydantic.BaseModel):
   """A JSON object, in which null counts as left out, but where it means none (`final_logit_softcapping`)."""
 
   model_config = pydantic.ConfigDict(strict=True, extra='ignore', allow_inf_nan=False, frozen=True)
@@ -38,7 +38,7 @@ def _may_be_none(kind: type[pydantic.BaseModel], name: str) -> bool:
   return field is not None and type(None) in (field.annotation, *typing.get_args(field.annotation))
 
 
-class Rope(_Object):
+class Rope(JsonObject):
   """`rope_scaling`, or `rope_parameters` (of one kind of layer in Gemma 3). What else it says is refused."""
 
   model_config = pydantic.ConfigDict(extra='forbid')
@@ -63,7 +63,7 @@ class PlainRope(Rope):
   rope_type: Literal['default'] = 'default'
 
 
-class LayerRopes(_Object):
+class LayerRopes(JsonObject):
   """`rope_parameters` of Gemma 3, by kind of layer."""
 
   model_config = pydantic.ConfigDict(extra='forbid')
@@ -72,7 +72,7 @@ class LayerRopes(_Object):
   sliding_attention: PlainRope = PlainRope()
 
 
-class Whole(_Object):
+class Whole(JsonObject):
   """What any level of a config may say of the whole model."""
 
   tie_word_embeddings: Literal[True] = True

@@ -105,6 +105,12 @@ def shapes(c: ModelConfig) -> dict[str, dict[str, tuple[int, ...]]]:
   return out
 
 
+def unread(c: ModelConfig) -> frozenset[str]:
+  """Tensors that a directory may have and no model reads: none."""
+  del c
+  return frozenset()
+
+
 def _split(path: str) -> tuple[str, str]:
   layer, name = path.split('/', 1)
   return f'model.layers.{layer.removeprefix("layer_")}', name

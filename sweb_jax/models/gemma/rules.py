@@ -40,8 +40,8 @@ FACTORS = (
 )
 
 
-_NOT_TEXT = ('vision_encoder/', 'SigLiPFromPatches_0/', 'embedder/mm_')
-"""Beginnings of the names of parameters that read images."""
+_NOT_TEXT = ('vision_encoder/', 'audio_encoder/', 'SigLiPFromPatches_0/', 'embedder/mm_', 'embedder/audio_')
+"""Beginnings of the names of parameters that read images and sound."""
 
 
 def axes(name: str, shape: tuple[int, ...]) -> tuple[str | None, ...]:
@@ -52,9 +52,11 @@ def axes(name: str, shape: tuple[int, ...]) -> tuple[str | None, ...]:
   return found
 
 
-def stored_name(name: str) -> str:
-  """The name in the tree of what an Orbax folder of the library or of Kaggle calls so; '' for what reads images."""
-  # Kaggle's flat form has 'transformer/layer_0/mlp/linear' for a key, with 'w' below it.
+def stored_name(name: str, shape: tuple[int, ...]) -> str:
+  """The name in the tree of what an Orbax folder of the library or of Kaggle calls so; '' for what reads no text."""
+  # Kaggle's flat form has 'transformer/layer_0/mlp/linear' for a key, with 'w' below it. Those of experts, of one
+  # dimension more, have a 'w' by themselves.
   name = name.removeprefix('transformer/').removeprefix('params/')
-  name = re.sub(r'(/mlp/(linear|gating_einsum))/w$', r'\1', name)
+  if len(shape) == (2 if name.endswith('/linear/w') else 3):
+    name = re.sub(r'(/mlp2?/(linear|gating_einsum))/w$', r'\1', name)
   return '' if name.startswith(_NOT_TEXT) else name
