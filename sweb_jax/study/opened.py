@@ -102,9 +102,9 @@ def open_models(config: ConfigDict) -> dict[str, tuple[Model, ...]]:
   """The models of a valid config, each in the implementation that it asks for.
 
   Raises:
-    CheckpointError, DecoderError, TokenizerError: as `open_variants`; or of a learner's blocks no such part can be
-      recomputed.
-    LoraError: the adapters that are asked for are of no weight of a learner.
+    CheckpointError, DecoderError, TokenizerError: as `open_variants`.
+    DecoderError: the implementation of a learner cannot do `config.train.remat`.
+    LoraError: a learner has no weight for the adapters that are asked for.
   """
   t = config.train
   implementations = {name: config.implementations.get(name, config.implementation) for name in config.models}
