@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from sweb_jax import export
 
@@ -25,6 +25,7 @@ _FORCE = flags.DEFINE_bool('force', False, 'Replace the folder, if it is there.'
 
 
 def main(argv: list[str]) -> None:
+  logging.set_verbosity(logging.ERROR)  # TFDS tells of every file.
   for flag in (_ARM, _FORMAT, _TO):
     if flag.value is None:
       raise app.UsageError(f'--{flag.name} is needed')

@@ -52,7 +52,7 @@ def card(
     _table(('', ''), _sources(data, rows)),
     '## Budget',
     *_budget(data),
-    '## What was kept',
+    '## What the arm keeps',
     *_filters(data),
     '## False positives',
     *_false_positives(data, rows),
@@ -71,12 +71,12 @@ def card(
 
 
 _COLUMNS = """\
-`prompt` and `completion` are the texts of training, byte for byte: the completion follows the prompt directly, and has
-the white space that it needs. In `messages` they are a user's and an assistant's turn. `generator`, `problem_id`,
-`index` and `seed` name the sample. `correct`: its final answer is right and it was not cut. `valid`: every step is
-right, where the task can tell. `cut`: it ended at the length limit. `cost` is that of drawing it, without the prompt.
-Of solutions by people (`generator` is 'people') these are empty. Names that begin with `chosen_` and `rejected_` say
-the same of the two sides of a pair."""
+`prompt` and `completion` are the texts of training; the completion follows the prompt directly, and has the white space
+that it needs for that. In `messages` they are a user's and an assistant's turn, byte for byte. `generator`,
+`problem_id`, `index` and `seed` name the sample. `correct`: its final answer is right and it was not cut. `valid`:
+every step is right, where the task can tell. `cut`: it ended at the length limit. `cost` is that of drawing it, without
+the prompt. Of solutions by people (`generator` is 'people') these are empty. Names that begin with `chosen_` and
+`rejected_` say the same of the two sides of a pair."""
 
 
 def _front(form: str) -> str:

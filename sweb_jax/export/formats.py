@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +36,7 @@ def shaped(rows: Sequence[Row], form: str) -> list[dict[str, Any]]:
       raise ExportError('--format=pairs: no problem has a right and a wrong sample that both ended by themselves')
     return found
   if form != 'messages':
-    return [dict(vars(row)) for row in rows]
+    return [vars(row) | {'completion': row.following} for row in rows]
   return [
     {'messages': [{'role': 'user', 'content': row.prompt}, {'role': 'assistant', 'content': row.completion}]}
     | {name: value for name, value in vars(row).items() if name not in ('prompt', 'completion')}
@@ -123,9 +125,11 @@ def _write_tfds(folder: epath.Path, rows: Sequence[Mapping[str, Any]]) -> None:
     def _generate_examples(self):
       yield from enumerate(rows)
 
-  made = folder / NAME
-  builder = Builder(data_dir=str(folder), file_format='array_record')
-  builder.download_and_prepare()
+  made = folder / 'made'
+  builder = Builder(data_dir=str(made), file_format='array_record')
+  tfds.disable_progress_bar()
+  with contextlib.redirect_stdout(io.StringIO()):  # It tells of a download, and there is none.
+    builder.download_and_prepare()
   for path in epath.Path(builder.data_path).iterdir():
     path.rename(folder / path.name)
   made.rmtree()

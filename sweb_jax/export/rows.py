@@ -30,7 +30,6 @@ class Row:
 
   prompt: str
   completion: str
-  """Follows the prompt directly."""
   problem_id: str
   generator: str
   """Who drew it, by its name in the study; or PEOPLE."""
@@ -51,6 +50,16 @@ class Row:
   """Drawn, and charged."""
   cost: float | None
   """Of drawing it, in the study's definition of cost; what is read before the samples of a problem comes on top."""
+
+  @property
+  def following(self) -> str:
+    """The completion as it follows the prompt directly.
+
+    This project tokenises the two apart; who joins them needs a space where neither has one, as in a vocabulary of
+    whole words or between the turns of a chat.
+    """
+    apart = self.prompt[-1:].isspace() or self.completion[:1].isspace() or not self.completion
+    return self.completion if apart else f' {self.completion}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +156,7 @@ def pairs(rows: Iterable[Row]) -> list[dict[str, Any]]:
       (right if row.correct else wrong)[row.problem_id].append(row)
   own = ('completion', 'prompt', 'problem_id', 'correct', 'cut', 'seed')
   return [
-    {'prompt': chosen.prompt, 'chosen': chosen.completion, 'rejected': rejected.completion, 'problem_id': problem_id}
+    {'prompt': chosen.prompt, 'chosen': chosen.following, 'rejected': rejected.following, 'problem_id': problem_id}
     | {'seed': chosen.seed}
     | {
       f'{side}_{name}': value

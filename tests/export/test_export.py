@@ -14,9 +14,12 @@ import pytest
 from etils import epath
 
 from sweb_jax import analysis, layout, records
-from sweb_jax.export import PEOPLE, ExportError, export, formats, rows
+from sweb_jax.export import PEOPLE, ExportError, Row, export, formats, rows
+from sweb_jax.models import conversion
+from sweb_jax.models.source import open_model
 from sweb_jax.records import Example, Problem, Sample, Verdict
 from sweb_jax.runtime import manifest
+from sweb_jax.tasks.rendering import Renderer
 
 ROOT = Path(__file__).parents[2]
 ARMS = ('wc_low', 'se_low', 'wc_low_loose', 'wc_low_mixed', 'until_low', 'both_low', 'gold', 'wc.round2')
@@ -69,7 +72,7 @@ def test_what_is_exported_is_what_is_trained_on_and_names_its_sample(workdir, ar
   out = lines(tmp_path / 'out/train.jsonl')
   trained = list(records.read(Example, workdir / layout.examples(0, arm) / layout.EXAMPLES))
   assert [(r['problem_id'], r['prompt'], r['completion']) for r in out] == [
-    (e.problem_id, e.prompt, e.solution) for e in trained
+    (e.problem_id, e.prompt, f' {e.solution}') for e in trained  # Words of the made world, which need a space.
   ]
   assert found.rows == len(trained) > 0
   samples, verdicts = drawn(workdir), graded(workdir)
@@ -77,7 +80,7 @@ def test_what_is_exported_is_what_is_trained_on_and_names_its_sample(workdir, ar
   assert len(set(named)) == len(named)
   for key, r in zip(named, out, strict=True):
     if key[0] != PEOPLE:
-      assert (samples[key].text, len(samples[key].tokens)) == (r['completion'], r['tokens'])
+      assert (samples[key].text, len(samples[key].tokens)) == (r['completion'][1:], r['tokens'])
       assert (verdicts[key].correct, verdicts[key].valid, verdicts[key].answer) == (
         r['correct'], r['valid'], r['answer']
       )  # fmt: skip
@@ -111,7 +114,7 @@ def test_all_samples_cost_what_the_report_says(workdir, arm):
 @pytest.mark.slow
 def test_every_form_gives_back_the_same_rows(workdir, tmp_path):
   data = rows.open_data(workdir, 'wc_low_mixed', 0)  # Some rows have no index.
-  plain = [vars(r) for r in rows.examples(data)]
+  plain = [vars(r) | {'completion': f' {r.completion}'} for r in rows.examples(data)]
   for form in ('prompt_completion', 'messages', 'parquet', 'tfds'):
     found = export(workdir, 'wc_low_mixed', form, tmp_path / form)
     back = formats.read(tmp_path / form, form)
@@ -120,8 +123,17 @@ def test_every_form_gives_back_the_same_rows(workdir, tmp_path):
       if form == 'messages':
         user, model = b.pop('messages')
         assert (user['role'], model['role']) == ('user', 'assistant')
-        b |= {'prompt': user['content'], 'completion': model['content']}
+        b |= {'prompt': user['content'], 'completion': f' {model["content"]}'}
       assert b == p | ({'cost': pytest.approx(p['cost'], rel=1e-6)} if form == 'tfds' and p['cost'] else {})
+
+
+def test_a_completion_gets_a_space_only_where_it_needs_one():
+  none = dict.fromkeys(('index', 'seed', 'correct', 'valid', 'answer', 'tokens', 'cost'))
+  told = {'problem_id': 'p', 'generator': 'g', 'model': 'm', 'cut': False}
+  for prompt, completion, following in (
+    ('A:', '7', ' 7'), ('A:', ' 7', ' 7'), ('A:', '\n7', '\n7'), ('A:', '', ''), ('[BEGIN]\n', 'def f():', 'def f():')
+  ):  # fmt: skip
+    assert Row(prompt=prompt, completion=completion, **told, **none).following == following
 
 
 @pytest.mark.slow
@@ -133,7 +145,7 @@ def test_pairs_hold_a_right_and_a_wrong_sample_of_one_problem_each_once(workdir,
   for r in out:
     for side, correct in (('chosen', True), ('rejected', False)):
       key = r[f'{side}_generator'], r['problem_id'], r[f'{side}_index']
-      assert samples[key].text == r[side] and samples[key].finish == 'stop' and verdicts[key].correct is correct
+      assert samples[key].text == r[side][1:] and samples[key].finish == 'stop' and verdicts[key].correct is correct
       sides[correct].append(key)
   for keys in sides.values():
     assert len(set(keys)) == len(keys)
@@ -234,3 +246,35 @@ def test_the_command_says_what_it_wrote_or_one_line_of_what_is_wrong(workdir, tm
   shutil.rmtree(tmp_path / 'out')
   done = run('nobody')
   assert (done.returncode, done.stdout) == (1, '') and re.fullmatch(r'Error: --arm=nobody: .*\n', done.stderr)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('form', ['prompt_completion', 'messages', 'parquet', 'pairs'])
+def test_the_datasets_library_reads_a_folder_by_its_name(workdir, tmp_path, form):
+  datasets = pytest.importorskip('datasets')
+  found = export(workdir, 'wc_low_mixed', form, tmp_path / 'out')
+  read = datasets.load_dataset(str(tmp_path / 'out'), split='train', cache_dir=str(tmp_path / 'cache'))
+  assert read.num_rows == found.rows
+  assert read.to_list() == formats.read(tmp_path / 'out', form)
+
+
+@pytest.mark.slow
+def test_trl_trains_on_the_ids_that_this_project_trains_on(workdir, tmp_path):
+  datasets, trl = pytest.importorskip('datasets'), pytest.importorskip('trl')
+  transformers = pytest.importorskip('transformers')
+  export(workdir, 'wc_low_mixed', 'prompt_completion', tmp_path / 'out')
+  conversion.convert('embedded:wc', tmp_path / 'model', 'hf')
+  trainer = trl.SFTTrainer(
+    model=str(tmp_path / 'model'),
+    processing_class=transformers.AutoTokenizer.from_pretrained(tmp_path / 'model'),
+    train_dataset=datasets.load_dataset(str(tmp_path / 'out'), split='train', cache_dir=str(tmp_path / 'cache')),
+    args=trl.SFTConfig(
+      output_dir=str(tmp_path / 'trained'), max_steps=1, report_to=[], use_cpu=True, bf16=False, save_strategy='no'
+    ),
+  )
+  renderer = Renderer(open_model('embedded:wc').tokenizer)
+  trained = records.read(Example, workdir / layout.examples(0, 'wc_low_mixed') / layout.EXAMPLES)
+  for row, (ids, silent) in zip(trainer.train_dataset, map(renderer.example, trained), strict=True):
+    assert row['input_ids'] == list(ids)
+    assert row['labels'] == [-100] * silent + list(ids[silent:])
+  assert trainer.train().training_loss > 0
