@@ -81,8 +81,7 @@ def export(
 
 def _task(data: rows.Data) -> tasks.Task:
   """The task of the study, for prompts of problems of which no solution was kept. Raises TaskError."""
-  task = data.config['task']
-  return tasks.get(task['name'], data_dir=data.config['data_dir'], world=task['world'])
+  return tasks.from_config(data.config['task'], data.config['data_dir'])
 
 
 def _remove(path: epath.Path) -> None:
