@@ -190,12 +190,13 @@ def _check_transfer(name: str, test: Any, need: Callable[..., None]) -> None:
 
 def _check_own(name: str, said: ConfigDict, field: str, need: Callable[..., None]) -> None:
   """The fields of `tasks.Own` belong to the task 'jsonl', which needs them."""
+  said = said.to_dict()
   if name != 'jsonl':
     for own in tasks.OWN:
       need(not said.get(own), f'{field}.{own}', said.get(own), f"is of the task 'jsonl', and this is {name!r}")
     return
   files, forms = said.get('files'), tuple(FORMS)
-  need(files and isinstance(files, ConfigDict), f'{field}.files', files, "give {'all': FILE}, or {split: FILE, ...}")
+  need(files and isinstance(files, dict), f'{field}.files', files, "give {'all': FILE}, or {split: FILE, ...}")
   need(said.get('answer') in forms, f'{field}.answer', said.get('answer', ''), f'must be one of {", ".join(forms)}')
   shots = said.get('shots', 0)
   need(isinstance(shots, int) and shots >= 0, f'{field}.shots', shots, 'must be a whole number, or 0: none')

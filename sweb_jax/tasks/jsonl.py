@@ -113,8 +113,8 @@ class Jsonl:
     return fill(self.template, problem)
 
   def few_shot(self) -> str:
-    """So many worked examples as `config.task.shots` says."""
-    if not self._own.shots:
+    """So many worked examples as `config.task.shots` says; none for a set to test on alone."""
+    if not self._own.shots and 'train' in self._splits:
       raise TaskError('config.sampling.few_shot=True needs worked examples: say how many in config.task.shots')
     return ''.join(f'{self.prompt(p)}{p.solutions[0]}{self.shown_end}' for p in self._shots)
 
