@@ -1,6 +1,7 @@
 """Converts models between forms, says what a model is, and compares its two implementations.
 
     python -m sweb_jax.models convert --from=SOURCE --to=FOLDER --format=hf
+    python -m sweb_jax.models convert --from=TRAINED --base=SOURCE --to=FOLDER --format=peft
     python -m sweb_jax.models inspect SOURCE
     python -m sweb_jax.models compare SOURCE
 
@@ -26,7 +27,10 @@ from sweb_jax.models.tokenizer import TokenizerError
 
 _FROM = flags.DEFINE_string('from', None, 'convert: the model to read.')
 _TO = flags.DEFINE_string('to', None, 'convert: the folder to write; it must not exist.')
-_FORMAT = flags.DEFINE_enum('format', None, conversion.FORMATS, 'convert: Hugging Face directory, or our model folder.')
+_FORMAT = flags.DEFINE_enum(
+  'format', None, conversion.FORMATS, 'convert: Hugging Face directory, our model folder, or adapters alone.'
+)
+_BASE = flags.DEFINE_string('base', '', 'convert to peft: the model that was trained, before it was.')
 _CHAT = flags.DEFINE_bool('chat', False, 'convert to hf: the model was tuned on chat turns; write their template.')
 
 
@@ -42,7 +46,7 @@ def main(argv: list[str]) -> None:
         _compare(source)
       case _:
         raise app.UsageError(
-          'give `convert --from=SOURCE --to=FOLDER --format=hf|orbax`, `inspect SOURCE` or `compare SOURCE`'
+          'give `convert --from=SOURCE --to=FOLDER --format=hf|orbax|peft`, `inspect SOURCE` or `compare SOURCE`'
         )
   except KeyboardInterrupt:
     sys.exit(130)
@@ -56,8 +60,10 @@ def _convert() -> None:
     if flag.value is None:
       raise app.UsageError(f'convert: --{flag.name} is needed')
   if _CHAT.value and _FORMAT.value != 'hf':
-    raise app.UsageError('convert: --chat is for --format=hf; a model folder has no template')
-  found = conversion.convert(_FROM.value, _TO.value, _FORMAT.value, chat=_CHAT.value)
+    raise app.UsageError('convert: --chat is for --format=hf; other forms have no template')
+  if bool(_BASE.value) != (_FORMAT.value == 'peft'):
+    raise app.UsageError('convert: --format=peft needs --base, the model before it was trained, and no other form does')
+  found = conversion.convert(_FROM.value, _TO.value, _FORMAT.value, chat=_CHAT.value, base=_BASE.value)
   print(f'{_TO.value}: written; largest difference of a logit {found.largest:.3g}, KL {found.divergence:.3g} nats')
 
 

@@ -12,14 +12,14 @@ import numpy as np
 from etils import epath
 from jaxtyping import Float, Int
 
-from sweb_jax.models import huggingface, sharding
+from sweb_jax.models import huggingface, peft, sharding
 from sweb_jax.models.gemma import transformer
 from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.source import Model, open_model, save_model
 from sweb_jax.models.tokenizer import Tokenizer
 
-FORMATS = ('hf', 'orbax')
+FORMATS = ('hf', 'orbax', 'peft')
 TOLERANCE = 2e-4
 """Largest difference of a logit that passes. Nothing is rounded on the way, so 0 is usual."""
 TEXTS = (
@@ -40,7 +40,13 @@ class Comparison:
 
 
 def convert(
-  source: str, to: epath.PathLike, form: str, *, chat: bool = False, shard_bytes: int = huggingface.SHARD_BYTES
+  source: str,
+  to: epath.PathLike,
+  form: str,
+  *,
+  chat: bool = False,
+  base: str = '',
+  shard_bytes: int = huggingface.SHARD_BYTES,
 ) -> Comparison:
   """Writes a model in another form, reads it back and compares.
 
@@ -50,8 +56,9 @@ def convert(
   Args:
     source: as `open_model` takes it.
     to: the folder to write; it must not exist. It appears when everything is written and compared.
-    form: 'hf' (Hugging Face directory) or 'orbax' (model folder of this project).
+    form: 'hf' (Hugging Face directory), 'orbax' (model folder of this project) or 'peft' (adapters alone).
     chat: 'hf': with the template of chat turns, and <end_of_turn> ends a text.
+    base: 'peft': what the model was before it was trained, as `open_model` takes it.
     shard_bytes: 'hf': largest safetensors file.
 
   Raises:
@@ -69,15 +76,17 @@ def convert(
   if partial.exists():
     partial.rmtree()
   try:
-    if form == 'hf':
-      huggingface.save(partial, model.config, params, model.tokenizer, chat=chat, shard_bytes=shard_bytes)
+    if form == 'peft':
+      found = compare(expected, _write_adapters(partial, model, params, base))
     else:
-      save_model(partial, model.config, params, model.tokenizer)
-    del params
-    written = open_model(str(partial))
-    if (fields := _differing(model.config, written.config)) or written.tokenizer != model.tokenizer:
-      raise CheckpointError(f'{to}: came out with another {", ".join(fields) or "tokenizer"}; it was not kept')
-    found = compare(expected, _logits(written, written.load(mesh, None)))
+      if form == 'hf':
+        huggingface.save(partial, model.config, params, model.tokenizer, chat=chat, shard_bytes=shard_bytes)
+      else:
+        save_model(partial, model.config, params, model.tokenizer)
+      del params
+      written = open_model(str(partial))
+      _check_alike(model, written, f'{to}: came out', 'it was not kept')
+      found = compare(expected, _logits(written, written.load(mesh, None)))
     if not found.largest <= TOLERANCE:
       raise CheckpointError(
         f'{to}: its logits differ from those of {source} by up to {found.largest:.3g} '
@@ -88,6 +97,23 @@ def convert(
     if partial.exists():
       partial.rmtree()
   return found
+
+
+def _write_adapters(
+  folder: epath.Path, model: Model, params: transformer.Params, base: str
+) -> Float[np.ndarray, 'N V']:
+  """Writes the adapters that lead from `base` to the model; returns the logits of the base with them."""
+  origin = open_model(base)
+  _check_alike(model, origin, f'{base}: is no base of it', 'name the model that was trained')
+  before = origin.load(sharding.make_mesh(fsdp=len(jax.devices())), None)
+  peft.save(folder, model.config, before, params, base)
+  return _logits(model, peft.merge(folder, model.config, before))
+
+
+def _check_alike(model: Model, other: Model, what: str, advice: str) -> None:
+  fields = _differing(model.config, other.config)
+  if fields or other.tokenizer != model.tokenizer:
+    raise CheckpointError(f'{what}, with another {", ".join(fields) or "tokenizer"}; {advice}')
 
 
 def compare(expected: Float[np.ndarray, 'N V'], found: Float[np.ndarray, 'N V']) -> Comparison:
