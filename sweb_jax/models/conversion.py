@@ -12,14 +12,14 @@ import numpy as np
 from etils import epath
 from jaxtyping import Float, Int
 
-from sweb_jax.models import huggingface, peft, sharding
+from sweb_jax.models import gguf_writer, huggingface, peft, sharding
 from sweb_jax.models.gemma import transformer
 from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.source import Model, open_model, save_model
 from sweb_jax.models.tokenizer import Tokenizer
 
-FORMATS = ('hf', 'orbax', 'peft')
+FORMATS = ('hf', 'orbax', 'peft', 'gguf')
 TOLERANCE = 2e-4
 """Largest difference of a logit that passes. Nothing is rounded on the way, so 0 is usual."""
 TEXTS = (
@@ -46,6 +46,7 @@ def convert(
   *,
   chat: bool = False,
   base: str = '',
+  kind: str = 'F32',
   shard_bytes: int = huggingface.SHARD_BYTES,
 ) -> Comparison:
   """Writes a model in another form, reads it back and compares.
@@ -55,10 +56,12 @@ def convert(
 
   Args:
     source: as `open_model` takes it.
-    to: the folder to write; it must not exist. It appears when everything is written and compared.
-    form: 'hf' (Hugging Face directory), 'orbax' (model folder of this project) or 'peft' (adapters alone).
-    chat: 'hf': with the template of chat turns, and <end_of_turn> ends a text.
+    to: the folder to write, or the *.gguf file; it must not exist. It appears when everything is written and compared.
+    form: of `FORMATS`: Hugging Face directory, model folder of this project, adapters alone, or GGUF file.
+    chat: 'hf', 'gguf': with the template of chat turns, and <end_of_turn> ends a text.
     base: 'peft': what the model was before it was trained, as `open_model` takes it.
+    kind: 'gguf': type of the matrices, of `gguf_writer.KINDS`. What was written is compared with parameters that were
+      rounded to it; the result says how far the model is from what it was.
     shard_bytes: 'hf': largest safetensors file.
 
   Raises:
@@ -67,17 +70,22 @@ def convert(
   """
   to = epath.Path(to)
   if to.exists():
-    raise CheckpointError(f'{to}: is there already; name a folder that is not')
+    raise CheckpointError(f'{to}: is there already; name a {"file" if form == "gguf" else "folder"} that is not')
+  if (form == 'gguf') != (to.suffix == '.gguf'):
+    raise CheckpointError(f'{to}: a GGUF is a file whose name ends in .gguf, and other forms are folders')
   model = open_model(source)
   mesh = sharding.make_mesh(fsdp=len(jax.devices()))
   params = model.load(mesh, None)
+  if form == 'gguf':
+    model, params = _without_spare_rows(model, params)
   expected = _logits(model, params)
-  partial = to.parent / f'{to.name}.partial'
-  if partial.exists():
-    partial.rmtree()
+  partial = to.with_name(f'{to.stem}.partial{to.suffix}')
+  _remove(partial)
   try:
     if form == 'peft':
-      found = compare(expected, _write_adapters(partial, model, params, base))
+      found = wrong = compare(expected, _write_adapters(partial, model, params, base))
+    elif form == 'gguf':
+      found, wrong = _write_gguf(partial, model, params, kind, chat, expected)
     else:
       if form == 'hf':
         huggingface.save(partial, model.config, params, model.tokenizer, chat=chat, shard_bytes=shard_bytes)
@@ -86,17 +94,52 @@ def convert(
       del params
       written = open_model(str(partial))
       _check_alike(model, written, f'{to}: came out', 'it was not kept')
-      found = compare(expected, _logits(written, written.load(mesh, None)))
-    if not found.largest <= TOLERANCE:
+      found = wrong = compare(expected, _logits(written, written.load(mesh, None)))
+    if not wrong.largest <= TOLERANCE:
       raise CheckpointError(
-        f'{to}: its logits differ from those of {source} by up to {found.largest:.3g} '
-        f'(KL {found.divergence:.3g} nats); it was not kept'
+        f'{to}: its logits differ from those of {source} by up to {wrong.largest:.3g} '
+        f'(KL {wrong.divergence:.3g} nats); it was not kept'
       )
     partial.rename(to)
   finally:
-    if partial.exists():
-      partial.rmtree()
+    _remove(partial)
   return found
+
+
+def _write_gguf(
+  file: epath.Path,
+  model: Model,
+  params: transformer.Params,
+  kind: str,
+  chat: bool,
+  expected: Float[np.ndarray, 'N V'],
+) -> tuple[Comparison, Comparison]:
+  """Writes a GGUF file; returns how far it is from the model, and from the model with rounded parameters."""
+  gguf_writer.save(file, model.config, params, model.tokenizer, kind, chat=chat)
+  written = open_model(str(file))
+  if (pieces := written.tokenizer.pieces()) != model.tokenizer.pieces() or any(
+    written.tokenizer.encode(text) != model.tokenizer.encode(text) for text in TEXTS
+  ):
+    raise CheckpointError(f'{file}: its {len(pieces)} pieces read texts otherwise; it was not kept')
+  # The vocabulary is rebuilt from the pieces: other bytes of the same tokenizer.
+  _check_alike(model, dataclasses.replace(written, tokenizer=model.tokenizer), f'{file}: came out', 'it was not kept')
+  back = _logits(written, written.load(sharding.make_mesh(fsdp=len(jax.devices())), None))
+  return compare(expected, back), compare(_logits(model, gguf_writer.rounded(model.config, params, kind)), back)
+
+
+def _without_spare_rows(model: Model, params: transformer.Params) -> tuple[Model, transformer.Params]:
+  """The model without the rows of its table that no piece has, which GGUF does not keep."""
+  rows = model.tokenizer.vocab_size
+  table = {'input_embedding': params['embedder']['input_embedding'][:rows]}
+  config = dataclasses.replace(model.config, vocab_size=rows)
+  return dataclasses.replace(model, config=config), {**params, 'embedder': {**params['embedder'], **table}}
+
+
+def _remove(path: epath.Path) -> None:
+  if path.is_dir():
+    path.rmtree()
+  elif path.exists():
+    path.unlink()
 
 
 def _write_adapters(
