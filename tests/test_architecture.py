@@ -16,7 +16,7 @@ MODULES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob('*.py'))
 
 # Imports run from a floor to those below it, and within a floor.
 FLOORS = (
-  {'main', 'cli', 'status', 'lowering', 'pretrain', 'comparison'},
+  {'main', 'cli', 'status', 'lowering', 'pretrain', 'comparison', 'export'},
   {'study'},
   {'config'},
   {'tasks', 'answers', 'curation', 'budget', 'sampling', 'training', 'analysis'},
@@ -35,6 +35,7 @@ BESIDE = {
   'config': set(),
 }
 FREE_OF_JAX = ('records', 'layout', 'budget', 'answers', 'tasks', 'curation', 'analysis', 'runtime.manifest', 'config')
+FREE_OF_JAX += ('export',)
 
 
 def room(module: str) -> str:

@@ -50,8 +50,7 @@ def report(workdir: str, console: Console) -> None:
   config = read_json(root / layout.CONFIG)
   prompt = None
   try:
-    task = config['task']
-    prompt = tasks.get(task['name'], data_dir=config['data_dir'], world=task['world']).prompt
+    prompt = tasks.from_config(config['task'], config['data_dir']).prompt
   except (KeyError, tasks.TaskError) as e:
     console.print(Text(f'The page shows problems without their prompts: {e}'))
   built = analysis.write(workdir, prompt)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from sweb_jax.answers import vocabulary
-from sweb_jax.answers.equal import MAX_LENGTH, NUMBER, leading_number, spell
+from sweb_jax.answers import markup, vocabulary
+from sweb_jax.answers.equal import MAX_LENGTH, NUMBER, complete_number, leading_number, spell
 from sweb_jax.answers.latex import MAX_CHARS
 from sweb_jax.answers.markup import ANSWER_IS
 from sweb_jax.answers.math_equal import equal
@@ -52,6 +52,8 @@ _JOINED = re.compile(
 _BETWEEN_BOXES = re.compile(
   r'[$\s]*(?:\\[)\]])?[$\s]*(?:;|,|,?\s*(?:\\text\{)?\s*\b(?:and|or)\b\s*\}?)[$\s]*(?:\\[(\[])?\s*(?:[a-zA-Z](?:_\w)?\s*=\s*)?'
 )
+# A letter that stands alone: 'B', '(B)', 'B.', 'B) 12 apples', '\\text{(B)}'.
+_LETTER = re.compile(r'(?:\\(?:text|mathrm|textbf|mathbf)[ ]?\{)?[(\[]?([A-Z])(?:[)\].:,;}]|\s*$)')
 _REASON = re.compile(r',?\s(?:since|because|as|so|which|where)\s')
 _SENTENCE_END = re.compile(r'\n|\.(?=\s|$|\*)|(?<=\s)I hope', re.MULTILINE)
 
@@ -71,8 +73,9 @@ def extract(task: str, text: str) -> Extracted:
 
   'math', 'functional_math': strictly the last complete `\\boxed{}` or `\\fbox{}` of the first solution (boxes joined by
   commas or 'and' are one list), else what follows its 'The final answer is' or a heading 'Answer'; leniently also its
-  last formula or number. 'gsm8k', 'svamp': strictly
-  `answer_line`; leniently also a box, 'The answer is N', 'A: N' or the last number. 'arithmetic': `marked_integer`.
+  last formula or number. 'gsm8k', 'svamp': strictly `answer_line`; leniently also a box, 'The answer is N', 'A: N' or
+  the last number. 'number': strictly also a number that is alone in a box or in what is said. 'choice', 'text': a
+  letter that stands alone, or a text, after '####', in a box or behind 'The answer is'. 'arithmetic': `marked_integer`.
   An unfinished box, a number that goes on and an answer longer than the graders read are none.
   """
   if task in ('math', 'functional_math'):
@@ -81,12 +84,24 @@ def extract(task: str, text: str) -> Extracted:
     if strict is None:
       strict = _said(solution)
     return Extracted(strict, strict if strict is not None else _last_formula(solution))
-  if task in ('gsm8k', 'svamp'):
+  if task in ('gsm8k', 'svamp', 'number'):
     strict = answer_line(text[:MAX_TEXT])
-    return Extracted(strict, strict if strict is not None else _lenient_number(_first_solution(text)))
+    if strict is not None:
+      return Extracted(strict, strict)
+    solution = _first_solution(text)
+    told = boxed(solution) or _said(solution) if task == 'number' else None
+    strict = complete_number(told) if told else None
+    return Extracted(strict, strict if strict is not None else _lenient_number(solution))
+  if task in ('choice', 'text'):
+    told = _told(text[:MAX_TEXT])
+    letter = told and _LETTER.match(told)
+    return Extracted(*2 * ((letter[1] if letter else None) if task == 'choice' else told,))
   if task == 'arithmetic':
     return Extracted(*2 * (marked_integer(text),))
-  raise ValueError(f"answers of task={task!r} cannot be extracted; use 'math', 'functional_math', 'gsm8k' or 'svamp'")
+  raise ValueError(
+    f"answers of task={task!r} cannot be extracted; use 'math', 'functional_math', 'gsm8k', 'svamp', 'number', "
+    "'choice' or 'text'"
+  )
 
 
 def boxed(text: str) -> str | None:
@@ -215,6 +230,15 @@ def _last_formula(text: str) -> str | None:
   tail = text[-4 * MAX_CHARS :]
   formulas = [f for match in _MATH.finditer(tail) if (f := _formula(match))]
   return formulas[-1] if formulas else _last_number(tail)
+
+
+def _told(text: str) -> str | None:
+  """What stands, out of its markup, on the line of the first '####', in the last box, or behind 'The answer is'."""
+  marker = _MARKER.search(text)
+  solution = _first_solution(text)
+  told = text[marker.end() :].partition('\n')[0] if marker else boxed(solution) or _said(solution)
+  bare = markup.bare(told[:MAX_CHARS]).removesuffix('.').strip() if told else ''
+  return bare or None
 
 
 def _lenient_number(text: str) -> str | None:

@@ -16,13 +16,16 @@ from sweb_jax.answers.extract import extract
 from sweb_jax.answers.math_equal import equal
 from sweb_jax.answers.pool import Opinion, Pool
 
-NUMBER_TASKS = ('gsm8k', 'svamp')
-"""Tasks whose gold answers are plain numbers, compared exactly."""
+NUMBER_TASKS = ('gsm8k', 'svamp', 'number')
+"""Tasks whose gold answers are plain numbers, compared exactly; 'number' for one's own (docs/own_tasks.md)."""
 
 MATH_TASKS = ('math', 'functional_math')
 """Tasks whose gold answers are LaTeX."""
 
-TASKS = (*MATH_TASKS, *NUMBER_TASKS, 'arithmetic', *completions.TASKS)
+TEXT_TASKS = ('choice', 'text')
+"""Tasks of one's own whose gold answers are a letter or a text, the same up to white space."""
+
+TASKS = (*MATH_TASKS, *NUMBER_TASKS, *TEXT_TASKS, 'arithmetic', *completions.TASKS)
 
 T = TypeVar('T')
 
@@ -92,6 +95,8 @@ def same(task: str, gold: str, answer: str, problem: str = '') -> bool:
     raise ValueError(f'task={task!r}: programs cannot be compared with each other')
   if task == 'arithmetic':
     return gold == answer
+  if task in TEXT_TASKS:
+    return gold.split() == answer.split()
   if task in NUMBER_TASKS:
     return same_number(gold, answer)
   return computed.same(gold, answer, problem) if task == 'functional_math' else equal(gold, answer)

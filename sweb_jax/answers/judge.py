@@ -137,7 +137,13 @@ _KINDS = {
   'functional_math': _FORMULAS,
   'mbpp': _PROGRAMS,
   'humaneval': _PROGRAMS,
+  'number': _WORDS,
+  'choice': _WORDS,
+  'text': _WORDS,
+  'mathematical': _FORMULAS,
+  'program': _PROGRAMS,
 }
+"""Task, or form of the answers to one's own problems."""
 _VERDICT = re.compile(r'Verdict: (right|wrong)\.?')
 _BLANK_LINES = re.compile(r'\n\s*\n')
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from sweb_jax import layout
+from sweb_jax import layout, tasks
 from sweb_jax.budget import UNITS
 from sweb_jax.config.default import ConfigError, default, get, rules_of, steps_of
 from sweb_jax.curation import FILTERS
 from sweb_jax.models.decoder import IMPLEMENTATIONS
+from sweb_jax.tasks.jsonl import FORMS
 
 
 def validate(config: ConfigDict) -> None:
@@ -40,6 +41,7 @@ def validate(config: ConfigDict) -> None:
   need(config.engine.slots >= 0, 'engine.slots', config.engine.slots, 'must be positive, or 0: chosen by memory')
   need(config.mesh.data == -1 or config.mesh.data > 0, 'mesh.data', config.mesh.data, 'must be positive, or -1: all')
   need(config.task.name, 'task.name', config.task.name, 'name a task')
+  _check_own(config.task.name, config.task, 'task', need)
   need(config.seed >= 0, 'seed', config.seed, 'must not be negative')
   _check_models(config, need)
   _check_budgets(config, need)
@@ -179,16 +181,32 @@ def _check_transfer(name: str, test: Any, need: Callable[..., None]) -> None:
   need(name.isidentifier(), 'transfer', name, 'a name is letters, digits and _: it becomes a folder')
   need(name != layout.TEST, 'transfer', name, "is the study's own test set; name it otherwise")
   need(isinstance(test, ConfigDict), field, test, "give {'task': name, 'data_dir': folder, 'test': n, 'levels': ()}")
-  wish = "its fields are 'task', 'test', and if need be 'data_dir' and 'levels'"
-  need({'task', 'test'} <= set(test) <= {'task', 'test', 'data_dir', 'levels'}, field, sorted(test), wish)
+  more = ('data_dir', 'levels', 'template', *tasks.OWN)
+  wish = f"its fields are 'task', 'test', and if need be {', '.join(map(repr, more))}"
+  need({'task', 'test'} <= set(test) <= {'task', 'test', *more}, field, sorted(test), wish)
+  _check_own(test.task, test, field, need)
   need(isinstance(test.test, int) and test.test > 0, f'{field}.test', test.test, 'must be a positive whole number')
+
+
+def _check_own(name: str, said: ConfigDict, field: str, need: Callable[..., None]) -> None:
+  """The fields of `tasks.Own` belong to the task 'jsonl', which needs them."""
+  said = said.to_dict()
+  if name != 'jsonl':
+    for own in tasks.OWN:
+      need(not said.get(own), f'{field}.{own}', said.get(own), f"is of the task 'jsonl', and this is {name!r}")
+    return
+  files, forms = said.get('files'), tuple(FORMS)
+  need(files and isinstance(files, dict), f'{field}.files', files, "give {'all': FILE}, or {split: FILE, ...}")
+  need(said.get('answer') in forms, f'{field}.answer', said.get('answer', ''), f'must be one of {", ".join(forms)}')
+  shots = said.get('shots', 0)
+  need(isinstance(shots, int) and shots >= 0, f'{field}.shots', shots, 'must be a whole number, or 0: none')
 
 
 def _known_fields(config: ConfigDict) -> None:
   """Refuses fields that nothing reads: most are typing errors."""
   # Their keys are names that the config chooses.
   open_sections = ('presets', 'models', 'budgets', 'policies', 'cost.prices', 'cost.seconds', 'train.steps')
-  open_sections += ('variants', 'train.batches', 'transfer', 'implementations')
+  open_sections += ('variants', 'train.batches', 'transfer', 'implementations', 'task.files', 'task.fields')
 
   def walk(found: ConfigDict, known: ConfigDict, prefix: str) -> None:
     for key in found:

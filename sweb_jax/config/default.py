@@ -31,6 +31,12 @@ def default() -> ConfigDict:
         'world': 0,  # Which made world, of a generated task.
         'made_world': False,  # The report says that its problems are made up.
         'levels': (),  # Difficulties to draw problems from; (): the task's default.
+        'template': '',  # Prompts by it, with '{question}' in it, in place of the task's own.
+        # Of the task 'jsonl', one's own problems (docs/own_tasks.md):
+        'files': ConfigDict(),  # Split, or 'all' -> file.
+        'fields': ConfigDict(),  # question, answer, id, solution, level, choices, tests -> the file's name for it.
+        'answer': '',  # Form of the answers: number, mathematical, choice, text or program.
+        'shots': 0,  # Worked examples for base models, taken from the problems with a solution.
         'train': 0,  # Problems a question set.
         'validation': 0,
         'test': 0,
@@ -173,6 +179,13 @@ def rules_of(config: ConfigDict, variant: str | None) -> dict[str, Any]:
   """The fields of `config.data` as an arm's variant has them."""
   changed = config.variants[variant].to_dict() if variant else {}
   return config.data.to_dict() | {k: v for k, v in changed.items() if k != 'budgets'}
+
+
+def transfer_task(config: ConfigDict, name: str) -> dict[str, Any]:
+  """A section like `config.task` for a further test set, of `config.transfer`."""
+  said = {field: value for field, value in config.transfer[name].to_dict().items() if field not in ('task', 'data_dir')}
+  own = {'name': config.transfer[name].task, 'world': config.task.world, 'levels': tuple(said.get('levels', ()))}
+  return default().task.to_dict() | said | own
 
 
 def get(config: ConfigDict, field: str) -> Any:

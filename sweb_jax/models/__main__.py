@@ -1,6 +1,8 @@
 """Converts models between forms, says what a model is, and compares its two implementations.
 
     python -m sweb_jax.models convert --from=SOURCE --to=FOLDER --format=hf
+    python -m sweb_jax.models convert --from=TRAINED --base=SOURCE --to=FOLDER --format=peft
+    python -m sweb_jax.models convert --from=SOURCE --to=FILE.gguf --format=gguf --type=Q8_0
     python -m sweb_jax.models inspect SOURCE
     python -m sweb_jax.models compare SOURCE
 
@@ -19,15 +21,19 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from absl import app, flags, logging
 
-from sweb_jax.models import conversion, families
+from sweb_jax.models import conversion, families, gguf_file
 from sweb_jax.models.source import check_model
 from sweb_jax.models.tokenizer import TokenizerError
 from sweb_jax.runtime import terminal
 
 _FROM = flags.DEFINE_string('from', None, 'convert: the model to read.')
 _TO = flags.DEFINE_string('to', None, 'convert: the folder to write; it must not exist.')
-_FORMAT = flags.DEFINE_enum('format', None, conversion.FORMATS, 'convert: Hugging Face directory, or our model folder.')
-_CHAT = flags.DEFINE_bool('chat', False, 'convert to hf: the model was tuned on chat turns; write their template.')
+_FORMAT = flags.DEFINE_enum(
+  'format', None, conversion.FORMATS, 'convert: Hugging Face directory, our model folder, adapters alone, or GGUF file.'
+)
+_BASE = flags.DEFINE_string('base', '', 'convert to peft: the model that was trained, before it was.')
+_TYPE = flags.DEFINE_enum('type', 'F16', gguf_file.KINDS, 'convert to gguf: type of the matrices.')
+_CHAT = flags.DEFINE_bool('chat', False, 'convert to hf or gguf: it was tuned on chat turns; write their template.')
 
 
 def main(argv: list[str]) -> None:
@@ -42,7 +48,7 @@ def main(argv: list[str]) -> None:
         _compare(source)
       case _:
         raise app.UsageError(
-          'give `convert --from=SOURCE --to=FOLDER --format=hf|orbax`, `inspect SOURCE` or `compare SOURCE`'
+          'give `convert --from=SOURCE --to=FOLDER --format=hf|orbax|peft|gguf`, `inspect SOURCE` or `compare SOURCE`'
         )
   except KeyboardInterrupt:
     sys.exit(130)
@@ -55,9 +61,13 @@ def _convert() -> None:
   for flag in (_FROM, _TO, _FORMAT):
     if flag.value is None:
       raise app.UsageError(f'convert: --{flag.name} is needed')
-  if _CHAT.value and _FORMAT.value != 'hf':
-    raise app.UsageError('convert: --chat is for --format=hf; a model folder has no template')
-  found = conversion.convert(_FROM.value, _TO.value, _FORMAT.value, chat=_CHAT.value)
+  if _CHAT.value and _FORMAT.value not in ('hf', 'gguf'):
+    raise app.UsageError('convert: --chat is for --format=hf and gguf; other forms have no template')
+  if bool(_BASE.value) != (_FORMAT.value == 'peft'):
+    raise app.UsageError('convert: --format=peft needs --base, the model before it was trained, and no other form does')
+  found = conversion.convert(
+    _FROM.value, _TO.value, _FORMAT.value, chat=_CHAT.value, base=_BASE.value, kind=_TYPE.value
+  )
   print(f'{_TO.value}: written; largest difference of a logit {found.largest:.3g}, KL {found.divergence:.3g} nats')
 
 

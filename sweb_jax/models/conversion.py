@@ -11,13 +11,13 @@ import numpy as np
 from etils import epath
 from jaxtyping import Float, Int
 
-from sweb_jax.models import families, huggingface, sharding
+from sweb_jax.models import families, huggingface, peft, sharding
 from sweb_jax.models.decoder import Decoder, Params
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.source import Model, open_model, save_model
 from sweb_jax.models.tokenizer import Tokenizer
 
-FORMATS = ('hf', 'orbax')
+FORMATS = ('hf', 'orbax', 'peft', 'gguf')
 TOLERANCE = 2e-4
 """Largest difference of a logit that passes. Nothing is rounded on the way, so 0 is usual."""
 TEXTS = (
@@ -38,7 +38,14 @@ class Comparison:
 
 
 def convert(
-  source: str, to: epath.PathLike, form: str, *, chat: bool = False, shard_bytes: int = huggingface.SHARD_BYTES
+  source: str,
+  to: epath.PathLike,
+  form: str,
+  *,
+  chat: bool = False,
+  base: str = '',
+  kind: str = 'F32',
+  shard_bytes: int = huggingface.SHARD_BYTES,
 ) -> Comparison:
   """Writes a model in another form, reads it back and compares.
 
@@ -47,9 +54,12 @@ def convert(
 
   Args:
     source: as `open_model` takes it.
-    to: the folder to write; it must not exist. It appears when everything is written and compared.
-    form: 'hf' (Hugging Face directory) or 'orbax' (model folder of this project).
-    chat: 'hf': with the template of chat turns, whose end also ends a text.
+    to: the folder to write, or the *.gguf file; it must not exist. It appears when everything is written and compared.
+    form: of `FORMATS`: Hugging Face directory, model folder of this project, adapters alone, or GGUF file.
+    chat: 'hf', 'gguf': with the template of chat turns, whose end also ends a text.
+    base: 'peft': what the model was before it was trained, as `open_model` takes it.
+    kind: 'gguf': type of the matrices, of `gguf_file.KINDS`. What was written is compared with parameters that
+      were rounded to it; the result says how far the model is from what it was.
     shard_bytes: 'hf': largest safetensors file.
 
   Raises:
@@ -58,34 +68,88 @@ def convert(
   """
   to = epath.Path(to)
   if to.exists():
-    raise CheckpointError(f'{to}: is there already; name a folder that is not')
+    raise CheckpointError(f'{to}: is there already; name a {"file" if form == "gguf" else "folder"} that is not')
+  if (form == 'gguf') != (to.suffix == '.gguf'):
+    raise CheckpointError(f'{to}: a GGUF is a file whose name ends in .gguf, and other forms are folders')
   model = open_model(source)
   mesh = sharding.make_mesh(fsdp=len(jax.devices()))
   params = model.load(mesh, None)
+  if form == 'gguf':
+    writer = families.gguf_writer(model.config)
+    config, params = writer.without_spare_rows(model.config, params, model.tokenizer.vocab_size)
+    model = dataclasses.replace(model, config=config)
   expected = _logits(model, params)
-  partial = to.parent / f'{to.name}.partial'
-  if partial.exists():
-    partial.rmtree()
+  partial = to.with_name(f'{to.stem}.partial{to.suffix}')
+  _remove(partial)
   try:
-    if form == 'hf':
-      huggingface.save(partial, model.config, params, model.tokenizer, chat=chat, shard_bytes=shard_bytes)
+    if form == 'peft':
+      found = wrong = compare(expected, _write_adapters(partial, model, params, base))
+    elif form == 'gguf':
+      found, wrong = _write_gguf(partial, model, params, kind, chat, expected)
     else:
-      save_model(partial, model.config, params, model.tokenizer)
-    del params
-    written = open_model(str(partial))
-    if (fields := families.differing(model.config, written.config)) or written.tokenizer != model.tokenizer:
-      raise CheckpointError(f'{to}: came out with another {", ".join(fields) or "tokenizer"}; it was not kept')
-    found = compare(expected, _logits(written, written.load(mesh, None)))
-    if not found.largest <= TOLERANCE:
+      if form == 'hf':
+        huggingface.save(partial, model.config, params, model.tokenizer, chat=chat, shard_bytes=shard_bytes)
+      else:
+        save_model(partial, model.config, params, model.tokenizer)
+      del params
+      written = open_model(str(partial))
+      _check_alike(model, written, f'{to}: came out', 'it was not kept')
+      found = wrong = compare(expected, _logits(written, written.load(mesh, None)))
+    if not wrong.largest <= TOLERANCE:
       raise CheckpointError(
-        f'{to}: its logits differ from those of {source} by up to {found.largest:.3g} '
-        f'(KL {found.divergence:.3g} nats); it was not kept'
+        f'{to}: its logits differ from those of {source} by up to {wrong.largest:.3g} '
+        f'(KL {wrong.divergence:.3g} nats); it was not kept'
       )
     partial.rename(to)
   finally:
-    if partial.exists():
-      partial.rmtree()
+    _remove(partial)
   return found
+
+
+def _write_gguf(
+  file: epath.Path,
+  model: Model,
+  params: Params,
+  kind: str,
+  chat: bool,
+  expected: Float[np.ndarray, 'N V'],
+) -> tuple[Comparison, Comparison]:
+  """Writes a GGUF file; returns how far it is from the model, and from the model with rounded parameters."""
+  writer = families.gguf_writer(model.config)
+  writer.save(file, model.config, params, model.tokenizer, kind, chat=chat)
+  written = open_model(str(file))
+  if (pieces := written.tokenizer.pieces()) != model.tokenizer.pieces() or any(
+    written.tokenizer.encode(text) != model.tokenizer.encode(text) for text in TEXTS
+  ):
+    raise CheckpointError(f'{file}: its {len(pieces)} pieces read texts otherwise; it was not kept')
+  # The vocabulary is rebuilt from the pieces: other bytes of the same tokenizer.
+  _check_alike(model, dataclasses.replace(written, tokenizer=model.tokenizer), f'{file}: came out', 'it was not kept')
+  back = _logits(written, written.load(sharding.make_mesh(fsdp=len(jax.devices())), None))
+  return compare(expected, back), compare(_logits(model, writer.rounded(model.config, params, kind)), back)
+
+
+def _remove(path: epath.Path) -> None:
+  if path.is_dir():
+    path.rmtree()
+  elif path.exists():
+    path.unlink()
+
+
+def _write_adapters(
+  folder: epath.Path, model: Model, params: Params, base: str
+) -> Float[np.ndarray, 'N V']:
+  """Writes the adapters that lead from `base` to the model; returns the logits of the base with them."""
+  origin = open_model(base)
+  _check_alike(model, origin, f'{base}: is no base of it', 'name the model that was trained')
+  before = origin.load(sharding.make_mesh(fsdp=len(jax.devices())), None)
+  peft.save(folder, model.config, before, params, base)
+  return _logits(model, peft.merge(folder, model.config, before))
+
+
+def _check_alike(model: Model, other: Model, what: str, advice: str) -> None:
+  fields = families.differing(model.config, other.config)
+  if fields or other.tokenizer != model.tokenizer:
+    raise CheckpointError(f'{what}, with another {", ".join(fields) or "tokenizer"}; {advice}')
 
 
 def compare(expected: Float[np.ndarray, 'N V'], found: Float[np.ndarray, 'N V']) -> Comparison:

@@ -85,3 +85,12 @@ def gguf() -> ModuleType:
   from sweb_jax.models.gemma import gguf_reader
 
   return gguf_reader
+
+
+def gguf_writer(config: Decoder) -> ModuleType:
+  """A module with `save`, `rounded` and `without_spare_rows`. Raises DecoderError for a family without one."""
+  if not isinstance(config, gemma.ModelConfig):
+    raise DecoderError(f'GGUF files of {type(config).__name__} are not written here; take --format=hf')
+  from sweb_jax.models.gemma import gguf_writer
+
+  return gguf_writer

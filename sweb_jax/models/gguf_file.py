@@ -27,6 +27,10 @@ _STRINGS = 300_000
 _DIMENSIONS = 4
 
 
+KINDS = ('F32', 'F16', 'Q8_0')
+"""Types of the matrices in files that are written; norms are F32 in all of them."""
+
+
 class GgufError(CheckpointError):
   """The file holds no model that can be read; the message names the file and the tensor or field at fault."""
 

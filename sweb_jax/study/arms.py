@@ -64,7 +64,7 @@ def arms(config: ConfigDict, shapes: Mapping[str, Decoder]) -> Arms:
     why = f'arm {shared[0]!r} has a policy, which decides by right answers as it draws; name another filter'
     raise ConfigError(f"config.data.filter='judge': {why}")
   if config.judge.model:
-    judge.worked_examples(config.task.name, gold=config.judge.gold)
+    judge.worked_examples(config.task.answer or config.task.name, gold=config.judge.gold)
   later = _later_rounds(config, first)
   samples = {a.name: _planned_samples(config, a, budgets, policies, costs) for a in first if a.budget}
   planned = {

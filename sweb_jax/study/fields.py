@@ -16,6 +16,10 @@ DEPENDS: Mapping[str, tuple[str, ...]] = {
   'task.name': ('problems',),
   'task.world': ('problems',),
   'task.levels': ('problems',),
+  'task.template': ('problems',),
+  'task.fields': ('problems',),
+  'task.answer': ('problems',),
+  'task.shots': ('problems',),
   'task.train': ('allocations', 'examples'),
   'task.validation': ('models',),
   'implementation': (*_DRAWING, 'opinions', 'models', 'scores'),
@@ -71,7 +75,7 @@ GRAPH = (
 """Fields that decide which steps there are, and how far they go."""
 
 FREE = (
-  *('name', 'preset', 'presets', 'data_dir', 'task.made_world', 'mesh', 'engine'),
+  *('name', 'preset', 'presets', 'data_dir', 'task.files', 'task.made_world', 'mesh', 'engine'),
   *('train.micro_batches', 'train.remat', 'train.peak_flops', 'train.save_seconds'),
   *('estimate.prompt_tokens', 'estimate.few_shot_tokens', 'estimate.sampling_flops', 'estimate.training_flops'),
 )

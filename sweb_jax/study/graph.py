@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from sweb_jax import budget, layout, tasks
 from sweb_jax.budget import Arm
-from sweb_jax.config import rules_of, steps_of
+from sweb_jax.config import rules_of, steps_of, transfer_task
 from sweb_jax.models.decoder import Decoder
 from sweb_jax.study import STAGES
 from sweb_jax.study import arms as arms_lib
@@ -116,9 +116,11 @@ class _Builder:
   def _problems(self, s: int, split: str) -> Problems:
     c = self.config
     own, count = {}, c.task.get(split, 0)
-    for name, test in c.transfer.items():
+    for name in c.transfer:
       if split == layout.transfer(name):
-        own, count = {'task__name': test.task, 'task__levels': tuple(test.get('levels', ()))}, test.test
+        task = transfer_task(c, name)
+        fields = ('name', 'levels', 'template', 'fields', 'answer', 'shots')
+        own, count = {f'task__{field}': task[field] for field in fields}, task['test']
     fields = settings(c, 'problems', **own)
     return Problems(settings=fields, extent={'problems': count}, question_set=s, split=split, count=count)
 
@@ -165,7 +167,7 @@ class _Builder:
           verdicts=verdicts,
           of=of,
           model=c.judge.model,
-          task=c.task.name,
+          task=c.task.answer or c.task.name,
           count=count,
           most=c.judge.samples,
         )

@@ -9,7 +9,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from sweb_jax import layout, tasks
-from sweb_jax.config import ConfigError, rules_of
+from sweb_jax.config import ConfigError, rules_of, transfer_task
 from sweb_jax.models import decoder
 from sweb_jax.models.source import Model
 from sweb_jax.runtime import files
@@ -118,12 +118,11 @@ def open_models(config: ConfigDict) -> dict[str, tuple[Model, ...]]:
 
 
 def _tasks(config: ConfigDict) -> dict[str, tasks.Task]:
-  own = tasks.get(config.task.name, data_dir=config.data_dir, world=config.task.world)
+  own = tasks.from_config(config.task, config.data_dir)
   found = dict.fromkeys(tasks.SPLITS, own)
   for name, test in config.transfer.items():
     try:
-      data_dir = test.get('data_dir') or config.data_dir
-      task = tasks.get(test.task, data_dir=data_dir, world=config.task.world)
+      task = tasks.from_config(transfer_task(config, name), test.get('data_dir') or config.data_dir)
       if config.sampling.few_shot:
         task.few_shot()  # The learner before fine-tuning reads them.
     except tasks.TaskError as e:
@@ -136,9 +135,10 @@ def _tasks(config: ConfigDict) -> dict[str, tasks.Task]:
 
 def transfer_message(name: str, message: str) -> str:
   """A task's message with the fields of a further test set in place of the study's."""
-  fields = {'config.task.name': 'task', 'config.task.levels': 'levels', 'config.data_dir': 'data_dir'}
-  for field, own in fields.items():
-    message = message.replace(field, f'config.transfer.{name}.{own}')
+  own = f'config.transfer.{name}.'
+  fields = {'config.task.name': f'{own}task', 'config.task.': own, 'config.data_dir': f'{own}data_dir'}
+  for field, here in fields.items():
+    message = message.replace(field, here)
   return message
 
 

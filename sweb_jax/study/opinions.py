@@ -36,7 +36,7 @@ class Opinions(Step):
   model: str
   """The judge, in `config.models`."""
   task: str
-  """Name of the task: its worked examples for a judge."""
+  """Name of the task, or form of its answers: its worked examples for a judge."""
   count: int
   """Samples of every problem that are read, or of which some are chosen."""
   most: int

@@ -5,10 +5,11 @@ Adding a task: write a module with a class of this shape and name it in `get` (d
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 from absl import logging
 
@@ -81,6 +82,22 @@ def ungraded(sample: Sample, fault: Exception, lenient_correct: bool | None = No
   return Verdict(sample.problem_id, sample.index, None, False, reason, lenient_correct=lenient_correct)
 
 
+@dataclasses.dataclass(frozen=True)
+class Own:
+  """What a config says of problems in files of its user's; fields of `config.task` (docs/own_tasks.md)."""
+
+  files: Mapping[str, str]
+  """Split, or 'all' -> file."""
+  fields: Mapping[str, str]
+  """What is sought in a row -> what the file calls it, where it has another name."""
+  answer: str
+  """Form of the answers."""
+  shots: int = 0
+  """Worked examples for a base model."""
+
+
+OWN = tuple(f.name for f in dataclasses.fields(Own))
+
 # Of the tasks that read files: the class in the module of the task's name.
 _FROM_FILES = {
   'functional_math': 'FunctionalMath',
@@ -92,12 +109,41 @@ _FROM_FILES = {
 }
 
 
-def get(name: str, *, data_dir: str = '', world: int = 0) -> Task:
-  """The task called `name`. Raises TaskError for an unknown name or files that are missing."""
-  if name == 'arithmetic':
-    from sweb_jax.tasks.arithmetic import Arithmetic
+def get(name: str, *, data_dir: str = '', world: int = 0, template: str = '', own: Own | None = None) -> Task:
+  """The task called `name`.
 
-    return Arithmetic(world=world)
-  if name not in _FROM_FILES:
-    raise TaskError(f'config.task.name={name!r} is not a task; tasks are {", ".join(["arithmetic", *_FROM_FILES])}')
-  return getattr(importlib.import_module(f'sweb_jax.tasks.{name}'), _FROM_FILES[name])(data_dir)
+  Args:
+    name: of the task.
+    data_dir: folder of its files.
+    world: of a generated task.
+    template: takes the place of its prompt (`template.fill`); '': its own.
+    own: of the task 'jsonl'.
+
+  Raises:
+    TaskError: an unknown name, files that are missing, or a template that cannot be filled in.
+  """
+  from sweb_jax.tasks import template as template_lib  # It reads `TaskError`.
+
+  if name == 'arithmetic':
+    from sweb_jax.tasks.arithmetic import Arithmetic as kind
+
+    arguments = {'world': world}
+  elif name == 'jsonl':
+    from sweb_jax.tasks import jsonl
+
+    if own is None:
+      raise TaskError("config.task.name='jsonl': name the files in config.task.files (docs/own_tasks.md)")
+    kind, arguments = jsonl.kind(own), {'data_dir': data_dir, 'own': own}
+  elif name in _FROM_FILES:
+    kind = getattr(importlib.import_module(f'sweb_jax.tasks.{name}'), _FROM_FILES[name])
+    arguments = {'data_dir': data_dir}
+  else:
+    known = ', '.join(['arithmetic', 'jsonl', *_FROM_FILES])
+    raise TaskError(f'config.task.name={name!r} is not a task; tasks are {known}')
+  return (template_lib.with_template(kind, template) if template else kind)(**arguments)
+
+
+def from_config(task: Mapping[str, Any], data_dir: str) -> Task:
+  """The task that a section like `config.task` describes, as `get` does."""
+  own = Own(dict(task.get('files', {})), dict(task.get('fields', {})), task.get('answer', ''), task.get('shots', 0))
+  return get(task['name'], data_dir=data_dir, world=task['world'], template=task.get('template', ''), own=own)

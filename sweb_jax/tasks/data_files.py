@@ -56,8 +56,11 @@ def read(data_dir: epath.PathLike, dataset: str, split: str, names: Sequence[str
     return None if rows is None else Rows(place, tuple((f'{place}, row {i}', row) for i, row in enumerate(rows)))
   paths = (epath.Path(data_dir) / f'{name}.jsonl{ending}' for name in names for ending in ('', '.gz'))
   path = next((p for p in paths if p.exists()), None)
-  if path is None:
-    return None
+  return None if path is None else of_file(path, source)
+
+
+def of_file(path: epath.Path, source: str) -> Rows:
+  """The rows of one file, plain or gzipped. Raises TaskError, which names the line and ends in `source`."""
   try:
     rows = tuple((f'{path}, line {n}', row) for n, row in itertools.islice(read_json_lines(path), MAX_ROWS + 1))
   except RecordError as e:

@@ -54,7 +54,7 @@ class FunctionalMath:
 
     Functional MATH has none of its own. Raises TaskError where the file is not there.
     """
-    return math_task.worked_examples(self._data_dir, self._beside)
+    return math_task.worked_examples(self._data_dir, self._beside, self.prompt)
 
   def same(self, problem: Problem, gold: str, answer: str) -> bool:
     """Whether two answers to a problem are equal: as in MATH, decimal ones within the tolerance of `computed`."""

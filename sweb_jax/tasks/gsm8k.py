@@ -6,7 +6,7 @@ The files are read as published: `train.jsonl` (7,473 rows) and `test.jsonl` (1,
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from etils import epath
 
@@ -78,7 +78,7 @@ class Gsm8k:
 
   def few_shot(self) -> str:
     """Eight worked examples, each with a blank line after it; the prompt of the problem follows directly."""
-    return _examples(self._shots)
+    return _examples(self._shots, self.prompt)
 
   def verdict(self, problem: Problem, sample: Sample) -> Verdict:
     """Right where the first `#### n` of the sample is the gold number; reasoning is not checked (paper)."""
@@ -100,14 +100,14 @@ def beside(data_dir: epath.PathLike) -> list[Problem]:
   return _read(data_dir, 'train', names) if data_files.read(data_dir, 'gsm8k', 'train', names, SOURCE) else []
 
 
-def worked_examples(data_dir: epath.PathLike, train: Sequence[Problem]) -> str:
+def worked_examples(data_dir: epath.PathLike, train: Sequence[Problem], prompt: Callable[[Problem], str]) -> str:
   """The eight worked examples for a task beside GSM8K; `train` is from `beside`. Raises TaskError where it is empty."""
   if not train:
     raise TaskError(
       f'{data_dir}: the worked examples for a base model are those of GSM8K, and there is no gsm8k/train.jsonl in this '
       f'folder or next to it; {SOURCE}'
     )
-  return _examples(_shots(data_dir, train))
+  return _examples(_shots(data_dir, train), prompt)
 
 
 def _shots(data_dir: epath.PathLike, train: Sequence[Problem]) -> list[Problem]:
@@ -119,7 +119,7 @@ def _shots(data_dir: epath.PathLike, train: Sequence[Problem]) -> list[Problem]:
   return [train[row] for row in FEW_SHOT_ROWS]
 
 
-def _examples(shots: Sequence[Problem]) -> str:
+def _examples(shots: Sequence[Problem], prompt: Callable[[Problem], str]) -> str:
   return ''.join(f'{prompt(p)}{p.solutions[0]}\n\n' for p in shots)
 
 

@@ -6,7 +6,7 @@ Train: `train.jsonl` (7,500 rows). Test: MATH-500, the 500 test problems of Ligh
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from absl import logging
 from etils import epath
@@ -92,7 +92,7 @@ class Math:
 
   def few_shot(self) -> str:
     """Four worked examples, each with a blank line after it; the prompt of the problem follows directly."""
-    return _examples(self._shots)
+    return _examples(self._shots, self.prompt)
 
   def verdict(self, problem: Problem, sample: Sample) -> Verdict:
     """Right where the boxed answer of the sample equals the gold answer; reasoning is not checked (paper)."""
@@ -114,14 +114,14 @@ def beside(data_dir: epath.PathLike) -> list[Problem]:
   return to_problems(found, 'train') if found else []
 
 
-def worked_examples(data_dir: epath.PathLike, train: Sequence[Problem]) -> str:
+def worked_examples(data_dir: epath.PathLike, train: Sequence[Problem], prompt: Callable[[Problem], str]) -> str:
   """The four worked examples for a task beside MATH; `train` is from `beside`. Raises TaskError where it is empty."""
   if not train:
     raise TaskError(
       f'{data_dir}: the worked examples for a base model are those of MATH, and there is no math/train.jsonl in this '
       f'folder or next to it; {SOURCE}'
     )
-  return _examples(_shots(data_dir, train))
+  return _examples(_shots(data_dir, train), prompt)
 
 
 def last_box(text: str) -> str | None:
@@ -192,5 +192,5 @@ def _shots(place: epath.PathLike, train: Sequence[Problem]) -> list[Problem]:
   return [by_id[i] for i in FEW_SHOT]
 
 
-def _examples(shots: Sequence[Problem]) -> str:
+def _examples(shots: Sequence[Problem], prompt: Callable[[Problem], str]) -> str:
   return ''.join(f'{prompt(p)}{p.solutions[0]}\n\n' for p in shots)

@@ -53,7 +53,7 @@ class Svamp:
 
     SVAMP has none of its own. Raises TaskError where the file is not there.
     """
-    return gsm8k.worked_examples(self._data_dir, self._beside)
+    return gsm8k.worked_examples(self._data_dir, self._beside, self.prompt)
 
   def verdict(self, problem: Problem, sample: Sample) -> Verdict:
     """Right where the first `#### n` of the sample is the gold number."""
