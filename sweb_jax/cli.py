@@ -8,6 +8,7 @@
     sweb spent WORKDIR                       the tokens that were charged
     sweb simulate WORKDIR...                 other budgets and policies over recorded samples
     sweb answers --task=TASK                 grades answers from standard input
+    sweb export WORKDIR --arm=ARM ...        an arm's data for another trainer
     sweb models inspect SOURCE               what a model is; convert, compare
     sweb lower --config=FILE ...             its steps compiled for a machine that is not at hand
 
@@ -17,6 +18,7 @@
 from __future__ import annotations
 
 import runpy
+import signal
 import sys
 
 COMMANDS = {
@@ -28,6 +30,7 @@ COMMANDS = {
   'spent': ('sweb_jax.budget', 'spent'),
   'simulate': ('sweb_jax.budget', 'simulate'),
   'answers': ('sweb_jax.answers',),
+  'export': ('sweb_jax.export',),
   'models': ('sweb_jax.models',),
   'lower': ('sweb_jax.lowering',),
 }
@@ -37,6 +40,7 @@ COMMANDS = {
 def main() -> None:
   """The entry point of `sweb`."""
   if len(sys.argv) < 2 or sys.argv[1] in ('-h', '--help', 'help'):
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `sweb | head` ends quietly.
     print(__doc__)
     return
   name = sys.argv[1]

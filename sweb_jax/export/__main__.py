@@ -15,6 +15,7 @@ import sys
 from absl import app, flags, logging
 
 from sweb_jax import export
+from sweb_jax.runtime import terminal
 
 _ARM = flags.DEFINE_string('arm', None, "Name of the arm, as the report has it: 'wc_high', 'gold'.")
 _FORMAT = flags.DEFINE_enum('format', None, export.FORMATS, 'Form of the rows.')
@@ -43,4 +44,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  terminal.start(main)
