@@ -57,7 +57,7 @@ def render(
   time: Table,
 ) -> str:
   """The HTML page: the answer, what is missing, figures, tables, prompts with samples, how it was made."""
-  study, missing = results.study, results.missing
+  study, missing, size = results.study, results.missing, results.study.parameters
   ahead = headline(built)
   sections = ['figures', 'tables', 'samples', 'made']
   return ''.join([
@@ -81,7 +81,7 @@ def render(
     *(_excerpt(excerpt, prompt) for excerpt in results.excerpts),
     '<h2 id="made">How it was made</h2>\n',
     _table(time) if time.rows else '',
-    _definitions('Models (parameters)', {name: f'{count:,}' for name, count in study.parameters.items()}),
+    _definitions('Models (parameters)', {n: f'{count:,}' if count else 'not known' for n, count in size.items()}),
     _definitions('Seeds', {**dict(_seeds(results.config)), 'bootstrap': '0'}),
     _definitions('Versions', {'python': platform.python_version(), **{name: _version(name) for name in PACKAGES}}),
     f'<h3>config.json</h3>\n<pre>{_e(json.dumps(results.config, indent=1, ensure_ascii=False))}</pre>\n',

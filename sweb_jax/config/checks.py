@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from sweb_jax import layout
 from sweb_jax.budget import UNITS
-from sweb_jax.config.default import ConfigError, default, get, rules_of, steps_of
+from sweb_jax.config.default import ConfigError, default, get, is_recorded, rules_of, steps_of
 from sweb_jax.curation import FILTERS
 from sweb_jax.models.decoder import IMPLEMENTATIONS
 
@@ -71,8 +71,32 @@ def _check_models(config: ConfigDict, need: Callable[..., None]) -> None:
   for name, source in config.models.items():
     need(name.isidentifier(), 'models', name, 'a name is letters, digits and _: it becomes a folder')
     sources = (source,) if isinstance(source, str) else source
-    wish = "give 'embedded:NAME', 'gguf:NAME', 'size:NAME' or a folder, or several of them"
+    wish = "give 'embedded:NAME', 'gguf:NAME', 'size:NAME', 'samples:FILE' or a folder, or several of them"
     need(sources and all(s and isinstance(s, str) for s in sources), f'models.{name}', source, wish)
+    if is_recorded(sources):
+      wish = 'give all of them as samples:FILE, or none'
+      need(all(is_recorded(s) for s in sources), f'models.{name}', source, wish)
+      for field, names in (('learners', config.learners), ('judge.model', (config.judge.model,))):
+        wish = f'{name} is recorded samples, which can be a generator and nothing else; name a model here'
+        need(name not in names, field, config.judge.model if field == 'judge.model' else names, wish)
+  for name, said in config.recorded.items():
+    _check_recorded(config, name, said, need)
+
+
+def _check_recorded(config: ConfigDict, name: str, said: Any, need: Callable[..., None]) -> None:
+  field = f'recorded.{name}'
+  of = config.models.get(name, ())
+  said = said.to_dict() if isinstance(said, ConfigDict) else said
+  need(is_recorded(of), field, said, f'config.models.{name}={of!r} names no recorded samples, as samples:FILE does')
+  types = {'fields': dict, 'tokenizer': str, 'parameters': int | str, 'allow_fewer': bool}
+  known = isinstance(said, dict) and set(said) <= set(types)
+  need(known, field, said, f'its fields are {", ".join(types)}')
+  for key, value in said.items():
+    need(isinstance(value, types[key]), f'{field}.{key}', value, 'is of another type than this field')
+  size = said.get('parameters', 0)
+  positive = isinstance(size, str) or (size >= 0 and not isinstance(size, bool))
+  wish = "give their number, 'size:NAME' or another model of that shape; 0: not known"
+  need(positive, f'{field}.parameters', size, wish)
 
 
 def _check_budgets(config: ConfigDict, need: Callable[..., None]) -> None:
@@ -188,7 +212,7 @@ def _known_fields(config: ConfigDict) -> None:
   """Refuses fields that nothing reads: most are typing errors."""
   # Their keys are names that the config chooses.
   open_sections = ('presets', 'models', 'budgets', 'policies', 'cost.prices', 'cost.seconds', 'train.steps')
-  open_sections += ('variants', 'train.batches', 'transfer', 'implementations')
+  open_sections += ('variants', 'train.batches', 'transfer', 'implementations', 'recorded')
 
   def walk(found: ConfigDict, known: ConfigDict, prefix: str) -> None:
     for key in found:

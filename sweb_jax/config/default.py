@@ -11,6 +11,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+RECORDED = 'samples:'
+"""How the source of recorded samples begins, in place of a model's."""
+
 
 class ConfigError(ValueError):
   """A field of the config that makes no sense; the message names it and what to do."""
@@ -36,8 +39,11 @@ def default() -> ConfigDict:
         'test': 0,
       },
       # Name -> 'embedded:NAME', 'gguf:gemma3_270m' or a model folder; or several, which question sets take in turn.
-      # 'size:gemma2_9b' is a shape without weights, for a plan.
+      # 'size:gemma2_9b' is a shape without weights, for a plan; 'samples:FILE' are samples that were drawn elsewhere.
       'models': ConfigDict(),
+      # Model -> how its recorded samples are read and charged (docs/own_data.md): {'fields': {...}, 'tokenizer': '',
+      # 'parameters': 0, 'allow_fewer': False}.
+      'recorded': ConfigDict(),
       'implementation': 'native',  # Of the models: this project's, or 'gemma', the gemma library's (docs/models.md).
       'implementations': ConfigDict(),  # Model -> its own.
       'chat': (),  # Names of the models that read and write chat turns (instruction-tuned Gemmas).
@@ -139,6 +145,12 @@ def default() -> ConfigDict:
       },
     }
   )
+
+
+def is_recorded(source: Any) -> bool:
+  """Whether a value of `config.models` names samples that were drawn elsewhere, in place of a model."""
+  sources = (source,) if isinstance(source, str) else source
+  return any(isinstance(s, str) and s.startswith(RECORDED) for s in sources)
 
 
 def resolve(config: ConfigDict, overridden: Collection[str]) -> ConfigDict:

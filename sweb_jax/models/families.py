@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweb_jax.models.decoder import IMPLEMENTATIONS, Decoder, DecoderError
+from sweb_jax.models.decoder import IMPLEMENTATIONS, Decoder, DecoderError, Opaque
 from sweb_jax.models.gemma.config import ModelConfig
 
 
@@ -17,6 +17,8 @@ def from_fields(fields: Mapping[str, Any]) -> Decoder:
 
   Raises TypeError or ValueError where they are no architecture's.
   """
+  if fields.keys() == {'parameters'}:
+    return Opaque(**fields)
   return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
 
 

@@ -103,7 +103,7 @@ def _first_round(
 ) -> Sequence[Arm]:
   if not config.generators:
     return [Arm(budget.GOLD, None, None, None, None)] if config.gold else []
-  return budget.match_arms(
+  found = budget.match_arms(
     budgets,
     {g: shapes[g].parameters for g in config.generators},
     number_matched=config.number_matched,
@@ -114,6 +114,21 @@ def _first_round(
     policies=policies,
     variants={name: v.get('budgets') or tuple(budgets) for name, v in config.variants.items()},
   )
+  return [_with_fewer(config, arm) for arm in found]
+
+
+def _with_fewer(config: ConfigDict, arm: Arm) -> Arm:
+  """An arm of recorded samples of which a problem may have fewer, where the config allows it."""
+  if not arm.samples or not config.recorded.get(arm.generator, {}).get('allow_fewer'):
+    return arm
+  field = f'config.recorded.{arm.generator}.allow_fewer'
+  if arm.variant:
+    why = f'arm {arm.name!r} is a variant, which needs as many samples of every problem'
+    raise ConfigError(f'{field}: {why}; set it to False')
+  if config.policies and arm.generator in config.budgets[arm.budget]:
+    why = f'policies spend what {arm.name!r} costs, which has to have as many samples of every problem'
+    raise ConfigError(f'{field}: {why}; set it to False, or give the budget {arm.budget!r} as an amount')
+  return dataclasses.replace(arm, policy='uniform', fewer=True)
 
 
 def _later_rounds(config: ConfigDict, first: Sequence[Arm]) -> list[Arm]:

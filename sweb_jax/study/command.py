@@ -20,7 +20,7 @@ from sweb_jax.study.opened import Study
 
 def plan(study: Study, root: epath.Path, console: Console) -> None:
   """Checks what can be checked without compute, and prints the plan. Raises what `preflight.check` does."""
-  notes = preflight.check(study, root)
+  notes = preflight.check(study, root, console)
   arms = study.graph.arms
   estimate.show(console, study.config.name, study.graph.steps, study.assumed(root), bool(study.config.train.epochs))
   if arms.all:
@@ -28,7 +28,7 @@ def plan(study: Study, root: epath.Path, console: Console) -> None:
     console.print('Arms: ' + ', '.join(a.name + count for a, count in zip(arms.all, counted, strict=True)))
   if arms.samples:
     console.print(cost_table(arms))
-  other = [name for name, v in study.variants.items() if v[0].config.implementation != 'native']
+  other = [name for name, v in study.variants.items() if v[0].config.implementation == 'gemma']
   if other:
     console.print(Text(f'Computed by the gemma library: {", ".join(other)}.'))
   for note in notes:

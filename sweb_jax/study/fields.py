@@ -20,6 +20,7 @@ DEPENDS: Mapping[str, tuple[str, ...]] = {
   'task.validation': ('models',),
   'implementation': (*_DRAWING, 'opinions', 'models', 'scores'),
   'implementations': (*_DRAWING, 'opinions', 'models', 'scores'),
+  'recorded': _DRAWING,
   'chat': (*_DRAWING, 'opinions', 'models', 'scores'),
   'policies': ('allocations',),
   'cost.name': ('allocations',),

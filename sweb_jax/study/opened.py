@@ -17,6 +17,7 @@ from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.study.context import Context, open_variants
 from sweb_jax.study.estimate import assumed
 from sweb_jax.study.graph import Graph, graph
+from sweb_jax.study.recorded import RecordedModel
 from sweb_jax.study.state import State, state
 from sweb_jax.study.work import Assumed
 
@@ -78,7 +79,7 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
     CheckpointError, TokenizerError, TaskError, BudgetError, ConfigError, JudgeError: the message names the field.
   """
   implementations = {name: config.implementations.get(name, config.implementation) for name in config.models}
-  variants = open_variants(config.models, config.chat, implementations)
+  variants = open_variants(config.models, config.chat, implementations, config.recorded.to_dict())
   for name, (model, *_) in variants.items():
     if name in config.learners and (config.generators or config.gold):
       decoder.check_remat(model.config, config.train.remat)
@@ -87,7 +88,7 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
   unchecked = [
     f'config.models.{name} is a shape without weights: nothing is known of its files and tokenizer'
     for name, v in variants.items()
-    if v[0].tokenizer is None
+    if v[0].tokenizer is None and not isinstance(v[0], RecordedModel)
   ]
   opened: dict[str, tasks.Task] = {}
   try:

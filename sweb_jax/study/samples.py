@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from sweb_jax import layout
 from sweb_jax.records import Problem, Sample
 from sweb_jax.sampling import Store
-from sweb_jax.study.collect import Asked, Kept, collect, in_order
+from sweb_jax.study import recorded
+from sweb_jax.study.collect import Asked, Kept, collect, in_order, keep
 from sweb_jax.study.context import Context
 from sweb_jax.study.problems import Problems
+from sweb_jax.study.recorded import RecordedModel
 from sweb_jax.study.step import Step, Training
 from sweb_jax.study.work import Assumed, Work
 
@@ -91,6 +94,11 @@ def draw(
     counted: a sample moves the stage's meter.
   """
   task, s = context.tasks['train'], step.settings
+  if isinstance(of := context.variant(model, step.question_set), RecordedModel):
+    read = recorded.prompts(of, task, problems, context.share_prefix)
+    kept = Kept(context.root / folder, read, first=first, counted=counted)
+    source = functools.partial(recorded.take, of, task, problems)
+    return keep(context, kept, generator, wanted, source, all_there=False, elsewhere=True)
   few_shot = s['sampling.few_shot'] and params is None
   renderer = context.renderer(model, s['chat'][model], task.few_shot() if few_shot else '')
   stop_strings = task.stop_strings if few_shot else task.zero_shot_stop_strings
