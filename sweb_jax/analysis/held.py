@@ -75,7 +75,8 @@ def read_held(
       if v.correct:
         count[row_of[s.problem_id]] += 1
         texts[row_of[s.problem_id]].add(metrics.text_key(s.text))
-    read = {p: Prompts(said['prefix'][g], n, study.share_prefix) for p, n in said['prompts'][g].items()}
+    each = said.get('each', {}).get(g, 0)
+    read = {p: Prompts(said['prefix'][g], n, study.share_prefix, each) for p, n in said['prompts'][g].items()}
     for name, cost in costs.items():
       spent[name] += budget.charged(cost, g, read, lengths)
   unique, ended = np.array([len(t) for t in texts]), said.get('ended', 'budget')

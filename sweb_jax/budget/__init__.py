@@ -17,7 +17,7 @@ from sweb_jax.budget.cost import (
   ratio,
   training_flops_per_token,
 )
-from sweb_jax.budget.ledger import KINDS, Charge, Entry, Ledger, append, charge, read, tokens_charged
+from sweb_jax.budget.ledger import KINDS, Charge, Entry, Ledger, append, charge, read, spent, tokens_charged
 from sweb_jax.budget.matching import GOLD, Arm, Comparison, Typical, comparisons, match_arms, matched_samples
 from sweb_jax.budget.policies import Policy, Uniform, policies
 
@@ -55,6 +55,7 @@ __all__ = [
   'ratio',
   'read',
   'read_prompts',
+  'spent',
   'tokens_charged',
   'training_flops_per_token',
   'typical',

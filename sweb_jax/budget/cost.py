@@ -62,6 +62,12 @@ class Prompts:
   """Of the problem, after them."""
   shared: bool = True
   """The worked examples are read once a job; else once a problem."""
+  each: int = 0
+  """The problem is read again for each so many of its samples, as a service bills requests; 0: once for all."""
+
+  def readings(self, samples: int) -> int:
+    """How often a problem is read for its first so many samples."""
+    return -(-samples // self.each) if self.each else min(samples, 1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -95,9 +95,10 @@ class Ledger:
 
   def _count(self, name: str, first_file: bool) -> dict[str, int]:
     counts: collections.Counter[str] = collections.Counter()
+    each = next((p.each for p in self._prompts.values()), 0)
     for s in records.read(Sample, self._folder / name):
       counts[self._kind] += len(s.tokens)
-      if s.index == self._first:
+      if s.index == self._first or (each and s.index % each == 0):
         prompts = self._prompts[s.problem_id]
         counts['prompt'] += prompts.prompt
         counts['prefix'] += 0 if prompts.shared else prompts.prefix
@@ -150,6 +151,16 @@ def read(workdir: epath.PathLike) -> list[Entry]:
         kind = _DRAWN.get(layout.kind_of(job), 'completion')
         entries.append(Entry(path.name, job, model, {kind: tokens_charged(records.read(Sample, path))}))
   return entries
+
+
+def spent(workdir: epath.PathLike, model: str, prices: tuple[float, float]) -> float:
+  """Dollars that a model cost below a folder, by the dollars a million tokens read and drawn."""
+  tokens: collections.Counter[str] = collections.Counter()
+  for entry in read(workdir):
+    if entry.model == model:
+      tokens.update(entry.tokens)
+  read_first = tokens['prefix'] + tokens['prompt']
+  return (prices[0] * read_first + prices[1] * (tokens.total() - read_first)) * 1e-6
 
 
 def tokens_charged(samples: Iterable[Sample]) -> int:

@@ -1,6 +1,29 @@
 """The fields of an experiment: their defaults, and what values make sense."""
 
 from sweb_jax.config.checks import validate
-from sweb_jax.config.default import ConfigError, default, get, is_recorded, resolve, rules_of, steps_of
+from sweb_jax.config.default import (
+  ENDPOINT,
+  RECORDED,
+  ConfigError,
+  default,
+  elsewhere,
+  get,
+  resolve,
+  rules_of,
+  samples_a_request,
+  steps_of,
+)
 
-__all__ = ['ConfigError', 'default', 'get', 'is_recorded', 'resolve', 'rules_of', 'steps_of', 'validate']
+__all__ = [
+  'ENDPOINT',
+  'RECORDED',
+  'ConfigError',
+  'default',
+  'elsewhere',
+  'get',
+  'resolve',
+  'rules_of',
+  'samples_a_request',
+  'steps_of',
+  'validate',
+]

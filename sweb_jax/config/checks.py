@@ -10,7 +10,18 @@ from ml_collections import ConfigDict
 
 from sweb_jax import layout
 from sweb_jax.budget import UNITS
-from sweb_jax.config.default import ConfigError, default, get, is_recorded, rules_of, steps_of
+from sweb_jax.config.default import (
+  ENDPOINT,
+  ENDPOINT_FIELDS,
+  RECORDED,
+  RECORDED_FIELDS,
+  ConfigError,
+  default,
+  elsewhere,
+  get,
+  rules_of,
+  steps_of,
+)
 from sweb_jax.curation import FILTERS
 from sweb_jax.models.decoder import IMPLEMENTATIONS
 
@@ -71,32 +82,37 @@ def _check_models(config: ConfigDict, need: Callable[..., None]) -> None:
   for name, source in config.models.items():
     need(name.isidentifier(), 'models', name, 'a name is letters, digits and _: it becomes a folder')
     sources = (source,) if isinstance(source, str) else source
-    wish = "give 'embedded:NAME', 'gguf:NAME', 'size:NAME', 'samples:FILE' or a folder, or several of them"
+    wish = "give 'embedded:NAME', 'gguf:NAME', 'size:NAME', 'samples:FILE', 'endpoint:URL#MODEL' or a folder"
     need(sources and all(s and isinstance(s, str) for s in sources), f'models.{name}', source, wish)
-    if is_recorded(sources):
-      wish = 'give all of them as samples:FILE, or none'
-      need(all(is_recorded(s) for s in sources), f'models.{name}', source, wish)
-      for field, names in (('learners', config.learners), ('judge.model', (config.judge.model,))):
-        wish = f'{name} is recorded samples, which can be a generator and nothing else; name a model here'
-        need(name not in names, field, config.judge.model if field == 'judge.model' else names, wish)
-  for name, said in config.recorded.items():
-    _check_recorded(config, name, said, need)
+    if kind := elsewhere(sources):
+      wish = f'give all of them as {kind}..., or none'
+      need(all(elsewhere(s) == kind for s in sources), f'models.{name}', source, wish)
+      for field, value, names in (
+        ('learners', config.learners, config.learners), ('judge.model', config.judge.model, (config.judge.model,))
+      ):  # fmt: skip
+        wish = f'{name} is {"recorded samples" if kind == RECORDED else "an endpoint"}, which can be a generator only'
+        need(name not in names, field, value, wish)
+  for section, kind, known in (('recorded', RECORDED, RECORDED_FIELDS), ('endpoints', ENDPOINT, ENDPOINT_FIELDS)):
+    for name, said in config[section].items():
+      of, field = config.models.get(name, ''), f'{section}.{name}'
+      said = said.to_dict() if isinstance(said, ConfigDict) else said
+      need(elsewhere(of) == kind, field, said, f'config.models.{name}={of!r} is no {kind}...')
+      need(isinstance(said, dict) and set(said) <= set(known), field, said, f'its fields are {", ".join(known)}')
+      priced = name in config.cost.prices
+      need(not said.get('limit') or priced, f'{field}.limit', said, f'is in dollars: give config.cost.prices.{name}')
+      for key, value in said.items():
+        _check_elsewhere(f'{field}.{key}', key, value, known[key], need)
 
 
-def _check_recorded(config: ConfigDict, name: str, said: Any, need: Callable[..., None]) -> None:
-  field = f'recorded.{name}'
-  of = config.models.get(name, ())
-  said = said.to_dict() if isinstance(said, ConfigDict) else said
-  need(is_recorded(of), field, said, f'config.models.{name}={of!r} names no recorded samples, as samples:FILE does')
-  types = {'fields': dict, 'tokenizer': str, 'parameters': int | str, 'allow_fewer': bool}
-  known = isinstance(said, dict) and set(said) <= set(types)
-  need(known, field, said, f'its fields are {", ".join(types)}')
-  for key, value in said.items():
-    need(isinstance(value, types[key]), f'{field}.{key}', value, 'is of another type than this field')
-  size = said.get('parameters', 0)
-  positive = isinstance(size, str) or (size >= 0 and not isinstance(size, bool))
-  wish = "give their number, 'size:NAME' or another model of that shape; 0: not known"
-  need(positive, f'{field}.parameters', size, wish)
+def _check_elsewhere(field: str, key: str, value: Any, default: Any, need: Callable[..., None]) -> None:
+  """A field of how recorded samples are read, or an endpoint is asked."""
+  types = {'parameters': (int, str), 'timeout': (int, float), 'limit': (int, float)}.get(key, type(default))
+  fits = isinstance(value, types) and isinstance(value, bool) == isinstance(default, bool)
+  need(fits, field, value, 'is of a wrong type')
+  if key in ('concurrency', 'timeout') or (key == 'n' and default):
+    need(value > 0, field, value, 'must be positive')
+  if key in ('n', 'retries', 'limit') or (key == 'parameters' and isinstance(value, int)):
+    need(value >= 0, field, value, 'must not be negative')
 
 
 def _check_budgets(config: ConfigDict, need: Callable[..., None]) -> None:
@@ -212,7 +228,7 @@ def _known_fields(config: ConfigDict) -> None:
   """Refuses fields that nothing reads: most are typing errors."""
   # Their keys are names that the config chooses.
   open_sections = ('presets', 'models', 'budgets', 'policies', 'cost.prices', 'cost.seconds', 'train.steps')
-  open_sections += ('variants', 'train.batches', 'transfer', 'implementations', 'recorded')
+  open_sections += ('variants', 'train.batches', 'transfer', 'implementations', 'recorded', 'endpoints')
 
   def walk(found: ConfigDict, known: ConfigDict, prefix: str) -> None:
     for key in found:

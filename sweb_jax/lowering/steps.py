@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from sweb_jax.config import is_recorded
+from sweb_jax.config import elsewhere
 from sweb_jax.models import sharding
 from sweb_jax.models.decoder import Decoder
 from sweb_jax.models.source import open_model
@@ -60,7 +60,7 @@ def steps(config: ConfigDict, hbm: float, processes: int = 1) -> list[Step]:
   found = []
   share = math.ceil(config.task.train * part.size / whole.size)
   drawing = functools.partial(_drawing, problems=share, hbm=hbm)
-  computed = (g for g in config.generators if not is_recorded(config.models[g]))
+  computed = (g for g in config.generators if not elsewhere(config.models[g]))
   drawn = tuple(dict.fromkeys((*computed, *config.learners)))
   for names, make, mesh in ((drawn, drawing, part), (config.learners, _training, whole)):
     for name in names:

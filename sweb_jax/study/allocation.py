@@ -21,6 +21,7 @@ from sweb_jax.sampling import Store
 from sweb_jax.study import recorded
 from sweb_jax.study.collect import in_order
 from sweb_jax.study.context import Context
+from sweb_jax.study.endpoint import EndpointModel
 from sweb_jax.study.problems import Problems
 from sweb_jax.study.recorded import RecordedModel
 from sweb_jax.study.samples import draw
@@ -112,6 +113,7 @@ class Allocation(Step):
     read = {g: {p: n.prompt for p, n in of.items()} for g, of in prompts.items()}
     said |= {'rounds': spent.rounds, 'generators': list(self.policy.generators), 'prompts': read}
     said['prefix'] = {g: next(iter(of.values())).prefix for g, of in prompts.items()}
+    said['each'] = {g: next(iter(of.values())).each for g, of in prompts.items()}
     files.write_json(context.root / self.folder / layout.ALLOCATION, said)
     logging.info(
       '%s, question set %d: spent %.5g of %.5g %s in %d rounds, %.2g too much',
@@ -140,8 +142,29 @@ class Allocation(Step):
     task, few_shot = context.tasks['train'], self.settings['sampling.few_shot']
     if isinstance(of := context.variant(generator, self.question_set), RecordedModel):
       return recorded.prompts(of, task, problems, context.share_prefix)
+    if isinstance(of, EndpointModel):
+      return self._prompts_of_endpoint(context, generator, of, problems)
     renderer = context.renderer(generator, self.settings['chat'][generator], task.few_shot() if few_shot else '')
     return context.read(renderer, {p.id: renderer.prompt(task.prompt(p)) for p in problems})
+
+
+  def _prompts_of_endpoint(
+    self, context: Context, generator: str, model: EndpointModel, problems: Sequence[Problem]
+  ) -> dict[str, Prompts]:
+    """As its own samples were charged, else by the tokenizer that is named: before it is asked.
+
+    Raises BudgetError where neither is there.
+    """
+    if whole := self.whole.get(generator):
+      return budget.read_prompts(context.root / whole.samples.folder, context.share_prefix)
+    if not model.renderer:
+      raise budget.BudgetError(
+        f'arm {self.arm!r}: nothing says how long the prompts of {generator!r} are before it is asked; name a '
+        f'tokenizer in config.endpoints.{generator}.tokenizer'
+      )
+    task = context.tasks['train']
+    counted = {p.id: len(model.renderer.prompt(task.prompt(p))) for p in problems}
+    return {p: Prompts(0, n, context.share_prefix, model.said['n']) for p, n in counted.items()}
 
 
 class _Drawn:

@@ -11,7 +11,7 @@ from rich.table import Table
 from sweb_jax import budget
 from sweb_jax.answers import judge
 from sweb_jax.budget import Arm, Comparison, Cost, Policy
-from sweb_jax.config import ConfigError, rules_of
+from sweb_jax.config import ConfigError, rules_of, samples_a_request
 from sweb_jax.models.decoder import Decoder
 
 
@@ -172,8 +172,12 @@ def _expected(config: ConfigDict, cost: Cost) -> dict[str, budget.Typical]:
   """Generator -> what a sample is expected to cost."""
   e = config.estimate
   few_shot = e.few_shot_tokens if config.sampling.few_shot else 0
-  prompts = budget.Prompts(few_shot, e.prompt_tokens, config.cost.share_prefix)
-  return budget.typical(cost, config.generators, prompts, e.completion_tokens, config.task.train)
+
+  def one(g: str) -> budget.Typical:
+    prompts = budget.Prompts(few_shot, e.prompt_tokens, config.cost.share_prefix, samples_a_request(config, g))
+    return budget.typical(cost, (g,), prompts, e.completion_tokens, config.task.train)[g]
+
+  return {g: one(g) for g in config.generators}
 
 
 def _planned_samples(

@@ -161,7 +161,7 @@ def keep(
   ledger = Ledger(kept.folder, job=place, model=name, prompts=kept.read, kind=kept.kind, first=kept.first)
   if hosts.leads:
     ledger.settle()
-    _write_prompts(kept, name)
+    write_prompts(kept, name)
   have = {(s.problem_id, s.index): s for s in store.read()}
   hosts.meet(f'read {place}')
   missing = [key for key in wanted if key not in have]
@@ -200,15 +200,16 @@ def in_order(problems: Sequence[Problem], samples: Iterable[Sample], count: int)
   return sorted(found, key=lambda s: (place[s.problem_id], s.index))
 
 
-def _write_prompts(kept: Kept, model: str) -> None:
+def write_prompts(kept: Kept, model: str) -> None:
   """Leaves behind what was read, for who counts the cost; problems that were asked before stay in it."""
   path = kept.folder / layout.PROMPTS
   known = files.read_json(path).get('prompts', {}) if path.exists() else {}
   asked = {name: p.prompt for name, p in kept.read.items()}
   if asked.items() <= known.items():
     return
-  prefix = next(iter(kept.read.values())).prefix
-  files.write_json(path, {'model': model, 'prefix': prefix, 'prompts': known | asked}, indent=None)
+  like = next(iter(kept.read.values()))
+  said = {'model': model, 'prefix': like.prefix, 'each': like.each, 'prompts': known | asked}
+  files.write_json(path, said, indent=None)
 
 
 def _engine(context: Context, asked: Asked, prompt_length: int) -> Engine:

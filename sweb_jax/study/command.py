@@ -14,7 +14,7 @@ from sweb_jax.runtime import devices, files, manifest
 from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.study import estimate, preflight, reuse, runner
 from sweb_jax.study.arms import cost_table
-from sweb_jax.study.describe import describe
+from sweb_jax.study.describe import describe, elsewhere
 from sweb_jax.study.opened import Study
 
 
@@ -31,6 +31,8 @@ def plan(study: Study, root: epath.Path, console: Console) -> None:
   other = [name for name, v in study.variants.items() if v[0].config.implementation == 'gemma']
   if other:
     console.print(Text(f'Computed by the gemma library: {", ".join(other)}.'))
+  for line in elsewhere(study):
+    console.print(Text(line))
   for note in notes:
     console.print(Text(f'Note: {note}.'))
   for unchecked in study.unchecked:

@@ -16,7 +16,7 @@ from jaxtyping import Int
 
 from sweb_jax import layout, records, tasks
 from sweb_jax.budget import Cost, Prompts
-from sweb_jax.config import is_recorded
+from sweb_jax.config import ENDPOINT, RECORDED, elsewhere
 from sweb_jax.models import checkpoint, decoder, families, sharding
 from sweb_jax.models.decoder import Params
 from sweb_jax.models.source import Model, open_model, read_params
@@ -24,6 +24,7 @@ from sweb_jax.records import Problem
 from sweb_jax.runtime.hosts import Hosts, Interrupted
 from sweb_jax.runtime.progress import Meter
 from sweb_jax.sampling import stops
+from sweb_jax.study.endpoint import EndpointModel, open_endpoint
 from sweb_jax.study.recorded import RecordedModel, open_recorded
 from sweb_jax.tasks.rendering import Renderer
 
@@ -76,7 +77,7 @@ class Context:
     Raises CheckpointError and MeshError.
     """
     for name, variants in self.variants.items():
-      if variants[0].tokenizer is None and not isinstance(variants[0], RecordedModel):
+      if variants[0].tokenizer is None and not isinstance(variants[0], RecordedModel | EndpointModel):
         raise checkpoint.CheckpointError(
           f'config.models.{name}={variants[0].identity!r} is a shape without weights, which can only be planned; '
           f'give a folder with --config.models.{name}=DIR'
@@ -142,6 +143,7 @@ def open_variants(
   chat: Sequence[str] = (),
   implementations: Mapping[str, str] | None = None,
   recorded: Mapping[str, Mapping[str, Any]] | None = None,
+  endpoints: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, tuple[Model, ...]]:
   """Opens every model of a config: headers and tokenizers, no weights.
 
@@ -149,20 +151,22 @@ def open_variants(
     models: name -> source, or sources of variants: the same architecture and tokenizer, other parameters.
     chat: names of those that read and write chat turns.
     implementations: name -> which implementation computes it; 'native' where it has none.
-    recorded: name -> how recorded samples are read, of `config.recorded`.
+    recorded: name -> how recorded samples are read, as `config.recorded`.
+    endpoints: name -> how an endpoint is asked, as `config.endpoints`.
 
   Raises:
     CheckpointError: a model that cannot be opened, or variants that are not alike.
-    ConfigError, RecordError: recorded samples that cannot be opened.
+    ConfigError, RecordError: recorded samples, or an endpoint, that cannot be opened.
     DecoderError: an implementation that cannot compute a model.
     TokenizerError: a model of `chat` without marks of turns.
   """
   opened = {}
   for name, source in models.items():
     sources = (source,) if isinstance(source, str) else tuple(source)
-    if is_recorded(sources):
-      said = (recorded or {}).get(name, {})
-      opened[name] = tuple(open_recorded(name, s, said, name in chat) for s in sources)
+    if kind := elsewhere(sources):
+      of = {RECORDED: (open_recorded, recorded), ENDPOINT: (open_endpoint, endpoints)}
+      open_one, said = of[kind]
+      opened[name] = tuple(open_one(name, s, (said or {}).get(name, {}), name in chat) for s in sources)
     else:
       opened[name] = _open_alike(name, sources, (implementations or {}).get(name, 'native'))
   for name in chat:

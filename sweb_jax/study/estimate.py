@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sweb_jax.budget import flops_per_token
-from sweb_jax.config import is_recorded
+from sweb_jax.config import elsewhere
 from sweb_jax.study.step import Step
 from sweb_jax.study.work import Assumed, Work
 
@@ -19,9 +19,9 @@ def assumed(config: ConfigDict, parameters: Mapping[str, int], examples: Mapping
   """What a config assumes."""
   e = config.estimate
   few_shot = e.few_shot_tokens if config.sampling.few_shot else 0
-  elsewhere = tuple(name for name, source in config.models.items() if is_recorded(source))
+  others = tuple(name for name, source in config.models.items() if elsewhere(source))
   return Assumed(
-    parameters, e.completion_tokens, e.prompt_tokens, few_shot, e.sampling_flops, e.training_flops, elsewhere, examples
+    parameters, e.completion_tokens, e.prompt_tokens, few_shot, e.sampling_flops, e.training_flops, others, examples
   )
 
 

@@ -72,7 +72,7 @@ GRAPH = (
 """Fields that decide which steps there are, and how far they go."""
 
 FREE = (
-  *('name', 'preset', 'presets', 'data_dir', 'task.made_world', 'mesh', 'engine'),
+  *('name', 'preset', 'presets', 'data_dir', 'endpoints', 'task.made_world', 'mesh', 'engine'),
   *('train.micro_batches', 'train.remat', 'train.peak_flops', 'train.save_seconds'),
   *('estimate.prompt_tokens', 'estimate.few_shot_tokens', 'estimate.sampling_flops', 'estimate.training_flops'),
 )

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from sweb_jax import budget, layout, tasks
 from sweb_jax.budget import Arm
-from sweb_jax.config import is_recorded, rules_of, steps_of
+from sweb_jax.config import RECORDED, elsewhere, rules_of, steps_of
 from sweb_jax.models.decoder import Decoder
 from sweb_jax.study import STAGES
 from sweb_jax.study import arms as arms_lib
@@ -134,7 +134,7 @@ class _Builder:
     fields = settings(c, 'samples', **self._asked(model), **self._recorded(model), **zero_shot) | chosen
     samples = Samples(
       # What was recorded elsewhere is what it is, whatever this study's generators are asked.
-      settings=self._recorded(model) if is_recorded(c.models[model]) else fields,
+      settings=self._recorded(model) if elsewhere(c.models[model]) == RECORDED else fields,
       extent={'problems': problems.count, 'samples': count},
       identities={} if trained else self._identity(model, problems.question_set),
       question_set=problems.question_set,
@@ -285,7 +285,7 @@ class _Builder:
   def _recorded(self, *models: str) -> dict[str, Any]:
     """How the samples of models were recorded, as far as it decides on what they are."""
     said = self.config.recorded.to_dict()
-    found = {m: {f: said[m][f] for f in ('fields', 'tokenizer') if f in said[m]} for m in models if m in said}
+    found = {m: {f: said[m][f] for f in ('fields', 'tokenizer', 'n') if f in said[m]} for m in models if m in said}
     return {'recorded': found}
 
   def _identity(self, model: str, s: int) -> dict[str, str]:

@@ -15,6 +15,7 @@ from sweb_jax.models.source import Model
 from sweb_jax.runtime import files
 from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.study.context import Context, open_variants
+from sweb_jax.study.endpoint import EndpointModel
 from sweb_jax.study.estimate import assumed
 from sweb_jax.study.graph import Graph, graph
 from sweb_jax.study.recorded import RecordedModel
@@ -79,7 +80,8 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
     CheckpointError, TokenizerError, TaskError, BudgetError, ConfigError, JudgeError: the message names the field.
   """
   implementations = {name: config.implementations.get(name, config.implementation) for name in config.models}
-  variants = open_variants(config.models, config.chat, implementations, config.recorded.to_dict())
+  said = config.recorded.to_dict(), config.endpoints.to_dict()
+  variants = open_variants(config.models, config.chat, implementations, *said)
   for name, (model, *_) in variants.items():
     if name in config.learners and (config.generators or config.gold):
       decoder.check_remat(model.config, config.train.remat)
@@ -88,7 +90,7 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
   unchecked = [
     f'config.models.{name} is a shape without weights: nothing is known of its files and tokenizer'
     for name, v in variants.items()
-    if v[0].tokenizer is None and not isinstance(v[0], RecordedModel)
+    if v[0].tokenizer is None and not isinstance(v[0], RecordedModel | EndpointModel)
   ]
   opened: dict[str, tasks.Task] = {}
   try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweb_jax.budget import BudgetError, Prompts
-from sweb_jax.config.default import RECORDED, ConfigError
+from sweb_jax.config.default import RECORDED, RECORDED_FIELDS, ConfigError
 from sweb_jax.models.decoder import Decoder, Opaque
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.source import Model, open_model
@@ -37,6 +37,8 @@ class RecordedModel(Model):
   recording: Recording
   renderer: Renderer | None
   """Counts the tokens of prompts; None where no tokenizer is named."""
+  each: int
+  """Samples of a request, with each of which its prompt was billed; 0: prompts are charged once."""
 
 
 def open_recorded(name: str, source: str, said: Mapping[str, Any], chat: bool) -> RecordedModel:
@@ -52,26 +54,54 @@ def open_recorded(name: str, source: str, said: Mapping[str, Any], chat: bool) -
     ConfigError: a tokenizer or a shape that is not there; the message names the field.
     RecordError: files that cannot be read.
   """
-  field = f'config.recorded.{name}'
-  for what, of in said.get('fields', {}).items():
+  field, said = f'config.recorded.{name}', RECORDED_FIELDS | dict(said)
+  for what, of in said['fields'].items():
     if what not in NAMES or not isinstance(of, str):
       raise ConfigError(
         f'{field}.fields.{what}={of!r}: give the name of a field of the rows, or \'\' where there is none, for one of '
         f'{", ".join(NAMES)}'
       )
-  tokenizer = _tokenizer(f'{field}.tokenizer', said.get('tokenizer', ''))
-  renderer = Renderer(tokenizer, chat=chat) if tokenizer else None
-
-  def encode(text: str, finish: str) -> list[int]:
-    return [*tokenizer.encode(text), *(renderer.stop_ids[:1] if finish == 'stop' else ())]
-
-  recording = open_recording(source.removeprefix(RECORDED), said.get('fields', {}), encode if tokenizer else None)
+  renderer = counting(f'{field}.tokenizer', said['tokenizer'], chat)
+  recording = open_recording(source.removeprefix(RECORDED), said['fields'], encoder(renderer))
 
   def refuse(*_, **__):
     raise CheckpointError(f'config.models.{name}={source!r}: recorded samples are no model that could be asked')
 
-  shape = _shape(f'{field}.parameters', said.get('parameters', 0))
-  return RecordedModel(shape, tokenizer, refuse, dict, recording.identity, 'recorded samples', recording, renderer)
+  shape, kind = shape_of(f'{field}.parameters', said['parameters']), 'recorded samples'
+  tokenizer = renderer and renderer.tokenizer
+  return RecordedModel(shape, tokenizer, refuse, dict, recording.identity, kind, recording, renderer, said['n'])
+
+
+def counting(field: str, source: str, chat: bool) -> Renderer | None:
+  """Counts tokens with a model's tokenizer, or that of a *.model file; None for ''. Raises ConfigError."""
+  if not source:
+    return None
+  try:
+    found = Tokenizer.from_file(source) if source.endswith('.model') else open_model(source).tokenizer
+  except CheckpointError as e:
+    raise ConfigError(f'{field}: {e}') from e
+  if found is None:
+    raise ConfigError(f'{field}={source!r}: has no tokenizer; give a model folder or a tokenizer.model')
+  return Renderer(found, chat=chat)
+
+
+def encoder(renderer: Renderer | None) -> Callable[[str, str], Sequence[int]] | None:
+  """(text, finish) to the ids that are charged: with what ends a completion, if it was not cut."""
+
+  def encode(text: str, finish: str) -> list[int]:
+    return [*renderer.tokenizer.encode(text), *(renderer.stop_ids[:1] if finish == 'stop' else ())]
+
+  return encode if renderer else None
+
+
+def shape_of(field: str, said: int | str) -> Decoder:
+  """Of a number of parameters, or of a model that is named. Raises ConfigError."""
+  if not isinstance(said, str):
+    return Opaque(said)
+  try:
+    return open_model(said).config
+  except CheckpointError as e:
+    raise ConfigError(f'{field}: {e}') from e
 
 
 def asked(task: Task, problems: Iterable[Problem]) -> tuple[Asked, ...]:
@@ -86,8 +116,9 @@ def prompts(model: RecordedModel, task: Task, problems: Sequence[Problem], share
   """
   said = model.recording.survey(asked(task, problems)).prompt_tokens
   if model.renderer is None or all(p.id in said for p in problems):
-    return {p.id: Prompts(0, said.get(p.id, 0), shared) for p in problems}
-  return {p.id: Prompts(0, len(model.renderer.prompt(task.prompt(p))), shared) for p in problems}
+    return {p.id: Prompts(0, said.get(p.id, 0), shared, model.each) for p in problems}
+  counted = {p.id: len(model.renderer.prompt(task.prompt(p))) for p in problems}
+  return {p: Prompts(0, n, shared, model.each) for p, n in counted.items()}
 
 
 def take(
@@ -182,26 +213,3 @@ def _understood(survey: Survey) -> Table:
     shown = f'{text[:_TEXT]}...' if len(text) > _TEXT else text
     table.add_row(*map(Text, (p.where, p.problem_id, str(p.index), tokens, p.taken.finish, shown)))
   return table
-
-
-def _tokenizer(field: str, source: str) -> Tokenizer | None:
-  """A model's tokenizer, or that of a *.model file."""
-  if not source:
-    return None
-  try:
-    found = Tokenizer.from_file(source) if source.endswith('.model') else open_model(source).tokenizer
-  except CheckpointError as e:
-    raise ConfigError(f'{field}: {e}') from e
-  if found is None:
-    raise ConfigError(f'{field}={source!r}: has no tokenizer; give a model folder or a tokenizer.model')
-  return found
-
-
-def _shape(field: str, said: int | str) -> Decoder:
-  """Of a number of parameters, or of a model that is named."""
-  if not isinstance(said, str):
-    return Opaque(said)
-  try:
-    return open_model(said).config
-  except CheckpointError as e:
-    raise ConfigError(f'{field}: {e}') from e
