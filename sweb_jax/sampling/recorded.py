@@ -216,7 +216,11 @@ class Recording:
 
 
 def open_recording(
-  source: str, own: Mapping[str, str], encode: Callable[[str, str], Sequence[int]] | None
+  source: str,
+  own: Mapping[str, str],
+  encode: Callable[[str, str], Sequence[int]] | None,
+  *,
+  may_lack: bool = False,
 ) -> Recording:
   """The files of a name or of a pattern with '*', by name.
 
@@ -224,16 +228,16 @@ def open_recording(
     source: path, or pattern.
     own: of `rows.NAMES` -> the name of the field in these files.
     encode: counts the tokens of a text, where rows do not say.
+    may_lack: no file is no error: such a recording has no `paths`.
 
   Raises:
     RecordError: there is no such file, or it cannot be read.
   """
-  paths = tuple(sorted(_matching(source)))
-  if not paths:
+  paths = tuple(p for p in sorted(_matching(source)) if p.exists())
+  if not paths and not may_lack:
     raise RecordError(f'{source}: no such file')
-  for path in paths:
-    if not path.exists() or path.is_dir():
-      raise RecordError(f'{path}: {"a folder; name its files, as with *.jsonl" if path.exists() else "no such file"}')
+  if folders := [p for p in paths if p.is_dir()]:
+    raise RecordError(f'{folders[0]}: a folder; name its files, as with {folders[0]}/*.jsonl')
   recording = Recording(source, paths, Fields(own), encode)
   try:
     recording.identity  # noqa: B018 (reads every file once)

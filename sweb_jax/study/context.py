@@ -16,7 +16,7 @@ from jaxtyping import Int
 
 from sweb_jax import layout, records, tasks
 from sweb_jax.budget import Cost, Prompts
-from sweb_jax.config import ENDPOINT, RECORDED, elsewhere
+from sweb_jax.config import RECORDED, elsewhere
 from sweb_jax.models import checkpoint, decoder, families, sharding
 from sweb_jax.models.decoder import Params
 from sweb_jax.models.source import Model, open_model, read_params
@@ -144,6 +144,7 @@ def open_variants(
   implementations: Mapping[str, str] | None = None,
   recorded: Mapping[str, Mapping[str, Any]] | None = None,
   endpoints: Mapping[str, Mapping[str, Any]] | None = None,
+  without_data: bool = False,
 ) -> dict[str, tuple[Model, ...]]:
   """Opens every model of a config: headers and tokenizers, no weights.
 
@@ -153,6 +154,7 @@ def open_variants(
     implementations: name -> which implementation computes it; 'native' where it has none.
     recorded: name -> how recorded samples are read, as `config.recorded`.
     endpoints: name -> how an endpoint is asked, as `config.endpoints`.
+    without_data: files of samples that are not there are no error.
 
   Raises:
     CheckpointError: a model that cannot be opened, or variants that are not alike.
@@ -164,9 +166,9 @@ def open_variants(
   for name, source in models.items():
     sources = (source,) if isinstance(source, str) else tuple(source)
     if kind := elsewhere(sources):
-      of = {RECORDED: (open_recorded, recorded), ENDPOINT: (open_endpoint, endpoints)}
-      open_one, said = of[kind]
-      opened[name] = tuple(open_one(name, s, (said or {}).get(name, {}), name in chat) for s in sources)
+      open_one = functools.partial(open_recorded, may_lack=without_data) if kind == RECORDED else open_endpoint
+      said = ((recorded if kind == RECORDED else endpoints) or {}).get(name, {})
+      opened[name] = tuple(open_one(name, s, said, name in chat) for s in sources)
     else:
       opened[name] = _open_alike(name, sources, (implementations or {}).get(name, 'native'))
   for name in chat:

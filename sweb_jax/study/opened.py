@@ -81,7 +81,7 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
   """
   implementations = {name: config.implementations.get(name, config.implementation) for name in config.models}
   said = config.recorded.to_dict(), config.endpoints.to_dict()
-  variants = open_variants(config.models, config.chat, implementations, *said)
+  variants = open_variants(config.models, config.chat, implementations, *said, without_data=without_data)
   for name, (model, *_) in variants.items():
     if name in config.learners and (config.generators or config.gold):
       decoder.check_remat(model.config, config.train.remat)
@@ -91,6 +91,12 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
     f'config.models.{name} is a shape without weights: nothing is known of its files and tokenizer'
     for name, v in variants.items()
     if v[0].tokenizer is None and not isinstance(v[0], RecordedModel | EndpointModel)
+  ]
+  unchecked += [
+    f'config.models.{name}: {m.recording.source}: no such file'
+    for name, v in variants.items()
+    for m in v
+    if isinstance(m, RecordedModel) and not m.recording.paths
   ]
   opened: dict[str, tasks.Task] = {}
   try:

@@ -58,7 +58,7 @@ def _look_through_recorded(study: Study, chosen: Mapping[str, Sequence[Problem]]
   c = study.config
   for name in c.generators:
     for v, model in enumerate(study.variants[name]):
-      if isinstance(model, RecordedModel):
+      if isinstance(model, RecordedModel) and model.recording.paths:
         sets = [s for s in range(c.question_sets) if s % len(study.variants[name]) == v]
         asked = [recorded.asked(study.tasks['train'], chosen[layout.problems(s, 'train')]) for s in sets]
         recorded.look(

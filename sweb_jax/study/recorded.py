@@ -41,7 +41,9 @@ class RecordedModel(Model):
   """Samples of a request, with each of which its prompt was billed; 0: prompts are charged once."""
 
 
-def open_recorded(name: str, source: str, said: Mapping[str, Any], chat: bool) -> RecordedModel:
+def open_recorded(
+  name: str, source: str, said: Mapping[str, Any], chat: bool, may_lack: bool = False
+) -> RecordedModel:
   """Opens 'samples:FILE' as a generator.
 
   Args:
@@ -49,6 +51,7 @@ def open_recorded(name: str, source: str, said: Mapping[str, Any], chat: bool) -
     source: as the config has it.
     said: `config.recorded[name]`.
     chat: what ends a completion that is counted by a tokenizer is the end of a turn.
+    may_lack: files that are not there are no error.
 
   Raises:
     ConfigError: a tokenizer or a shape that is not there; the message names the field.
@@ -62,7 +65,7 @@ def open_recorded(name: str, source: str, said: Mapping[str, Any], chat: bool) -
         f'{", ".join(NAMES)}'
       )
   renderer = counting(f'{field}.tokenizer', said['tokenizer'], chat)
-  recording = open_recording(source.removeprefix(RECORDED), said['fields'], encoder(renderer))
+  recording = open_recording(source.removeprefix(RECORDED), said['fields'], encoder(renderer), may_lack=may_lack)
 
   def refuse(*_, **__):
     raise CheckpointError(f'config.models.{name}={source!r}: recorded samples are no model that could be asked')
@@ -159,10 +162,10 @@ def look(
   for number, problems in sets.items():
     survey, ids = model.recording.survey(problems), [p.id for p in problems]
     least, median, most = survey.a_problem(ids)
+    of = f'{survey.rows:,} rows of {len(model.recording.paths)} file{"s"[: len(model.recording.paths) > 1]}'
     console.print(Text(
-      f'{name}, recorded: {survey.samples:,} samples in {survey.rows:,} rows of {len(model.recording.paths)} files; '
-      f'a problem of set {number} has {least} to {most}, {median:g} in the middle; {survey.empty:,} are empty and '
-      f'{survey.cut:,} were cut: wrong, and charged.'
+      f'{name}, recorded: {survey.samples:,} samples in {of}; a problem of set {number} has {least} to {most}, '
+      f'{median:g} in the middle; {survey.empty:,} are empty and {survey.cut:,} were cut: wrong, and charged.'
     ))
     for kind, count in survey.faults.items():
       console.print(Text(f'  {count:,} not used ({kind}): {"; ".join(survey.named[kind])}.'))

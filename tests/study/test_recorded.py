@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import re
+import runpy
 from pathlib import Path
 
 import pytest
+from etils import epath
+from rich.console import Console
 
 from sweb_jax import analysis, layout
 from sweb_jax.budget import BudgetError
-from sweb_jax.config import ConfigError
+from sweb_jax.config import ConfigError, resolve, validate
 from sweb_jax.records import RecordError
 from sweb_jax.runtime.manifest import WorkdirError
-from sweb_jax.study import opened
+from sweb_jax.study import opened, preflight
 
+ROOT = Path(__file__).parents[2]
 POLICY = {'until': {'kind': 'until_solved', 'generators': ('wc',)}}
 PRICES = {'wc': (0.1, 1.0), 'se': (0.3, 3.0)}
 
@@ -53,13 +60,41 @@ def file(tmp_path):
 
 
 def test_recorded_samples_end_in_the_tables_of_those_that_were_drawn(runs, settings, drawn, tmp_path):
+  preset = dict(runpy.run_path(str(ROOT / 'configs/embedded/recorded.py'))['get_config']().presets['taken'])
+  assert preset['models.wc'][0].endswith(f'/samples/set0/wc/{layout.CHUNKS}')
   of = f'{drawn}/[sa]*/set0/**/wc/{layout.CHUNKS}'  # What every problem has, and what the policy drew beyond it.
-  recorded = {'wc': {'tokenizer': 'embedded:wc', 'parameters': 'embedded:wc'}}
+  recorded = {'wc': preset['recorded.wc']}
   said = runs(tmp_path / 'taken', runs.tiny(models=models(of), recorded=recorded, **settings))
   assert runs.tables(tmp_path / 'taken') == runs.tables(drawn)
   assert 'wc, recorded: ' in said and 'The first rows, as they were understood' in said
   one, other = ({str(p.relative_to(root)) for p in root.rglob('*')} for root in (drawn, tmp_path / 'taken'))
   assert {n for n in one if n.endswith(layout.MANIFEST)} == {n for n in other if n.endswith(layout.MANIFEST)}
+
+
+def test_the_config_of_the_docs_reads_files_beside_it(runs, rows, tmp_path, monkeypatch):
+  code = re.search(r'<!-- run: mine.py -->\n```python\n(.*?)```', (ROOT / 'docs/own_data.md').read_text(), re.S)[1]
+  assert len(code.splitlines()) == 15
+  (tmp_path / 'mine.py').write_text(code)
+  config = runpy.run_path(str(tmp_path / 'mine.py'))['get_config']()
+  validate(config)
+  monkeypatch.chdir(tmp_path)
+  packed = ''.join(json.dumps(row) + '\n' for row in rows).encode()
+  Path('flash.jsonl').write_bytes(packed)
+  Path('pro.jsonl.gz').write_bytes(gzip.compress(packed))
+  study, said = opened.open_study(config), io.StringIO()
+  with pytest.raises(BudgetError, match=r'flash_low needs 35 samples a problem, and 300 of 300 problems lack'):
+    preflight.check(study, epath.Path('runs'), Console(file=said, width=400))
+  assert f'{len(rows)} samples in {len(rows)} rows of 1 file;' in said.getvalue()
+
+
+def test_two_models_behind_an_api_are_planned_before_their_files_are_there():
+  config = runpy.run_path(str(ROOT / 'configs/paper/price_matched.py'))['get_config']()
+  config.preset = 'recorded'
+  config = resolve(config, ())
+  validate(config)
+  study = opened.open_study(config, without_data=True)
+  assert {a.name: a.samples for a in study.graph.arms.all} == {'flash_low': 35, 'pro_low': 1}
+  assert 'config.models.flash: flash.jsonl: no such file' in study.unchecked
 
 
 def test_a_model_of_unknown_size_is_compared_by_price(runs, settings, rows, file, tmp_path):
@@ -120,11 +155,11 @@ def test_recorded_samples_depend_on_their_files_and_on_no_field_of_drawing(runs,
 @pytest.mark.parametrize(
   ('changes', 'error', 'words'),
   [
-    ({'learners': ('wc',)}, ConfigError, r"config\.learners=\('wc',\): wc is recorded samples, which can"),
+    ({'learners': ('wc',)}, ConfigError, r"config\.learners=\('wc',\): wc is recorded samples"),
     ({'judge__model': 'wc'}, ConfigError, r"config\.judge\.model='wc': wc is recorded samples"),
-    ({'recorded': {'se': {}}}, ConfigError, r'config\.recorded\.se=.*config\.models\.se=.* names no recorded samples'),
+    ({'recorded': {'se': {}}}, ConfigError, r'config\.recorded\.se=.*config\.models\.se=.* is no samples:'),
     ({'recorded': {'wc': {'tokeniser': 'x'}}}, ConfigError, r'config\.recorded\.wc=.*its fields are fields, tokenizer'),
-    ({'recorded': {'wc': {'parameters': -1}}}, ConfigError, r'config\.recorded\.wc\.parameters=-1: give their number'),
+    ({'recorded': {'wc': {'parameters': -1}}}, ConfigError, r'config\.recorded\.wc\.parameters=-1: must not be negative'),
     ({'recorded': {'wc': {'tokenizer': '/no'}}}, ConfigError, r"config\.recorded\.wc\.tokenizer: '/no': no such"),
     ({'recorded': {'wc': {'fields': {'a': 'x'}}}}, ConfigError, r"config\.recorded\.wc\.fields\.a='x': .*completion"),
     ({'models': models('/no/such.jsonl')}, RecordError, r'/no/such\.jsonl: no such file'),
