@@ -199,7 +199,7 @@ class Endpoint:
     if self.encode:
       read = len(self.encode(ask.prompt, 'length'))
       counts = [len(self.encode(text, end)) for text, end in zip(texts, ends, strict=True)]
-    elif self._fits(read, drawn, texts, len(ask.indices)):
+    elif self._fits(read, drawn, texts, ends, len(ask.indices)):
       counts = share_out(drawn, texts)
     else:
       counts = [self.max_new_tokens] * len(texts)
@@ -214,11 +214,13 @@ class Endpoint:
     ]
     return Reply(samples, len(ask.prompt.encode()) if fault else read, fault)
 
-  def _fits(self, read: Any, drawn: Any, texts: Sequence[str], asked: int) -> bool:
+  def _fits(self, read: Any, drawn: Any, texts: Sequence[str], ends: Sequence[str], asked: int) -> bool:
     """Whether the numbers of tokens can be those of a prompt and these texts, of as many as were asked."""
     if not (type(read) is int and type(drawn) is int and read > 0):
       return False
-    return any(map(bool, texts)) <= drawn <= self.max_new_tokens * asked
+    # Some servers count only one of several samples. One alone may be cut by the end of the context.
+    least = self.max_new_tokens * ends.count('length') if len(texts) > 1 else bool(texts[0])
+    return least <= drawn <= self.max_new_tokens * asked
 
   def _text(self, text: str) -> str:
     """Up to the first stop string; servers differ in whether they cut it off."""

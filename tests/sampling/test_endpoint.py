@@ -209,6 +209,16 @@ def test_samples_whose_tokens_are_not_known_are_kept_and_nothing_more_is_asked(s
   assert [len(s.tokens) for s in samples] == [3, 3] and not error
 
 
+def test_a_server_that_counts_one_of_several_samples_is_not_believed(server):
+  def short(reply):
+    choices = [c | {'finish_reason': 'length'} for c in reply['choices']]
+    return reply | {'choices': choices, 'usage': {'prompt_tokens': 7, 'completion_tokens': 8, 'total_tokens': 15}}
+
+  server.tricks = [short]
+  samples, error = run(endpoint(server), asks(1, n=2))
+  assert [len(s.tokens) for s in samples] == [8, 8] and 'says that 8 tokens were drawn' in error
+
+
 def test_a_reply_with_fewer_samples_is_kept_and_the_others_are_asked_again(server):
   server.tricks = [lambda reply: reply | {'choices': reply['choices'][:1]}]
   samples, error = run(endpoint(server), asks(1, n=3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -33,21 +34,19 @@ def url():
 
 
 @pytest.mark.slow
-def test_a_real_server_draws_counts_and_knows_seeds(url):
+def test_a_real_server_draws_several_samples_a_request_and_counts_them(url):
   endpoint = Endpoint('pro', url, 'gemma', 'none', 'KEY', False, 6, 0.8, 1.0, 40, ('\n',), 2, 1, 60.0)
   purse = Purse(0)
   purse.begin((1.0, 1.0), lambda: 0.0)
-  asks = [Ask('a', 'Counting: 1, 2, 3, 4,', (0, 1), 7), Ask('b', 'Counting: 1, 2, 3, 4,', (0,), 8)]
-
-  def drawn():
-    replies = [r for r in endpoint.draw(asks, purse, lambda: False)]
-    return {(s.problem_id, s.index): s for r in replies for s in r.samples}, {r.prompt_tokens for r in replies}
-
-  (first, read), (second, _) = drawn(), drawn()
-  assert first.keys() == {('a', 0), ('a', 1), ('b', 0)} and all(s.text for s in first.values())
-  assert first['b', 0] == second['b', 0]
-  tokenizer = open_model('gguf:gemma3_270m').tokenizer
-  assert read == {1 + len(tokenizer.encode('Counting: 1, 2, 3, 4,'))}
-  for s in first.values():
-    assert len(s.tokens) == 6 or s.finish == 'stop'
-    assert '\n' not in s.text and purse.spent > 0
+  tokenizer, prompt = open_model('gguf:gemma3_270m').tokenizer, 'Counting: 1, 2, 3, 4,'
+  counting = dataclasses.replace(endpoint, encode=lambda text, end: tokenizer.encode(text))
+  replies = [
+    # Of several samples this server counts the tokens of one.
+    *counting.draw([Ask('a', prompt, (0, 1), 7)], purse, lambda: False),
+    *endpoint.draw([Ask('b', prompt, (0,), 8)], purse, lambda: False),
+  ]
+  drawn = {(s.problem_id, s.index): s for r in replies for s in r.samples}
+  assert drawn.keys() == {('a', 0), ('a', 1), ('b', 0)} and all(s.text for s in drawn.values())
+  assert replies[-1].prompt_tokens == 1 + len(tokenizer.encode(prompt))
+  assert all(0 < len(s.tokens) <= 6 and '\n' not in s.text for s in drawn.values())
+  assert len(drawn['b', 0].tokens) == 6 or drawn['b', 0].finish == 'stop'
