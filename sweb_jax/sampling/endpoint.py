@@ -12,6 +12,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -117,6 +118,8 @@ class Endpoint:
   def _client(self) -> openai.OpenAI:
     import openai
 
+    for library in ('httpx', 'httpx2'):  # They tell of every request.
+      logging.getLogger(library).setLevel(logging.WARNING)
     return openai.OpenAI(base_url=self.url, api_key=self.key, max_retries=self.retries, timeout=self.timeout)
 
   def draw(self, asks: Iterable[Ask], purse: Purse, stopped: Callable[[], bool]) -> Iterator[Reply]:

@@ -61,7 +61,7 @@ def file(tmp_path):
 
 def test_recorded_samples_end_in_the_tables_of_those_that_were_drawn(runs, settings, drawn, tmp_path):
   preset = dict(runpy.run_path(str(ROOT / 'configs/embedded/recorded.py'))['get_config']().presets['taken'])
-  assert preset['models.wc'][0].endswith(f'/samples/set0/wc/{layout.CHUNKS}')
+  assert preset['models.wc'].endswith(f'/samples/set0/wc/{layout.CHUNKS}')
   of = f'{drawn}/[sa]*/set0/**/wc/{layout.CHUNKS}'  # What every problem has, and what the policy drew beyond it.
   recorded = {'wc': preset['recorded.wc']}
   said = runs(tmp_path / 'taken', runs.tiny(models=models(of), recorded=recorded, **settings))
