@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
+import math
 import os
 import re
 import zlib
@@ -29,6 +30,9 @@ _CHUNK = 1 << 20
 _LINE = re.compile(rb'\S[^\n]*')
 _as_text = json.JSONEncoder(ensure_ascii=False).encode
 
+
+UNKNOWN = -1
+"""Stands for a token that was charged and whose id is not known, as of a sample that was drawn elsewhere."""
 
 UNGRADED = 'could not be graded'
 """How the reason of a verdict begins where the grader failed on the sample, which counts as wrong."""
@@ -62,7 +66,7 @@ class Sample:
   text: str
   """The completion up to its stop token or stop string, without it."""
   tokens: tuple[int, ...]
-  """Ids drawn, the stop token included; `len(tokens)` is what was charged."""
+  """Ids drawn, the stop token included, or UNKNOWN for each; `len(tokens)` is what was charged."""
   finish: str
   """'stop': ended by itself. 'length': cut at the limit; such a sample is wrong, and charged."""
   logprob: float
@@ -140,6 +144,15 @@ def read_json_lines(path: epath.PathLike) -> Iterator[tuple[int, dict]]:
   file, where it unpacks to more than `MAX_UNPACKED`, or a line is longer than `MAX_LINE` or not a JSON object of
   Unicode texts.
   """
+  for number, line in read_lines(path, MAX_UNPACKED):
+    yield number, json_object(line, f'{path}, line {number}')
+
+
+def read_lines(path: epath.PathLike, most: float = math.inf) -> Iterator[tuple[int, bytes]]:
+  """Yields (line number, bytes) of such a file, whatever a line holds; a gzipped one may unpack to `most` bytes.
+
+  Raises RecordError as `read_json_lines` does, but for what a line holds.
+  """
   path = epath.Path(path)
   # A pipe or a device may never end. What stands on an object store does not exist for `os.path`, and is no such thing.
   if os.path.exists(path) and not os.path.isfile(path):
@@ -148,19 +161,18 @@ def read_json_lines(path: epath.PathLike) -> Iterator[tuple[int, dict]]:
     with path.open('rb') as file:
       packed = file.read(2) == b'\x1f\x8b'
       file.seek(0)
-      for number, line in _lines(gzip.GzipFile(fileobj=file) if packed else file, path, packed):
-        yield number, _object(line, f'{path}, line {number}')
+      yield from _lines(gzip.GzipFile(fileobj=file) if packed else file, path, most if packed else math.inf)
   except (OSError, EOFError, zlib.error) as e:
     raise RecordError(f'{path}: cannot be read: {e}') from e
 
 
-def _lines(file: BinaryIO, path: epath.Path, packed: bool) -> Iterator[tuple[int, bytes]]:
+def _lines(file: BinaryIO, path: epath.Path, most: float) -> Iterator[tuple[int, bytes]]:
   """Yields number and text of every line that is not blank, from its first character that is no space."""
   number, rest, read = 1, b'', 0
   while chunk := file.read(_CHUNK):
     read += len(chunk)
-    if packed and read > MAX_UNPACKED:
-      raise RecordError(f'{path}: unpacks to more than {MAX_UNPACKED >> 20} MB; if that is right, gunzip it first')
+    if read > most:
+      raise RecordError(f'{path}: unpacks to more than {most / 2**20:.0f} MB; if that is right, gunzip it first')
     text = rest + chunk
     end = text.rfind(b'\n') + 1
     at = 0
@@ -176,7 +188,8 @@ def _lines(file: BinaryIO, path: epath.Path, packed: bool) -> Iterator[tuple[int
     yield number, rest.lstrip()
 
 
-def _object(line: bytes, where: str) -> dict:
+def json_object(line: bytes, where: str) -> dict:
+  """The JSON object of a line. Raises RecordError, which begins with `where`, for anything else."""
   try:
     row = json.loads(line)
     _as_text(row).encode()

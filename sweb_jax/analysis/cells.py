@@ -27,7 +27,7 @@ def setup(study: Study, learner: str, source: str) -> str:
     return 'several generators' if study.arm(source).policy else 'gold solutions'
   if learner == generator:
     return 'self-improvement'
-  if learner in study.generators and study.parameters[learner] > study.parameters[generator]:
+  if learner in study.generators and study.parameters[learner] > study.parameters[generator] > 0:
     return 'weak-to-strong improvement'
   return 'knowledge distillation'
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from sweb_jax.analysis import metrics, paper, plots
 from sweb_jax.analysis.draws import Draws
 from sweb_jax.analysis.results import Results
+from sweb_jax.analysis.study import Study
 from sweb_jax.analysis.table import Cell, Table
 from sweb_jax.analysis.tables import with_bounds
 from sweb_jax.budget import UNITS, flops_per_token
@@ -45,7 +46,7 @@ def build(results: Results, built: Sequence[Table]) -> list[Figure]:
   add(accuracy(results, named.get('accuracy')), plots.accuracy, color)
   add(_differences(named.get('differences') or named.get('minus_base')), plots.forest)
   for metric in ('coverage', 'diversity'):
-    add(curve(results, metric), plots.curve, color, 'FLOPs')
+    add(curve(results, metric), plots.curve, color, _drawing(results.study)[0])
   add(by_level(results, named.get('by_level')), plots.levels, color)
   add(false_positives(named.get('data')), plots.rates, 'FPR', color)
   add(majority(results, named.get('accuracy')), plots.majority, color)
@@ -64,6 +65,7 @@ def curve(results: Results, metric: str) -> Table:
   Rows of set 'all' are means over the question sets; their interval is for problems drawn anew, the sets held fixed.
   """
   study, rows = results.study, []
+  _, said, token = _drawing(study)
   for g in study.generators:
     draws = {s: results.drawn[s, g] for s in study.question_sets if (s, g) in results.drawn}
     if not draws:
@@ -73,7 +75,7 @@ def curve(results: Results, metric: str) -> Table:
     bought = {a.samples: a.name for a in reversed(mine)}  # Of equal arms the compute-matched one, which is first.
     counts = sorted({*np.geomspace(1, most, CURVE_POINTS).round().astype(int).tolist(), *bought})
     values = {s: [_per_problem(d, metric, k) for k in counts] for s, d in draws.items()}
-    cost = flops_per_token(study.parameters[g]) * float(np.mean([d.tokens.mean() for d in draws.values()]))
+    cost = token[g] * float(np.mean([d.tokens.mean() for d in draws.values()]))
     for i, k in enumerate(counts):
       sets = [v[i] for v in values.values()]
       centre = float(np.mean([v.mean() for v in sets]))
@@ -88,8 +90,20 @@ def curve(results: Results, metric: str) -> Table:
     ('generator', 'set', 'k', 'cost', metric, f'{metric} low', f'{metric} high', 'arm'),
     tuple(rows),
     'Line: mean over question sets; thin: each set; band: 95 % for new problems, sets held fixed; dots: arms, with '
-    'their samples a problem. All problems count. Cost: 2 x parameters x tokens drawn.',
+    f'their samples a problem. All problems count. Cost: {said}.',
   )
+
+
+def _drawing(study: Study) -> tuple[str, str, dict[str, float]]:
+  """Cost in the curves: its unit, what it is in words, and what a drawn token costs by generator.
+
+  FLOPs by the paper; where the size of a generator is not known, the study's own definition.
+  """
+  sizes = {g: study.parameters[g] for g in study.generators}
+  if all(sizes.values()):
+    return 'FLOPs', '2 x parameters x tokens drawn', {g: flops_per_token(size) for g, size in sizes.items()}
+  cost = study.definitions()[study.cost]
+  return cost.unit, f'of the tokens drawn ({study.cost})', {g: cost.draw(g, 1, 1) for g in sizes}
 
 
 def by_level(results: Results, table: Table | None) -> Table | None:

@@ -36,6 +36,8 @@ class Held:
   """By definition of cost: prompts and samples."""
   budget: float | None
   """Of a policy, in the study's definition of cost; None where a number of samples is given."""
+  ended: str = 'budget'
+  """'record': a policy wanted more when no more samples were recorded."""
 
 
 def read_held(
@@ -73,10 +75,12 @@ def read_held(
       if v.correct:
         count[row_of[s.problem_id]] += 1
         texts[row_of[s.problem_id]].add(metrics.text_key(s.text))
-    read = {p: Prompts(said['prefix'][g], n, study.share_prefix) for p, n in said['prompts'][g].items()}
+    each = said.get('each', {}).get(g, 0)
+    read = {p: Prompts(said['prefix'][g], n, study.share_prefix, each) for p, n in said['prompts'][g].items()}
     for name, cost in costs.items():
       spent[name] += budget.charged(cost, g, read, lengths)
-  return Held(count > 0, np.array([len(t) for t in texts]), count, held, dict(spent), said['budget'])
+  unique, ended = np.array([len(t) for t in texts]), said.get('ended', 'budget')
+  return Held(count > 0, unique, count, held, dict(spent), said['budget'], ended)
 
 
 def _judged(root: epath.Path, study: Study, question_set: int, arm: Arm) -> dict[str, float]:

@@ -81,6 +81,7 @@ def render(
     *(_excerpt(excerpt, prompt) for excerpt in results.excerpts),
     '<h2 id="made">How it was made</h2>\n',
     _table(time) if time.rows else '',
+    ''.join(f'<p>{_e(line)}</p>\n' for line in study.elsewhere),
     _definitions('Seeds', {**dict(_seeds(results.config)), 'bootstrap': '0'}),
     _definitions('Versions', {'python': platform.python_version(), **{name: _version(name) for name in PACKAGES}}),
     f'<h3>config.json</h3>\n<pre>{_e(json.dumps(results.config, indent=1, ensure_ascii=False))}</pre>\n',

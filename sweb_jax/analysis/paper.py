@@ -79,7 +79,7 @@ def beside(results: Results, built: Sequence[Table]) -> dict[str, Table]:
 
 def _pairs(results: Results) -> dict[tuple[str, str], str]:
   """(WC arm, SE arm) -> the paper's budget, for the comparisons that are the paper's."""
-  study = results.study
+  study, size = results.study, results.study.parameters
 
   def fits(arm: Arm) -> bool:
     return arm.generator is not None and arm.matched == 'compute' and not arm.policy
@@ -88,7 +88,7 @@ def _pairs(results: Results) -> dict[tuple[str, str], str]:
   if len(study.generators) == 2:
     for c in study.comparisons:
       a, b = study.arm(c.a), study.arm(c.b)
-      if fits(a) and fits(b) and b.samples in BUDGETS and study.parameters[a.generator] < study.parameters[b.generator]:
+      if fits(a) and fits(b) and b.samples in BUDGETS and 0 < size[a.generator] < size[b.generator]:
         found[a.name, b.name] = BUDGETS[b.samples]
   return found
 

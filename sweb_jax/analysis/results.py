@@ -148,8 +148,22 @@ def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
     for kind, tokens in entry.tokens.items():
       charged[layout.kind_of(entry.job), entry.model, kind] += tokens
   config = read_json(root / layout.CONFIG)
-  said = missing(study, finished), (*nothing(study, finished), *_ungraded(drawn, greedy, sampled))
+  ended = _ended(study, held)
+  said = missing(study, finished), (*nothing(study, finished), *ended, *_ungraded(drawn, greedy, sampled))
   return Results(study, config, drawn, selections, greedy, sampled, levels, pages, held, dict(charged), *said)
+
+
+def _ended(study: Study, held: Mapping[tuple[int, str], Held]) -> Iterator[str]:
+  """A line an arm for which no more samples were recorded than it holds."""
+  for arm in study.arms:
+    mine = [h for (_, name), h in held.items() if name == arm.name]
+    if short := [h for h in mine if h.ended == 'record']:
+      count = sum(sum(h.samples.values()) for h in mine)
+      wanted = f' of {sum(h.budget for h in mine):.0f}' if arm.samples else ''
+      yield (
+        f'{arm.name}: holds {count}{wanted} samples, as no more were recorded for {len(short)} of {len(mine)} sets; '
+        'it cost less than what it stands beside'
+      )
 
 
 def _ungraded(drawn: Mapping, greedy: Mapping, sampled: Mapping) -> Iterator[str]:
@@ -205,7 +219,8 @@ def _draws(
       if place is not None and place[1] < count and place not in rows:
         steps = 0 if test else metrics.equations_key(sample.text)
         cut = sample.finish == 'length'
-        stopped = not cut and sample.tokens[-1:] != () and sample.tokens[-1] in stop_ids
+        last = sample.tokens[-1] if sample.tokens else None
+        stopped = np.nan if last == records.UNKNOWN else not cut and last in stop_ids
         rows[place] = metrics.text_key(sample.text), steps, cut, stopped, len(sample.tokens)
         if (sample.problem_id, sample.index) in wanted:
           kept[sample.problem_id, sample.index] = sample

@@ -77,6 +77,8 @@ class Study:
   """Arms that keep what the judge says is right."""
   tests: dict[str, str] = dataclasses.field(default_factory=dict)
   """Further test set -> its task."""
+  elsewhere: tuple[str, ...] = ()
+  """A line a generator whose samples were drawn elsewhere."""
 
   def arm(self, name: str) -> Arm:
     return next(arm for arm in self.arms if arm.name == name)

@@ -47,7 +47,7 @@ def data(results: Results) -> Table:
       found = terms.data(results, arm, sets)
       rows.append((
         *(arm.name, arm.generator, arm.budget, arm.matched, arm.samples, len(sets), sum(len(d.correct) for d in draws)),
-        *(tokens, flops_per_token(results.study.parameters[arm.generator]) * tokens),
+        *(tokens, _flops(results, arm.generator, tokens)),
         *cells([intervals.estimate(found[f]) for f in terms.DATA]),
         *(sum(int(d.correct.sum()) for d in draws), round(sum(float(t[:, 1].sum()) for t in found['FPR']))),
       ))
@@ -128,7 +128,7 @@ def spent(results: Results) -> Table:
     used: list[int | None] = [None] * 3
     if draws := counted.get((kind, model)):
       tokens = sum(int(d.tokens.sum()) for d in draws)
-      used = [sum(d.tokens.size for d in draws), tokens, flops_per_token(study.parameters[model]) * tokens]
+      used = [sum(d.tokens.size for d in draws), tokens, _flops(results, model, tokens)]
     rows.append((kind, model, *(cell for pair in zip(planned, used, strict=True) for cell in pair)))
   return Table(
     'spent',
@@ -149,7 +149,13 @@ def models(results: Results) -> Table:
     'models',
     'Models',
     ('model', 'parameters', 'implementation'),
-    tuple((name, study.parameters[name], study.implementations.get(name)) for name in names),
+    tuple((name, study.parameters[name] or None, study.implementations.get(name)) for name in names),
     'implementation: what drew from the model in this study, or fine-tuned it: native is the forward pass of this '
     "project, gemma the gemma library's own modules.",
   )
+
+
+def _flops(results: Results, model: str, tokens: int) -> int | None:
+  """Of drawing so many tokens; None where the size of the model is not known."""
+  parameters = results.study.parameters[model]
+  return flops_per_token(parameters) * tokens if parameters else None

@@ -17,7 +17,18 @@ from sweb_jax.budget.cost import (
   ratio,
   training_flops_per_token,
 )
-from sweb_jax.budget.ledger import KINDS, Charge, Entry, Ledger, append, by_model, charge, dollars, read, tokens_charged
+from sweb_jax.budget.ledger import (
+  KINDS,
+  Charge,
+  Entry,
+  Ledger,
+  append,
+  by_model,
+  charge,
+  dollars,
+  read,
+  tokens_charged,
+)
 from sweb_jax.budget.matching import GOLD, Arm, Comparison, Typical, comparisons, match_arms, matched_samples
 from sweb_jax.budget.policies import Policy, Uniform, policies
 

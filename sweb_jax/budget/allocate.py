@@ -133,28 +133,29 @@ class _Bill:
     for want in wants:
       g, problem = want
       length = round(self._tokens[g] / self._count[g] if self._count[g] else self._typical[g])
-      price = self._price(g, problem, max(1, length), seen)
+      index = known.drawn.get(want, 0) + asked[want]
+      price = self._price(g, problem, index, max(1, length), seen)
       if price > left:
         continue
       left -= price
       seen |= {g, want}
-      out.append(Ask(g, problem, known.drawn.get(want, 0) + asked[want]))
+      out.append(Ask(g, problem, index))
       asked[want] += 1
     return out
 
   def add(self, ask: Ask, tokens: int) -> float:
     """What a sample costs, with what had to be read for it."""
-    price = self._price(ask.generator, ask.problem, tokens, self._seen)
+    price = self._price(ask.generator, ask.problem, ask.index, tokens, self._seen)
     self._seen |= {ask.generator, (ask.generator, ask.problem)}
     self._count[ask.generator] += 1
     self._tokens[ask.generator] += tokens
     return price
 
-  def _price(self, g: str, problem: str, tokens: int, seen: set[str | Want]) -> float:
+  def _price(self, g: str, problem: str, index: int, tokens: int, seen: set[str | Want]) -> float:
     if self._cost is None:
       return 1
     prompts = self._prompts[g][problem]
     price = self._cost.completion(g, prompts, tokens)
-    if (g, problem) not in seen:
+    if index % prompts.each == 0 if prompts.each else (g, problem) not in seen:
       price += self._cost.prompt(g, prompts)
     return price if g in seen else price + self._cost.prefix(g, prompts)

@@ -20,10 +20,14 @@ from sweb_jax.runtime import files
 
 def typical(cost: Cost, generators: Sequence[str], prompts: Prompts, tokens: int, problems: int) -> dict[str, Typical]:
   """What a sample of `tokens` tokens costs, and what is read for each of so many problems."""
-  return {
-    g: Typical(cost.completion(g, prompts, tokens), cost.prompt(g, prompts) + cost.prefix(g, prompts) / problems)
-    for g in generators
-  }
+
+  def one(g: str) -> Typical:
+    draw, read = cost.completion(g, prompts, tokens), cost.prompt(g, prompts)
+    if prompts.each:
+      draw, read = draw + read / prompts.each, 0
+    return Typical(draw, read + cost.prefix(g, prompts) / problems)
+
+  return {g: one(g) for g in generators}
 
 
 def planned_samples(
@@ -83,7 +87,7 @@ def charged(
   # Whole numbers of FLOPs and tokens stay whole.
   total = cost.prefix(generator, next(iter(prompts.values())))
   for p, tokens in drawn.items():
-    total += cost.prompt(generator, prompts[p])
+    total += cost.prompt(generator, prompts[p]) * prompts[p].readings(len(tokens))
     total += sum(cost.completion(generator, prompts[p], n) for n in tokens)
   return total
 
@@ -119,4 +123,5 @@ def read_prompts(folder: epath.Path, shared: bool) -> dict[str, Prompts]:
   Raises ValueError where the folder does not say.
   """
   row = files.read_json(folder / layout.PROMPTS)
-  return {name: Prompts(row['prefix'], tokens, shared) for name, tokens in row['prompts'].items()}
+  each = row.get('each', 0)
+  return {name: Prompts(row['prefix'], tokens, shared, each) for name, tokens in row['prompts'].items()}

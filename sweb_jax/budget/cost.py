@@ -24,6 +24,10 @@ UNITS = {'paper': 'FLOPs', 'flops': 'FLOPs', 'price': 'dollars', 'seconds': 'sec
 """Definition -> its unit."""
 
 
+PER_PARAMETER = ('paper', 'flops')
+"""Definitions that need the size of a model."""
+
+
 class BudgetError(ValueError):
   """A budget, model or count that cannot be priced; the message names the entry and what to do."""
 
@@ -58,6 +62,12 @@ class Prompts:
   """Of the problem, after them."""
   shared: bool = True
   """The worked examples are read once a job; else once a problem."""
+  each: int = 0
+  """The problem is read again for each so many of its samples, as a service bills requests; 0: once for all."""
+
+  def readings(self, samples: int) -> int:
+    """How often a problem is read for its first so many samples."""
+    return -(-samples // self.each) if self.each else min(samples, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +102,11 @@ class Cost:
           )
         if price[1] <= 0:
           raise BudgetError(f'an output token of {model!r} costs nothing, so no budget ends; give its price')
+      if self.name in PER_PARAMETER and self.shapes[model].parameters <= 0:
+        raise BudgetError(
+          f'the number of parameters of {model!r} is not known, so {self.name!r} cannot charge it; give it as '
+          f"config.recorded.{model}.parameters, or charge by config.cost.name='price' or 'tokens'"
+        )
       if self.name == 'seconds' and not (_amount(self.seconds.get(model)) and self.seconds[model] > 0):
         raise BudgetError(
           f'no time for {model!r}, found {self.seconds.get(model)!r}; give the device seconds of a drawn token, '
@@ -141,8 +156,10 @@ def costs(
   Raises BudgetError where a definition, or the `chosen` one, cannot price a model.
   """
   found = {name: Cost(name, shapes, prices, seconds) for name in (*UNITS, chosen)}
-  for name, table in (('price', prices), ('seconds', seconds)):
-    if not table and name != chosen:
+  sized = all(shape.parameters > 0 for shape in shapes.values())
+  able = {'price': prices, 'seconds': seconds} | dict.fromkeys(PER_PARAMETER, sized)
+  for name in able:
+    if not able[name] and name != chosen:
       del found[name]
   for cost in found.values():
     cost.check(tuple(shapes))

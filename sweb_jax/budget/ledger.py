@@ -96,9 +96,10 @@ class Ledger:
 
   def _count(self, name: str, first_file: bool) -> dict[str, int]:
     counts: collections.Counter[str] = collections.Counter()
+    each = next((p.each for p in self._prompts.values()), 0)
     for s in records.read(Sample, self._folder / name):
       counts[self._kind] += len(s.tokens)
-      if s.index == self._first:
+      if s.index == self._first or (each and s.index % each == 0):
         prompts = self._prompts[s.problem_id]
         counts['prompt'] += prompts.prompt
         counts['prefix'] += 0 if prompts.shared else prompts.prefix

@@ -43,11 +43,13 @@ class Arm:
   """From 2 on the generator is a model that was trained in the round before."""
   learner: str | None = None
   """The only learner that is trained on it; None: all are."""
+  fewer: bool = False
+  """A problem may have fewer than `samples`: all that were recorded, where there are no more. Its policy is uniform."""
 
   @property
   def whole(self) -> int:
     """Samples that every problem has."""
-    return math.floor(self.samples or 0)
+    return 0 if self.fewer else math.floor(self.samples or 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +133,7 @@ def match_arms(
   if not parameters or not budgets:
     raise BudgetError('a study needs at least one generator, with its number of parameters, and one budget')
   for generator, size in parameters.items():
-    if not _positive(size):
+    if not (_positive(size) or (typical and size == 0)):  # 0: not known, and what it costs is said.
       raise BudgetError(f'generator {generator!r}: {size!r} is not a number of parameters')
   typical = typical or {g: Typical(size) for g, size in parameters.items()}
   generators = sorted(parameters, key=lambda g: typical[g].draw)

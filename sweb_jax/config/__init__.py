@@ -1,6 +1,31 @@
 """The fields of an experiment: their defaults, and what values make sense."""
 
 from sweb_jax.config.checks import validate
-from sweb_jax.config.default import ConfigError, default, get, resolve, rules_of, steps_of, transfer_task
+from sweb_jax.config.default import (
+  ENDPOINT,
+  RECORDED,
+  ConfigError,
+  default,
+  elsewhere,
+  get,
+  resolve,
+  rules_of,
+  samples_a_request,
+  steps_of,
+  transfer_task,
+)
 
-__all__ = ['ConfigError', 'default', 'get', 'resolve', 'rules_of', 'steps_of', 'transfer_task', 'validate']
+__all__ = [
+  'ENDPOINT',
+  'RECORDED',
+  'ConfigError',
+  'default',
+  'elsewhere',
+  'get',
+  'resolve',
+  'rules_of',
+  'samples_a_request',
+  'steps_of',
+  'transfer_task',
+  'validate',
+]

@@ -10,7 +10,18 @@ from ml_collections import ConfigDict
 
 from sweb_jax import layout, tasks
 from sweb_jax.budget import UNITS
-from sweb_jax.config.default import ConfigError, default, get, rules_of, steps_of
+from sweb_jax.config.default import (
+  ENDPOINT,
+  ENDPOINT_FIELDS,
+  RECORDED,
+  RECORDED_FIELDS,
+  ConfigError,
+  default,
+  elsewhere,
+  get,
+  rules_of,
+  steps_of,
+)
 from sweb_jax.curation import FILTERS
 from sweb_jax.models.decoder import IMPLEMENTATIONS
 from sweb_jax.tasks.jsonl import FORMS
@@ -73,8 +84,37 @@ def _check_models(config: ConfigDict, need: Callable[..., None]) -> None:
   for name, source in config.models.items():
     need(name.isidentifier(), 'models', name, 'a name is letters, digits and _: it becomes a folder')
     sources = (source,) if isinstance(source, str) else source
-    wish = "give 'embedded:NAME', 'gguf:NAME', 'size:NAME' or a folder, or several of them"
+    wish = "give 'embedded:NAME', 'gguf:NAME', 'size:NAME', 'samples:FILE', 'endpoint:URL#MODEL' or a folder"
     need(sources and all(s and isinstance(s, str) for s in sources), f'models.{name}', source, wish)
+    if kind := elsewhere(sources):
+      wish = f'give all of them as {kind}..., or none'
+      need(all(elsewhere(s) == kind for s in sources), f'models.{name}', source, wish)
+      for field, value, names in (
+        ('learners', config.learners, config.learners), ('judge.model', config.judge.model, (config.judge.model,))
+      ):  # fmt: skip
+        wish = f'{name} is {"recorded samples" if kind == RECORDED else "an endpoint"}, which can be a generator only'
+        need(name not in names, field, value, wish)
+  for section, kind, known in (('recorded', RECORDED, RECORDED_FIELDS), ('endpoints', ENDPOINT, ENDPOINT_FIELDS)):
+    for name, said in config[section].items():
+      of, field = config.models.get(name, ''), f'{section}.{name}'
+      said = said.to_dict() if isinstance(said, ConfigDict) else said
+      need(elsewhere(of) == kind, field, said, f'config.models.{name}={of!r} is no {kind}...')
+      need(isinstance(said, dict) and set(said) <= set(known), field, said, f'its fields are {", ".join(known)}')
+      priced = name in config.cost.prices
+      need(not said.get('limit') or priced, f'{field}.limit', said, f'is in dollars: give config.cost.prices.{name}')
+      for key, value in said.items():
+        _check_elsewhere(f'{field}.{key}', key, value, known[key], need)
+
+
+def _check_elsewhere(field: str, key: str, value: Any, default: Any, need: Callable[..., None]) -> None:
+  """A field of how recorded samples are read, or an endpoint is asked."""
+  types = {'parameters': (int, str), 'timeout': (int, float), 'limit': (int, float)}.get(key, type(default))
+  fits = isinstance(value, types) and isinstance(value, bool) == isinstance(default, bool)
+  need(fits, field, value, 'is of a wrong type')
+  if key in ('concurrency', 'timeout') or (key == 'n' and default):
+    need(value > 0, field, value, 'must be positive')
+  if key in ('n', 'retries', 'limit') or (key == 'parameters' and isinstance(value, int)):
+    need(value >= 0, field, value, 'must not be negative')
 
 
 def _check_budgets(config: ConfigDict, need: Callable[..., None]) -> None:
@@ -206,7 +246,8 @@ def _known_fields(config: ConfigDict) -> None:
   """Refuses fields that nothing reads: most are typing errors."""
   # Their keys are names that the config chooses.
   open_sections = ('presets', 'models', 'budgets', 'policies', 'cost.prices', 'cost.seconds', 'train.steps')
-  open_sections += ('variants', 'train.batches', 'transfer', 'implementations', 'task.files', 'task.fields')
+  open_sections += ('variants', 'train.batches', 'transfer', 'implementations', 'recorded', 'endpoints')
+  open_sections += ('task.files', 'task.fields')
 
   def walk(found: ConfigDict, known: ConfigDict, prefix: str) -> None:
     for key in found:

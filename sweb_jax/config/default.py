@@ -11,6 +11,28 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+RECORDED, ENDPOINT = 'samples:', 'endpoint:'
+"""How the sources of recorded samples and of endpoints begin, in place of a model's."""
+
+RECORDED_FIELDS = {
+  'fields': {},  # What a row has -> the name of the field in these files; '': there is none.
+  'tokenizer': '',  # Counts tokens where rows do not say: a model's, or a tokenizer.model file.
+  'parameters': 0,  # Their number, or a model of that shape, for the costs that need it; 0: not known.
+  'n': 0,  # Samples of a request, with each of which its prompt was billed; 0: prompts are charged once.
+  'allow_fewer': False,  # Arms may hold fewer samples than their budget pays for.
+}
+ENDPOINT_FIELDS = {
+  'n': 1,  # Samples of a request; its prompt is billed with each request.
+  'concurrency': 8,  # Requests on their way at once, of each job.
+  'retries': 8,  # After a time-out, a refusal for too many requests, or an error of the server.
+  'timeout': 600.0,  # Seconds until a request is given up.
+  'seeds': True,  # Requests hold a seed; of use where the server knows them.
+  'key': 'SWEB_ENDPOINT_KEY',  # The variable of the environment that has the key.
+  'limit': 0.0,  # Dollars that this model may cost, by config.cost.prices; 0: none.
+  'tokenizer': '',  # Counts tokens in place of what the server says.
+  'parameters': 0,
+}
+
 
 class ConfigError(ValueError):
   """A field of the config that makes no sense; the message names it and what to do."""
@@ -42,8 +64,13 @@ def default() -> ConfigDict:
         'test': 0,
       },
       # Name -> 'embedded:NAME', 'gguf:gemma3_270m' or a model folder; or several, which question sets take in turn.
-      # 'size:gemma2_9b' is a shape without weights, for a plan.
+      # 'size:gemma2_9b' is a shape without weights, for a plan; 'samples:FILE' are samples that were drawn elsewhere;
+      # 'endpoint:URL#MODEL' is a server that speaks OpenAI's protocol.
       'models': ConfigDict(),
+      # Model -> how its recorded samples are read and charged: {'fields': {...}, 'tokenizer': '', 'parameters': 0,
+      # 'n': 0, 'allow_fewer': False}; and how an endpoint is asked, of `ENDPOINT_FIELDS` (docs/own_data.md).
+      'recorded': ConfigDict(),
+      'endpoints': ConfigDict(),
       'implementation': 'native',  # Of the models: this project's, or 'gemma', the gemma library's (docs/models.md).
       'implementations': ConfigDict(),  # Model -> its own.
       'chat': (),  # Names of the models that read and write chat turns (instruction-tuned Gemmas).
@@ -145,6 +172,19 @@ def default() -> ConfigDict:
       },
     }
   )
+
+
+def elsewhere(source: Any) -> str:
+  """RECORDED or ENDPOINT where a value of `config.models` is one of these, '' for a model that is computed here."""
+  sources = (source,) if isinstance(source, str) else source
+  return next((kind for kind in (RECORDED, ENDPOINT) for s in sources if isinstance(s, str) and s.startswith(kind)), '')
+
+
+def samples_a_request(config: ConfigDict, model: str) -> int:
+  """Samples that share one reading of a prompt, where a service billed or bills requests; 0: all of a problem."""
+  kind = elsewhere(config.models.get(model, ()))
+  said = {RECORDED: config.recorded, ENDPOINT: config.endpoints}.get(kind, {}).get(model, {})
+  return said.get('n', {RECORDED: RECORDED_FIELDS, ENDPOINT: ENDPOINT_FIELDS}[kind]['n']) if kind else 0
 
 
 def resolve(config: ConfigDict, overridden: Collection[str]) -> ConfigDict:

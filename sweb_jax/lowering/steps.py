@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from sweb_jax.config import elsewhere
 from sweb_jax.models import sharding
 from sweb_jax.models.decoder import CachedDecoder, Decoder
 from sweb_jax.sampling import Engine, Rule, decode, own_cache
@@ -59,7 +60,8 @@ def steps(config: ConfigDict, hbm: float, processes: int = 1) -> list[Step]:
   found, opened = [], open_models(config)
   share = math.ceil(config.task.train * part.size / whole.size)
   drawing = functools.partial(_drawing, problems=share, hbm=hbm)
-  drawn = tuple(dict.fromkeys((*config.generators, *config.learners)))
+  computed = (g for g in config.generators if not elsewhere(config.models[g]))
+  drawn = tuple(dict.fromkeys((*computed, *config.learners)))
   for names, make, mesh in ((drawn, drawing, part), (config.learners, _training, whole)):
     for name in names:
       shape = opened[name][0].config

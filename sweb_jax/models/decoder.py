@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
   from jax.sharding import Mesh
@@ -178,6 +178,26 @@ class CachedDecoder(Decoder, Protocol):
       seen: columns that each token sees, windows aside.
       column: the tokens go to this one and the L - 1 after it.
     """
+
+
+@dataclasses.dataclass(frozen=True)
+class Opaque:
+  """What budgets need of a model of which at most the number of parameters is known: every token costs 2P FLOPs."""
+
+  parameters: int = 0
+  """0: not known."""
+
+  implementation: ClassVar[str] = ''
+  embedding_parameters: ClassVar[int] = 0
+  attention: ClassVar[tuple[Attention, ...]] = ()
+
+  @property
+  def active_parameters(self) -> int:
+    return self.parameters
+
+  @property
+  def matrix_parameters(self) -> int:
+    return self.parameters
 
 
 def check_remat(decoder: Decoder, remat: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from sweb_jax.models.decoder import IMPLEMENTATIONS, Decoder, DecoderError
+from sweb_jax.models.decoder import IMPLEMENTATIONS, Decoder, DecoderError, Opaque
 from sweb_jax.models.gemma import config as gemma
 from sweb_jax.models.gemma4 import config as gemma4
 from sweb_jax.models.gemma4.config import ABSENT as ABSENT
@@ -45,6 +45,8 @@ def from_fields(fields: Mapping[str, Any]) -> Decoder:
 
   Raises TypeError or ValueError where they are no architecture's.
   """
+  if fields.keys() == {'parameters'}:
+    return Opaque(**fields)
   return of_fields(fields)(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
 
 

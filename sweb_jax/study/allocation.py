@@ -18,9 +18,12 @@ from sweb_jax.budget import Ask, Outcome, Prompts
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
 from sweb_jax.sampling import Store
+from sweb_jax.study import recorded
 from sweb_jax.study.collect import in_order
 from sweb_jax.study.context import Context
+from sweb_jax.study.endpoint import EndpointModel
 from sweb_jax.study.problems import Problems
+from sweb_jax.study.recorded import RecordedModel
 from sweb_jax.study.samples import draw
 from sweb_jax.study.step import Step
 from sweb_jax.study.verdicts import Graded, Verdicts
@@ -55,6 +58,8 @@ class Allocation(Step):
   """Generator -> its own samples of every problem, which are taken before any is drawn."""
   expected: Mapping[str, int]
   """Generator -> samples of its own that are expected to be drawn."""
+  most: int | None = None
+  """Samples of a problem."""
 
   @property
   def folder(self) -> str:
@@ -80,9 +85,9 @@ class Allocation(Step):
 
     def buy(asks: Sequence[Ask]) -> list[Outcome]:
       for g, d in drawn.items():
-        d.complete([(a.problem, a.index) for a in asks if a.generator == g])
-      found = [drawn[a.generator].have[a.problem, a.index] for a in asks]
-      return [Outcome(len(s.tokens), v.correct) for s, v in found]
+        d.complete([(a.problem, a.index) for a in asks if a.generator == g and (not self.most or a.index < self.most)])
+      found = [drawn[a.generator].have.get((a.problem, a.index)) for a in asks]
+      return [Outcome(len(f[0].tokens), f[1].correct) if f else None for f in found]
 
     spent = budget.allocate(
       self.policy,
@@ -104,10 +109,11 @@ class Allocation(Step):
       files.write_text(folder / layout.HELD, records.dumps(samples))
       files.write_text(folder / layout.GRADED, records.dumps(verdicts[s.problem_id, s.index] for s in samples))
     unit = cost.unit if cost else 'samples'
-    said = {'budget': amount, 'unit': unit, 'charged': spent.total, 'overshoot': spent.overshoot}
+    said = {'budget': amount, 'unit': unit, 'charged': spent.total, 'overshoot': spent.overshoot, 'ended': spent.ended}
     read = {g: {p: n.prompt for p, n in of.items()} for g, of in prompts.items()}
     said |= {'rounds': spent.rounds, 'generators': list(self.policy.generators), 'prompts': read}
     said['prefix'] = {g: next(iter(of.values())).prefix for g, of in prompts.items()}
+    said['each'] = {g: next(iter(of.values())).each for g, of in prompts.items()}
     files.write_json(context.root / self.folder / layout.ALLOCATION, said)
     logging.info(
       '%s, question set %d: spent %.5g of %.5g %s in %d rounds, %.2g too much',
@@ -134,8 +140,31 @@ class Allocation(Step):
 
   def _prompts(self, context: Context, generator: str, problems: Sequence[Problem]) -> dict[str, Prompts]:
     task, few_shot = context.tasks['train'], self.settings['sampling.few_shot']
+    if isinstance(of := context.variant(generator, self.question_set), RecordedModel):
+      return recorded.prompts(of, task, problems, context.share_prefix)
+    if isinstance(of, EndpointModel):
+      return self._prompts_of_endpoint(context, generator, of, problems)
     renderer = context.renderer(generator, self.settings['chat'][generator], task.few_shot() if few_shot else '')
     return context.read(renderer, {p.id: renderer.prompt(task.prompt(p)) for p in problems})
+
+
+  def _prompts_of_endpoint(
+    self, context: Context, generator: str, model: EndpointModel, problems: Sequence[Problem]
+  ) -> dict[str, Prompts]:
+    """As its own samples were charged, else by the tokenizer that is named: before it is asked.
+
+    Raises BudgetError where neither is there.
+    """
+    if whole := self.whole.get(generator):
+      return budget.read_prompts(context.root / whole.samples.folder, context.share_prefix)
+    if not model.renderer:
+      raise budget.BudgetError(
+        f'arm {self.arm!r}: nothing says how long the prompts of {generator!r} are before it is asked; name a '
+        f'tokenizer in config.endpoints.{generator}.tokenizer'
+      )
+    task = context.tasks['train']
+    counted = {p.id: len(model.renderer.prompt(task.prompt(p))) for p in problems}
+    return {p: Prompts(0, n, context.share_prefix, model.said['n']) for p, n in counted.items()}
 
 
 class _Drawn:

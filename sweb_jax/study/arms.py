@@ -11,7 +11,7 @@ from rich.table import Table
 from sweb_jax import budget
 from sweb_jax.answers import judge
 from sweb_jax.budget import Arm, Comparison, Cost, Policy
-from sweb_jax.config import ConfigError, rules_of
+from sweb_jax.config import ConfigError, rules_of, samples_a_request
 from sweb_jax.models.decoder import Decoder
 
 
@@ -103,7 +103,7 @@ def _first_round(
 ) -> Sequence[Arm]:
   if not config.generators:
     return [Arm(budget.GOLD, None, None, None, None)] if config.gold else []
-  return budget.match_arms(
+  found = budget.match_arms(
     budgets,
     {g: shapes[g].active_parameters for g in config.generators},
     number_matched=config.number_matched,
@@ -114,6 +114,21 @@ def _first_round(
     policies=policies,
     variants={name: v.get('budgets') or tuple(budgets) for name, v in config.variants.items()},
   )
+  return [_with_fewer(config, arm) for arm in found]
+
+
+def _with_fewer(config: ConfigDict, arm: Arm) -> Arm:
+  """An arm of recorded samples of which a problem may have fewer, where the config allows it."""
+  if not arm.samples or not config.recorded.get(arm.generator, {}).get('allow_fewer'):
+    return arm
+  field = f'config.recorded.{arm.generator}.allow_fewer'
+  if arm.variant:
+    why = f'arm {arm.name!r} is a variant, which needs as many samples of every problem'
+    raise ConfigError(f'{field}: {why}; set it to False')
+  if config.policies and arm.generator in config.budgets[arm.budget]:
+    why = f'policies spend what {arm.name!r} costs, which has to have as many samples of every problem'
+    raise ConfigError(f'{field}: {why}; set it to False, or give the budget {arm.budget!r} as an amount')
+  return dataclasses.replace(arm, policy='uniform', fewer=True)
 
 
 def _later_rounds(config: ConfigDict, first: Sequence[Arm]) -> list[Arm]:
@@ -157,8 +172,12 @@ def _expected(config: ConfigDict, cost: Cost) -> dict[str, budget.Typical]:
   """Generator -> what a sample is expected to cost."""
   e = config.estimate
   few_shot = e.few_shot_tokens if config.sampling.few_shot else 0
-  prompts = budget.Prompts(few_shot, e.prompt_tokens, config.cost.share_prefix)
-  return budget.typical(cost, config.generators, prompts, e.completion_tokens, config.task.train)
+
+  def one(g: str) -> budget.Typical:
+    prompts = budget.Prompts(few_shot, e.prompt_tokens, config.cost.share_prefix, samples_a_request(config, g))
+    return budget.typical(cost, (g,), prompts, e.completion_tokens, config.task.train)[g]
+
+  return {g: one(g) for g in config.generators}
 
 
 def _planned_samples(

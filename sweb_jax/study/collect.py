@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import jax
 from etils import epath
@@ -122,39 +122,72 @@ def collect(
     Interrupted: the run was asked to stop.
     DistributedError: samples of other processes are not there.
   """
+
+  def drawn(missing: Sequence[tuple[str, int]]) -> Iterator[list[Sample]]:
+    # Reading weights is a meeting of all processes: one for whose problems nothing is missing must come to it too.
+    read = context.params(asked.model, asked.question_set, asked.dtype) if params is None else params
+    requests = [Request(p, i, prompts[p]) for p, i in missing]
+    for sample in complete(context, asked, requests, read, prompt_length):
+      yield [sample]
+
+  return keep(context, kept, asked.name, wanted, drawn)
+
+
+def keep(
+  context: Context,
+  kept: Kept,
+  name: str,
+  wanted: Iterable[tuple[str, int]],
+  source: Callable[[Sequence[tuple[str, int]]], Iterable[list[Sample]]],
+  *,
+  all_there: bool = True,
+  elsewhere: bool = False,
+) -> list[Sample]:
+  """Stores and charges what a source gives of the wanted samples that are missing; returns what there is of them.
+
+  Args:
+    context: the processes.
+    kept: where samples are stored.
+    name: who is charged.
+    wanted: (problem id, index) of each sample.
+    source: of those that are missing of this process's own problems to the samples, some at a time.
+    all_there: a sample that is missing in the end is an error.
+    elsewhere: other machines drew them: what the source gives is on disk before it is asked for more, as it cannot be
+      had again for nothing, and no time of this machine is charged.
+  """
   hosts, wanted = context.hosts, list(wanted)
   place = str(kept.folder.relative_to(context.root))
   store = Store(kept.folder, hosts.prefix)
-  ledger = Ledger(kept.folder, job=place, model=asked.name, prompts=kept.read, kind=kept.kind, first=kept.first)
+  ledger = Ledger(kept.folder, job=place, model=name, prompts=kept.read, kind=kept.kind, first=kept.first)
   if hosts.leads:
     ledger.settle()
-    _write_prompts(kept, asked.name)
+    write_prompts(kept, name)
   have = {(s.problem_id, s.index): s for s in store.read()}
   hosts.meet(f'read {place}')
   missing = [key for key in wanted if key not in have]
   if kept.counted:
     context.meter.skip(sum(hosts.mine(p) for p, i in wanted if (p, i) in have))
   begun = time.monotonic()
-  if missing and params is None:
-    # Reading weights is a meeting of all processes: one for whose problems nothing is missing must come to it too.
-    params = context.params(asked.model, asked.question_set, asked.dtype)
   try:
-    requests = [Request(p, i, prompts[p]) for p, i in missing if hosts.mine(p)]
-    for sample in complete(context, asked, requests, params, prompt_length):
-      if hosts.speaks:
-        store.add(sample)
-      context.meter.add(int(kept.counted), tokens=len(sample.tokens))
+    mine = [key for key in missing if hosts.mine(key[0])]
+    for samples in source(mine) if missing else ():
+      for sample in samples:
+        if hosts.speaks:
+          store.add(sample)
+        context.meter.add(int(kept.counted), tokens=len(sample.tokens))
+      if elsewhere:
+        store.flush()
     store.flush()
     hosts.barrier(f'drawn {place}')
   finally:
     store.flush()
     if hosts.leads and missing:
-      ledger.settle(seconds=(time.monotonic() - begun) * context.train_mesh.size)
+      ledger.settle(seconds=0.0 if elsewhere else (time.monotonic() - begun) * context.train_mesh.size)
   if missing:
     have = {(s.problem_id, s.index): s for s in store.read()}
-  if lack := sum(key not in have for key in wanted):
+  if all_there and (lack := sum(key not in have for key in wanted)):
     raise DistributedError(f'{kept.folder}: {lack} samples are missing; does an earlier run still write there?')
-  return [have[key] for key in wanted]
+  return [have[key] for key in wanted if key in have]
 
 
 def in_order(problems: Sequence[Problem], samples: Iterable[Sample], count: int) -> list[Sample]:
@@ -167,15 +200,16 @@ def in_order(problems: Sequence[Problem], samples: Iterable[Sample], count: int)
   return sorted(found, key=lambda s: (place[s.problem_id], s.index))
 
 
-def _write_prompts(kept: Kept, model: str) -> None:
+def write_prompts(kept: Kept, model: str) -> None:
   """Leaves behind what was read, for who counts the cost; problems that were asked before stay in it."""
   path = kept.folder / layout.PROMPTS
   known = files.read_json(path).get('prompts', {}) if path.exists() else {}
   asked = {name: p.prompt for name, p in kept.read.items()}
   if asked.items() <= known.items():
     return
-  prefix = next(iter(kept.read.values())).prefix
-  files.write_json(path, {'model': model, 'prefix': prefix, 'prompts': known | asked}, indent=None)
+  like = next(iter(kept.read.values()))
+  said = {'model': model, 'prefix': like.prefix, 'each': like.each, 'prompts': known | asked}
+  files.write_json(path, said, indent=None)
 
 
 def _engine(context: Context, asked: Asked, prompt_length: int) -> Engine:

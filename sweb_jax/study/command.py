@@ -14,13 +14,13 @@ from sweb_jax.runtime import devices, files, manifest
 from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.study import estimate, preflight, reuse, runner
 from sweb_jax.study.arms import cost_table
-from sweb_jax.study.describe import describe
+from sweb_jax.study.describe import describe, elsewhere
 from sweb_jax.study.opened import Study
 
 
 def plan(study: Study, root: epath.Path, console: Console) -> None:
   """Checks what can be checked without compute, and prints the plan. Raises what `preflight.check` does."""
-  notes = preflight.check(study, root)
+  notes = preflight.check(study, root, console)
   arms = study.graph.arms
   estimate.show(console, study.config.name, study.graph.steps, study.assumed(root), bool(study.config.train.epochs))
   if arms.all:
@@ -32,9 +32,11 @@ def plan(study: Study, root: epath.Path, console: Console) -> None:
   if sparse := {name: c for name, c in sizes.items() if c.active_parameters != c.parameters}:
     counts = (f'{name} {c.parameters:,}, {c.active_parameters:,} of them a token' for name, c in sparse.items())
     console.print(Text(f'Parameters, not all of which a token has to do with: {"; ".join(counts)}.'))
-  other = [name for name, v in study.variants.items() if v[0].config.implementation != 'native']
+  other = [name for name, v in study.variants.items() if v[0].config.implementation == 'gemma']
   if other:
     console.print(Text(f'Computed by the gemma library: {", ".join(other)}.'))
+  for line in elsewhere(study):
+    console.print(Text(line))
   for note in notes:
     console.print(Text(f'Note: {note}.'))
   for unchecked in study.unchecked:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ from jaxtyping import Int
 
 from sweb_jax import layout, records, tasks
 from sweb_jax.budget import Cost, Prompts
+from sweb_jax.config import RECORDED, elsewhere
 from sweb_jax.models import checkpoint, decoder, families, sharding
 from sweb_jax.models.decoder import Params
 from sweb_jax.models.source import Model, open_model, read_params
@@ -22,6 +24,8 @@ from sweb_jax.records import Problem
 from sweb_jax.runtime.hosts import Hosts, Interrupted
 from sweb_jax.runtime.progress import Meter
 from sweb_jax.sampling import stops
+from sweb_jax.study.endpoint import EndpointModel, open_endpoint
+from sweb_jax.study.recorded import RecordedModel, open_recorded
 from sweb_jax.tasks.rendering import Renderer
 
 Variants = Mapping[str, Sequence[Model]]
@@ -73,7 +77,7 @@ class Context:
     Raises CheckpointError, DecoderError and MeshError.
     """
     for name, variants in self.variants.items():
-      if variants[0].tokenizer is None:
+      if variants[0].tokenizer is None and not isinstance(variants[0], RecordedModel | EndpointModel):
         raise checkpoint.CheckpointError(
           f'config.models.{name}={variants[0].identity!r} is a shape without weights, which can only be planned; '
           f'give a folder with --config.models.{name}=DIR'
@@ -89,6 +93,10 @@ class Context:
     """Its variants are alike but for the parameters."""
     return self.variants[name][0]
 
+  def variant(self, name: str, question_set: int) -> Model:
+    """The one that a question set takes."""
+    return self.variants[name][question_set % len(self.variants[name])]
+
   def params(self, name: str, question_set: int, dtype: str) -> Params:
     """A model's parameters before fine-tuning, on `mesh`, read once."""
     with self._loading:
@@ -102,7 +110,7 @@ class Context:
     """A model's parameters before fine-tuning, on the mesh of all processes."""
     if self.hosts.count == 1:
       return self.params(name, question_set, 'float32')
-    return self.variants[name][question_set % len(self.variants[name])].load(self.train_mesh)
+    return self.variant(name, question_set).load(self.train_mesh)
 
   def _load(self, name: str, variant: int, dtype: str) -> Params:
     return self.variants[name][variant].load(self.mesh, jax.numpy.dtype(dtype))
@@ -135,7 +143,12 @@ class Context:
 
 
 def open_variants(
-  models: Mapping[str, str | Sequence[str]], chat: Sequence[str] = (), implementations: Mapping[str, str] | None = None
+  models: Mapping[str, str | Sequence[str]],
+  chat: Sequence[str] = (),
+  implementations: Mapping[str, str] | None = None,
+  recorded: Mapping[str, Mapping[str, Any]] | None = None,
+  endpoints: Mapping[str, Mapping[str, Any]] | None = None,
+  without_data: bool = False,
 ) -> dict[str, tuple[Model, ...]]:
   """Opens every model of a config: headers and tokenizers, no weights.
 
@@ -143,23 +156,32 @@ def open_variants(
     models: name -> source, or sources of variants: the same architecture and tokenizer, other parameters.
     chat: names of those that read and write chat turns.
     implementations: name -> which implementation computes it; 'native' where it has none.
+    recorded: name -> how recorded samples are read, as `config.recorded`.
+    endpoints: name -> how an endpoint is asked, as `config.endpoints`.
+    without_data: files of samples that are not there are no error.
 
   Raises:
     CheckpointError: a model that cannot be opened, or variants that are not alike.
+    ConfigError, RecordError: recorded samples, or an endpoint, that cannot be opened.
     DecoderError: an implementation that cannot compute a model.
     TokenizerError: a model of `chat` without marks of turns.
   """
-  opened = {
-    name: _open_alike(name, source, (implementations or {}).get(name, 'native')) for name, source in models.items()
-  }
+  opened = {}
+  for name, source in models.items():
+    sources = (source,) if isinstance(source, str) else tuple(source)
+    if kind := elsewhere(sources):
+      open_one = functools.partial(open_recorded, may_lack=without_data) if kind == RECORDED else open_endpoint
+      said = ((recorded if kind == RECORDED else endpoints) or {}).get(name, {})
+      opened[name] = tuple(open_one(name, s, said, name in chat) for s in sources)
+    else:
+      opened[name] = _open_alike(name, sources, (implementations or {}).get(name, 'native'))
   for name in chat:
     if opened[name][0].tokenizer:
       opened[name][0].tokenizer.turn_ids()
   return opened
 
 
-def _open_alike(name: str, source: str | Sequence[str], implementation: str) -> tuple[Model, ...]:
-  sources = (source,) if isinstance(source, str) else tuple(source)
+def _open_alike(name: str, sources: Sequence[str], implementation: str) -> tuple[Model, ...]:
   variants = tuple(open_model(s) for s in sources)
   for s, v in zip(sources, variants, strict=True):
     if (v.config, v.tokenizer) != (variants[0].config, variants[0].tokenizer):

@@ -7,10 +7,24 @@ import dataclasses
 from sweb_jax import analysis
 from sweb_jax.study import estimate
 from sweb_jax.study.arms import by_judge
+from sweb_jax.study.endpoint import EndpointModel
 from sweb_jax.study.opened import Study
+from sweb_jax.study.recorded import RecordedModel
 from sweb_jax.study.step import plain
 from sweb_jax.study.work import Assumed
 from sweb_jax.tasks.rendering import Renderer
+
+
+def elsewhere(study: Study) -> list[str]:
+  """A line a generator whose samples are not made here: what they are, and that no seed makes them again."""
+  lines = []
+  for name in study.config.generators:
+    model = study.variants[name][0]
+    if isinstance(model, EndpointModel):
+      lines.append(f'{name} is {model.identity!r} at {model.url}: its samples cannot be made again from a seed.')
+    elif isinstance(model, RecordedModel):
+      lines.append(f'{name} is recorded, in {model.recording.source}: its samples cannot be made again from a seed.')
+  return lines
 
 
 def describe(study: Study, assumed: Assumed) -> analysis.Study:
@@ -50,6 +64,7 @@ def describe(study: Study, assumed: Assumed) -> analysis.Study:
     judge=c.judge.model,
     judged=tuple(a.name for a in arms.all if by_judge(c, a)),
     tests={name: test.task for name, test in c.transfer.items()},
+    elsewhere=tuple(elsewhere(study)),
   )
 
 

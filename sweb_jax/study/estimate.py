@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sweb_jax.budget import flops_per_token
+from sweb_jax.config import elsewhere
 from sweb_jax.study.step import Step
 from sweb_jax.study.work import Assumed, Work
 
@@ -21,8 +22,9 @@ def assumed(config: ConfigDict, parameters: Mapping[str, int], examples: Mapping
   """What a config assumes."""
   e = config.estimate
   few_shot = e.few_shot_tokens if config.sampling.few_shot else 0
+  others = tuple(name for name, source in config.models.items() if elsewhere(source))
   return Assumed(
-    parameters, e.completion_tokens, e.prompt_tokens, few_shot, e.sampling_flops, e.training_flops, examples
+    parameters, e.completion_tokens, e.prompt_tokens, few_shot, e.sampling_flops, e.training_flops, others, examples
   )
 
 
@@ -39,7 +41,7 @@ def plan(name: str, steps: Sequence[Step], of: Assumed) -> Table:
   groups['all', ''] = works
   for (kind, model), rows in groups.items():
     # The paper's budget: drawn tokens, prompts left out.
-    share = sum(_drawn(work, of) for work in rows) / budget if kind == 'sample' else None
+    share = sum(_drawn(work, of) for work in rows) / budget if kind == 'sample' and budget else None
     table.add_row(
       kind,
       model,
@@ -83,4 +85,4 @@ def show(console: Console, name: str, steps: Sequence[Step], of: Assumed, epochs
 
 
 def _drawn(work: Work, of: Assumed) -> int:
-  return flops_per_token(of.parameters[work.model]) * work.tokens
+  return flops_per_token(of.parameters[work.model]) * work.tokens if of.parameters[work.model] else 0

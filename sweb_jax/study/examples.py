@@ -114,9 +114,9 @@ class Examples(Step):
     if self.graded is None:
       return 'the problems have no solutions by people'
     drawn = self.graded.samples if isinstance(self.graded, Verdicts) else self.graded
-    limit, samples = drawn.settings['sampling.max_new_tokens'], counts['sampled']
+    limit, samples = drawn.settings.get('sampling.max_new_tokens'), counts['sampled']
     removed = ', '.join(f'{n} {name}' for name, n in counts.items() if n and name not in ('sampled', 'kept', 'cut'))
-    cut = f'{counts["cut"]} of {samples} were cut at {limit} tokens'
+    cut = f'{counts["cut"]} of {samples} were cut{f" at {limit} tokens" if limit else ""}'
     return f'none of {samples} samples is kept{f" ({removed})" if removed else ""}; {cut}'
 
 

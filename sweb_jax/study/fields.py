@@ -24,6 +24,7 @@ DEPENDS: Mapping[str, tuple[str, ...]] = {
   'task.validation': ('models',),
   'implementation': (*_DRAWING, 'opinions', 'models', 'scores'),
   'implementations': (*_DRAWING, 'opinions', 'models', 'scores'),
+  'recorded': _DRAWING,
   'chat': (*_DRAWING, 'opinions', 'models', 'scores'),
   'policies': ('allocations',),
   'cost.name': ('allocations',),
@@ -75,7 +76,7 @@ GRAPH = (
 """Fields that decide which steps there are, and how far they go."""
 
 FREE = (
-  *('name', 'preset', 'presets', 'data_dir', 'task.files', 'task.made_world', 'mesh', 'engine'),
+  *('name', 'preset', 'presets', 'data_dir', 'task.files', 'task.made_world', 'endpoints', 'mesh', 'engine'),
   *('train.micro_batches', 'train.remat', 'train.peak_flops', 'train.save_seconds'),
   *('estimate.prompt_tokens', 'estimate.few_shot_tokens', 'estimate.sampling_flops', 'estimate.training_flops'),
 )

@@ -9,6 +9,7 @@ runner, what is missing, the report) reads this list.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from ml_collections import ConfigDict
 
 from sweb_jax import budget, layout, tasks
 from sweb_jax.budget import Arm
-from sweb_jax.config import rules_of, steps_of, transfer_task
+from sweb_jax.config import RECORDED, elsewhere, rules_of, steps_of, transfer_task
 from sweb_jax.models.decoder import Decoder
 from sweb_jax.study import STAGES
 from sweb_jax.study import arms as arms_lib
@@ -132,8 +133,10 @@ class _Builder:
     zero_shot = {} if trained is None else {'sampling__few_shot': False}
     # Among more learning rates another model may be the best, and that one draws other samples.
     chosen = {} if trained is None else {'train.learning_rates': trained.learning_rates}
+    fields = settings(c, 'samples', **self._asked(model), **self._recorded(model), **zero_shot) | chosen
     samples = Samples(
-      settings=settings(c, 'samples', **self._asked(model), **zero_shot) | chosen,
+      # What was recorded elsewhere is what it is, whatever this study's generators are asked.
+      settings=self._recorded(model) if elsewhere(c.models[model]) == RECORDED else fields,
       extent={'problems': problems.count, 'samples': count},
       identities={} if trained else self._identity(model, problems.question_set),
       question_set=problems.question_set,
@@ -189,7 +192,7 @@ class _Builder:
       amount = Anchor(graded[anchor], of.whole)
     spec = {'kind': type(policy).__name__} | dataclasses.asdict(policy)
     given = {'samples of': anchor, 'a problem': amount.count} if isinstance(amount, Anchor) else amount
-    asked = self._asked(*policy.generators)
+    asked, recorded = self._asked(*policy.generators), self._recorded(*policy.generators)
     charged = dict.fromkeys((*policy.generators, *([anchor] if isinstance(amount, Anchor) else [])))
     priced = {
       f'cost__{table}': {g: c.cost[table].get(g) for g in charged} if c.cost.name == unit else None
@@ -197,7 +200,7 @@ class _Builder:
     }
     beyond = {g: n - arm.whole * c.task.train for g, n in self.arms.samples[arm.name].items()}
     return Allocation(
-      settings=settings(c, 'allocations', policies=spec | {'budget': given}, **asked, **priced),
+      settings=settings(c, 'allocations', policies=spec | {'budget': given}, **asked, **priced, **recorded),
       identities={g: self._identity(g, problems.question_set)[g] for g in policy.generators},
       question_set=problems.question_set,
       arm=arm.name,
@@ -207,6 +210,7 @@ class _Builder:
       problems=problems,
       whole=whole,
       expected=beyond,
+      most=math.ceil(arm.samples) if arm.fewer else None,
     )
 
   def _examples(
@@ -279,6 +283,12 @@ class _Builder:
     own = {model: self.config.implementations.get(model) for model in models}
     chat = {model: model in self.config.chat for model in models}
     return {'chat': chat, 'implementations': own}
+
+  def _recorded(self, *models: str) -> dict[str, Any]:
+    """How the samples of models were recorded, as far as it decides on what they are."""
+    said = self.config.recorded.to_dict()
+    found = {m: {f: said[m][f] for f in ('fields', 'tokenizer', 'n') if f in said[m]} for m in models if m in said}
+    return {'recorded': found}
 
   def _identity(self, model: str, s: int) -> dict[str, str]:
     """The files of the variant that a question set takes."""

@@ -15,8 +15,10 @@ from sweb_jax.models.source import Model
 from sweb_jax.runtime import files
 from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.study.context import Context, open_variants
+from sweb_jax.study.endpoint import EndpointModel
 from sweb_jax.study.estimate import assumed
 from sweb_jax.study.graph import Graph, graph
+from sweb_jax.study.recorded import RecordedModel
 from sweb_jax.study.state import State, state
 from sweb_jax.study.work import Assumed
 from sweb_jax.training import lora
@@ -79,13 +81,19 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
     CheckpointError, DecoderError, LoraError, TokenizerError, TaskError, BudgetError, ConfigError, JudgeError: the
       message names the field.
   """
-  variants = open_models(config)
+  variants = open_models(config, without_data=without_data)
   shapes = {name: v[0].config for name, v in variants.items()}
   made = graph(config, shapes, {name: tuple(m.identity for m in v) for name, v in variants.items()})
   unchecked = [
     f'config.models.{name} is a shape without weights: nothing is known of its files and tokenizer'
     for name, v in variants.items()
-    if v[0].tokenizer is None
+    if v[0].tokenizer is None and not isinstance(v[0], RecordedModel | EndpointModel)
+  ]
+  unchecked += [
+    f'config.models.{name}: {m.recording.source}: no such file'
+    for name, v in variants.items()
+    for m in v
+    if isinstance(m, RecordedModel) and not m.recording.paths
   ]
   opened: dict[str, tasks.Task] = {}
   try:
@@ -98,8 +106,12 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
   return Study(config, variants, opened, made, tuple(unchecked))
 
 
-def open_models(config: ConfigDict) -> dict[str, tuple[Model, ...]]:
+def open_models(config: ConfigDict, *, without_data: bool = False) -> dict[str, tuple[Model, ...]]:
   """The models of a valid config, each in the implementation that it asks for.
+
+  Args:
+    config: of the study.
+    without_data: files of samples that are not there are no error.
 
   Raises:
     CheckpointError, DecoderError, TokenizerError: as `open_variants`.
@@ -108,7 +120,8 @@ def open_models(config: ConfigDict) -> dict[str, tuple[Model, ...]]:
   """
   t = config.train
   implementations = {name: config.implementations.get(name, config.implementation) for name in config.models}
-  variants = open_variants(config.models, config.chat, implementations)
+  said = config.recorded.to_dict(), config.endpoints.to_dict()
+  variants = open_variants(config.models, config.chat, implementations, *said, without_data=without_data)
   for name, (model, *_) in variants.items():
     if name in config.learners and (config.generators or config.gold):
       decoder.check_remat(model.config, t.remat)

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from etils import epath
+from rich.console import Console
 
-from sweb_jax import tasks
+from sweb_jax import layout, tasks
 from sweb_jax.config import ConfigError, rules_of
 from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.source import Model
 from sweb_jax.records import Example, Problem
+from sweb_jax.study import recorded
 from sweb_jax.study.opened import Study, transfer_message
 from sweb_jax.study.problems import Problems, check_unchanged
+from sweb_jax.study.recorded import RecordedModel
 from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training import DataError
 
 
-def check(study: Study, root: epath.Path) -> list[str]:
-  """Looks at models, problems, prompts and solutions; returns what a user should know.
+def check(study: Study, root: epath.Path, console: Console | None = None) -> list[str]:
+  """Looks at models, problems, prompts, solutions and recorded samples; returns what a user should know.
+
+  What recorded samples hold is told on the console, if there is one, before it is checked.
 
   Raises:
     CheckpointError: the files of a model are damaged, or do not fit its config.
     TaskError, ConfigError: a task has not what is asked of it.
     DataError: solutions by people do not fit a row, and may not be left out.
     WorkdirError: the workdir was made from other data.
+    BudgetError, RecordError: recorded samples are lacking, or cannot be read.
   """
   for name, variants in study.variants.items():
     for model in variants if variants[0].tokenizer else ():
@@ -38,6 +44,7 @@ def check(study: Study, root: epath.Path) -> list[str]:
   for step in study.graph.steps:
     if isinstance(step, Problems):
       check_unchanged(root, step, chosen[step.folder])
+  _look_through_recorded(study, chosen, console or Console(quiet=True))
   train = {
     p.id: p
     for step in study.graph.steps
@@ -45,6 +52,20 @@ def check(study: Study, root: epath.Path) -> list[str]:
     for p in chosen[step.folder]
   }
   return [*_check_rows(study, list(train.values()))] if train else []
+
+
+def _look_through_recorded(study: Study, chosen: Mapping[str, Sequence[Problem]], console: Console) -> None:
+  c = study.config
+  for name in c.generators:
+    for v, model in enumerate(study.variants[name]):
+      if isinstance(model, RecordedModel) and model.recording.paths:
+        sets = [s for s in range(c.question_sets) if s % len(study.variants[name]) == v]
+        asked = [recorded.asked(study.tasks['train'], chosen[layout.problems(s, 'train')]) for s in sets]
+        recorded.look(
+          console, study.graph.arms, name, model, dict(zip(sets, asked, strict=True)),
+          fewer=c.recorded.get(name, {}).get('allow_fewer', False),
+          reading_costs=c.cost.name == 'price' and c.cost.prices[name][0] > 0,
+        )  # fmt: skip
 
 
 def _choose(study: Study, step: Problems) -> list[Problem]:

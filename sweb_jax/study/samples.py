@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
+from etils import epath
+
 from sweb_jax import layout
+from sweb_jax.budget import Prompts, by_model, dollars, read_prompts
+from sweb_jax.budget import read as read_ledgers
 from sweb_jax.records import Problem, Sample
 from sweb_jax.sampling import Store
-from sweb_jax.study.collect import Asked, Kept, collect, in_order
+from sweb_jax.sampling.endpoint import EndpointError
+from sweb_jax.study import endpoint, recorded
+from sweb_jax.study.collect import Asked, Kept, collect, in_order, keep, write_prompts
 from sweb_jax.study.context import Context
+from sweb_jax.study.endpoint import EndpointModel
 from sweb_jax.study.problems import Problems
+from sweb_jax.study.recorded import RecordedModel
 from sweb_jax.study.step import Step, Training
 from sweb_jax.study.work import Assumed, Work
 
@@ -90,10 +99,19 @@ def draw(
     first: the lowest index that is kept in the folder.
     counted: a sample moves the stage's meter.
   """
-  task, s = context.tasks['train'], step.settings
+  of, task, s = context.variant(model, step.question_set), context.tasks['train'], step.settings
+  if isinstance(of, RecordedModel):
+    read = recorded.prompts(of, task, problems, context.share_prefix)
+    kept = Kept(context.root / folder, read, first=first, counted=counted)
+    source = functools.partial(recorded.take, of, task, problems)
+    return keep(context, kept, generator, wanted, source, all_there=False, elsewhere=True)
   few_shot = s['sampling.few_shot'] and params is None
-  renderer = context.renderer(model, s['chat'][model], task.few_shot() if few_shot else '')
+  examples = task.few_shot() if few_shot else ''
   stop_strings = task.stop_strings if few_shot else task.zero_shot_stop_strings
+  if isinstance(of, EndpointModel):
+    prompts = {p.id: examples + task.prompt(p) for p in problems}
+    return _ask(context, step, context.root / folder, of, generator, prompts, stop_strings, wanted, first, counted)
+  renderer = context.renderer(model, s['chat'][model], examples)
   asked = Asked(
     model,
     generator,
@@ -112,3 +130,46 @@ def draw(
   # With the same length of the longest prompt, later rounds of a policy compile nothing.
   longest = max(map(len, prompts.values()))
   return collect(context, asked, kept, prompts, wanted, params=params, prompt_length=longest)
+
+
+def _ask(
+  context: Context,
+  step: Step,
+  folder: epath.Path,
+  model: EndpointModel,
+  generator: str,
+  prompts: Mapping[str, str],
+  stop_strings: Sequence[str],
+  wanted: Sequence[tuple[str, int]],
+  first: int,
+  counted: bool,
+) -> list[Sample]:
+  """The samples of an endpoint; what a reply says was read is known before its samples are stored.
+
+  Raises EndpointError, also where several processes would ask.
+  """
+  if context.hosts.count > 1:
+    raise EndpointError(
+      f'config.models.{generator}: an endpoint is asked by one process: run --stages=plan,sample,grade on one machine, '
+      'and the others from there'
+    )
+  server = endpoint.connect(generator, model, step.settings, stop_strings)
+  each, known = model.said['n'], {}
+  if (folder / layout.PROMPTS).exists():
+    known = {p: dataclasses.replace(n, each=each) for p, n in read_prompts(folder, context.share_prefix).items()}
+  kept = Kept(folder, known, first=first, counted=counted)
+  prices = context.costs['price'].prices[generator] if 'price' in context.costs else (0.0, 0.0)
+
+  def source(missing: Sequence[tuple[str, int]]) -> Iterator[list[Sample]]:
+    model.purse.begin(prices, lambda: dollars(prices, by_model(read_ledgers(context.root)).get(generator, {})))
+    asks = endpoint.asks(generator, model, prompts, missing, step.settings['seed'] + step.question_set)
+    for reply in server.draw(asks, model.purse, context.hosts.stop.is_set):
+      problem = reply.samples[0].problem_id
+      if problem not in known:
+        known[problem] = Prompts(0, reply.prompt_tokens, context.share_prefix, each)
+        write_prompts(kept, generator)
+      context.hosts.progressed()
+      yield reply.samples
+    context.check()
+
+  return keep(context, kept, generator, wanted, source, elsewhere=True)

@@ -29,7 +29,7 @@ class Assumed:
   """Lengths and rates of a study, measured or assumed."""
 
   parameters: Mapping[str, int]
-  """Model -> number of parameters that a token has to do with."""
+  """Model -> number of parameters that a token has to do with; 0: not known."""
   completion: int
   """Tokens a completion has, stop token included."""
   prompt: int
@@ -39,6 +39,8 @@ class Assumed:
   sampling_rate: float
   """FLOP/s."""
   training_rate: float
+  elsewhere: tuple[str, ...] = ()
+  """Models that are not computed here."""
   examples: Mapping[str, int] = dataclasses.field(default_factory=dict)
   """Folder of a step of examples -> how many there are, where they are there."""
 
@@ -48,8 +50,9 @@ class Assumed:
     """Work of drawing `samples` completions, for `problems` problems in each of `runs` runs."""
     tokens = samples * self.completion
     read = runs * (problems * (prompt or self.prompt) + few_shot * self.few_shot)
-    flops = flops_per_token(self.parameters[model]) * (tokens + read)
-    return Work(kind, model, samples, tokens, flops, flops / self.sampling_rate)
+    size = self.parameters[model]
+    flops = flops_per_token(size) * (tokens + read) if size else 0
+    return Work(kind, model, samples, tokens, flops, 0.0 if model in self.elsewhere else flops / self.sampling_rate)
 
   def judging(self, model: str, samples: int) -> Work:
     """Work of a judge: each sample is read with its problem and a right solution, and answered in as many tokens."""

@@ -27,6 +27,7 @@ OTHER = {
   'task.validation': 9,
   'implementation': 'gemma',
   'implementations': {'wc': 'gemma', 'se': 'gemma', 'student': 'gemma'},
+  'recorded': {'wc': {'tokenizer': 'embedded:wc'}, 'se': {'fields': {'problem': 'q'}}},
   'chat': ('wc', 'se', 'student'),
   'policies': {'until': {'kind': 'until_solved', 'generators': ('wc',), 'correct': 2}},
   'cost.name': 'tokens',
