@@ -5,7 +5,8 @@
     python -m sweb_jax.analysis labels DIR --labels=FILE
 
 The first writes DIR/report from what is done there and prints its short form. The second sets several workdirs side by
-side, a table a figure, and writes the same as CSV. The third reads what a person said on report/label.html.
+side, a table a figure, and writes the same as CSV. The third keeps what a person said on report/label.html in the
+workdir, and writes the report anew with it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sweb_jax.analysis import labels, side_by_side
 from sweb_jax.analysis.study import read_json
 from sweb_jax.runtime import files, progress
 
+_LABELS = flags.DEFINE_string('labels', None, 'Of the command labels: the file that report/label.html saved.')
 _OUT = flags.DEFINE_string('out', None, 'File for what `compare` prints, as CSV.')
 
 
@@ -33,8 +35,9 @@ def main(argv: list[str]) -> None:
         report(workdir, console)
       case ['compare', *workdirs]:
         compare(workdirs, _OUT.value, console)
-      case ['labels', _]:
-        labels.main(argv[1:])
+      case ['labels', workdir] if _LABELS.value:
+        console.print(Text(labels.keep(workdir, _LABELS.value)))
+        report(workdir, console)
       case _:
         raise app.UsageError('give report DIR, compare DIR DIR..., or labels DIR --labels=FILE')
   except (ValueError, OSError) as e:
