@@ -11,6 +11,7 @@ workdir, and writes the report anew with it.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 from absl import app, flags
@@ -21,7 +22,7 @@ from rich.text import Text
 from sweb_jax import analysis, layout, tasks
 from sweb_jax.analysis import labels, side_by_side
 from sweb_jax.analysis.study import read_json
-from sweb_jax.runtime import files, progress
+from sweb_jax.runtime import files, manifest, progress
 
 _LABELS = flags.DEFINE_string('labels', None, 'Of the command labels: the file that report/label.html saved.')
 _OUT = flags.DEFINE_string('out', None, 'File for what `compare` prints, as CSV.')
@@ -58,6 +59,9 @@ def report(workdir: str, console: Console) -> None:
   except (KeyError, tasks.TaskError) as e:
     console.print(Text(f'The page shows problems without their prompts: {e}'))
   built = analysis.write(workdir, prompt)
+  if (said := manifest.read(root, layout.REPORT)) and said.done:  # Its checksums are of the files before.
+    sums = manifest.checksums(root / layout.REPORT, {})
+    manifest.write(root, layout.REPORT, dataclasses.replace(said, files=sums))
   analysis.show(built, console, (*analysis.missing(study, finished), *analysis.nothing(study, finished)))
   console.print(Text(f'Report: {root / layout.INDEX}'))
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart. In a report they stand for generators alone.
 COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
-SEVERAL, GOLD_COLOR, GREY = '#444444', '#000000', '#777777'
+SEVERAL, GOLD_COLOR, GREY = '#999933', '#000000', '#777777'
 """Data of several generators, gold solutions, and what is no data."""
 MARKERS = 'osD^vP*X'
 WIDTH = 4.8
@@ -62,7 +62,7 @@ def log_costs(axes: Axes, unit: str) -> None:
 def amount(x: float, unit: str) -> str:
   """A cost as the label of a tick."""
   if unit == 'dollars':
-    return f'${x:,.10g}'
+    return '$' + f'{x:,.10f}'.rstrip('0').rstrip('.')
   if not x or 0.01 <= x < 1e6:
     return f'{x:,.10g}'
   digits, power = f'{x:.1e}'.replace('.0e', 'e').split('e')

@@ -189,7 +189,7 @@ def false_positives(table: Table | None, labelled: Sequence[tuple[Cell, ...]]) -
     ('arm', 'generator', *_bounds('FPR'), 'judged', 'by'),
     tuple(rows),
     'Share of the kept solutions whose answer is right and whose reasoning is wrong, with 95 % intervals: by the '
-    "task's checker, and by the person who labelled some of them.",
+    "task's checker; where a row says so, by the person who labelled some of them.",
   )
 
 
@@ -235,8 +235,8 @@ def _differences(table: Table | None) -> Table | None:
   drop = {'setup A', 'setup B', 'setup', 'holds for'}
   columns = tuple(c for c in table.columns if c not in drop)
   note = (
-    'A point to the right: A is better. Thick: the interval that decides, filled where it leaves 0 out, a square where '
-    "that stands after Holm's correction for all of them; thin: bootstrap within the sets."
+    'A point to the right: the side named first is better. Thick: the interval that decides, filled where it leaves 0 '
+    "out, a square where that stands after Holm's correction for all of them; thin: bootstrap within the sets."
   )
   return Table(table.name, table.title, columns, tuple(_columns(table, *columns)), note)
 

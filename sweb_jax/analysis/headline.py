@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sweb_jax.analysis import intervals, terms
-from sweb_jax.analysis.cells import difference_note, matched, rounded, side, sides
+from sweb_jax.analysis.cells import matched, rounded, side, sides
 from sweb_jax.analysis.intervals import LEVEL, UNDECIDED, Difference, Terms
 from sweb_jax.analysis.power import MOST_SETS, POWER, sets_needed
 from sweb_jax.analysis.results import Results
@@ -62,7 +62,7 @@ def build(results: Results) -> list[Table]:
     f'sets: how many further question sets would decide a difference of this size with a chance of {POWER:.0%} '
     f'(noncentral t, after the correction), at most {MOST_SETS:,}; from one set, whose problems alone tell how sets '
     'may differ, it is the least. minutes: what they take by the plan; dollars: what drawing their samples costs. '
-    + difference_note(results.study),
+    'Intervals as in the next table.',
   )
   return [table]
 

@@ -62,14 +62,6 @@ def build(root: epath.Path, study: Study) -> list[Table]:
   return [_table(study, there, valid, note)] if found else []
 
 
-def label_table(workdir: epath.PathLike, labels: epath.PathLike) -> Table:
-  """The table of one file of labels, whatever the workdir keeps. Raises what `keep` raises."""
-  root = epath.Path(workdir)
-  study = read_study(root)
-  found = _checked(root, study, epath.Path(labels))
-  return _table(study, found, _opinions(root, found), '')
-
-
 def by_arm(study: Study, labels: Mapping[Key, str]) -> list[tuple[Cell, ...]]:
   """Arm, generator, false positive rate with Wilson's interval, and how many were judged; of arms with a label.
 

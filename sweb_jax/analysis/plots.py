@@ -132,7 +132,8 @@ def rates(table: Table, figure: str, colors: Mapping[str, str]) -> str:
   columns = (table.column(c) for c in ('generator', figure, f'{figure} low', f'{figure} high'))
   for y, (generator, value, low, high) in enumerate(zip(*columns, strict=True)):
     bar(axes, y, value, low, high, colors[generator])
-  names = [f'{arm}, by a {by}' for arm, by in zip(table.column('arm'), table.column('by'), strict=True)]
+  rows = zip(table.column('arm'), table.column('by'), strict=True)
+  names = [f'{arm}, by a {by}' if by == 'person' else arm for arm, by in rows]
   name_rows(axes, list(enumerate(names)))
   axes.set_xlim(left=0)
   axes.set_xlabel(f'{figure}: right answer, wrong reasoning')

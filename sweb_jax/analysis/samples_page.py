@@ -131,7 +131,8 @@ def _state(sample: Drawn, verdict: Verdict, label: str | None) -> str:
 
 def _shown(sample: Drawn, verdict: Verdict, label: str | None) -> list[Any]:
   """Text, answer, and what is said of it."""
-  said = [verdict.reason, f'{sample.tokens} tokens']
+  same = verdict.reason == STATES[_state(sample, verdict, label)]
+  said = [*([] if same else [verdict.reason]), f'{sample.tokens} tokens']
   if verdict.valid is not None:
     said.append(f'reasoning {"right" if verdict.valid else "wrong"} by the checker')
   if label:

@@ -17,6 +17,7 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); max-width: 78rem;
   margin: auto; padding: 1rem; }
 h1, h2, h3 { line-height: 1.2; margin: 1.6em 0 .4em; overflow-wrap: anywhere; }
+h1 { margin-top: .4em; }
 a { color: var(--accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 pre { background: var(--panel); padding: .6rem; margin: .4rem 0; white-space: pre-wrap; overflow-wrap: anywhere;

@@ -21,6 +21,8 @@ FIGURES = ('loss', 'validation accuracy')
 
 def curves(table: Table, colors: Mapping[str, str]) -> str:
   """A row of panels a learner: its loss and its validation accuracy by step, a line a source."""
+  from matplotlib.ticker import MaxNLocator
+
   rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
   learners, sources = (list(dict.fromkeys(row[name] for row in rows)) for name in ('learner', 'source'))
   plot, panels = new_figure(0.5 + 1.7 * len(learners) + 0.06 * len(sources), len(learners), len(FIGURES))
@@ -36,6 +38,8 @@ def curves(table: Table, colors: Mapping[str, str]) -> str:
       axes.set_title(f'{learner}: {figure}', fontsize=8)
       axes.set_ylim(bottom=0)
       axes.tick_params(labelsize=7)
+  for axes in panels:
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
   for axes in panels[-len(FIGURES) :]:
     axes.set_xlabel('step', fontsize=8)
   legend_below(plot, panels[0], 4)

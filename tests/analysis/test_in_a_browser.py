@@ -26,10 +26,10 @@ def browser(tmp_path_factory):
   found.close()
 
 
-@pytest.fixture
-def root(make_workdir):
+@pytest.fixture(scope='module')
+def root(write_workdir, tmp_path_factory):
   """A report in which a model wrote HTML and a very long word."""
-  root = epath.Path(make_workdir())
+  root = epath.Path(write_workdir(tmp_path_factory.mktemp('report') / 'work'))
   for path in (root / layout.samples(0, 'se')).glob(layout.CHUNKS):
     path.write_text(records.dumps([dataclasses.replace(s, text=HOSTILE) for s in records.read(Sample, path)]))
   analysis.write(root)
@@ -103,4 +103,6 @@ def test_labels_go_from_keys_to_rates(browser, root, tmp_path):
     {**keys[0], 'label': 'wrong'}, {**keys[1], 'label': 'unsure'}
   ]
   (tmp_path / 'labels.jsonl').write_text(saved)
-  assert sum(labels.label_table(root, tmp_path / 'labels.jsonl').column('labelled')) == 2
+  assert labels.keep(root, tmp_path / 'labels.jsonl').startswith('2 labels taken')
+  (table,) = labels.build(root, analysis.read_study(root))
+  assert sum(table.column('labelled')) == 2

@@ -13,7 +13,7 @@ from etils import epath
 from sweb_jax import analysis, layout, records
 from sweb_jax.analysis import AnalysisError, label_page, labels
 from sweb_jax.records import Problem, Sample, Verdict
-from sweb_jax.runtime import files
+from sweb_jax.runtime import files, manifest
 
 
 class Page(html.parser.HTMLParser):
@@ -94,16 +94,21 @@ def test_rates_are_what_one_counts_by_hand(make_workdir, tmp_path):
     row(0), row(1, label='wrong'), row(2, 'train0-1', label='wrong'),
     row(0, 'train1-0', question_set=1), row(1, 'train1-0', question_set=1, label='unsure'),
   ])  # fmt: skip
-  table = labels.label_table(root, path)
+  labels.keep(root, path)
+  (table,) = labels.build(epath.Path(root), analysis.read_study(root))
   (found,) = [dict(zip(table.columns, r, strict=True)) for r in table.rows]
   assert [found[c] for c in ('generator', 'labelled', 'right', 'wrong', 'unsure')] == ['wc', 5, 2, 2, 1]
   assert (found['FPR'], found['agreement'], found['checked']) == (0.5, 0.75, 4)
   # Wilson's interval of 2 in 4.
   assert (found['FPR low'], found['FPR high']) == (0.15, 0.85)
+  said = manifest.Manifest('v', 'report', 1, {}, {}, {}, done=True, files={'index.html': (1, 'of before')})
+  manifest.write(epath.Path(root), layout.REPORT, said)
   command = [sys.executable, '-m', 'sweb_jax.analysis', 'labels', str(root)]
   run = subprocess.run([*command, f'--labels={path}'], capture_output=True, text=True)
   assert run.returncode == 0 and '0.500 [0.150, 0.850]' in run.stdout
   assert 'What a person says of the reasoning' in (root / layout.INDEX).read_text()
+  sums = manifest.read(epath.Path(root), layout.REPORT).files  # Nothing is taken for damage afterwards.
+  assert sums['index.html'][1] == manifest.checksum(epath.Path(root) / layout.INDEX) and 'samples/index.js' in sums
   path.write_text('{"generator": ')
   run = subprocess.run([*command, f'--labels={path}'], capture_output=True, text=True)
   assert run.returncode == 1 and 'labels.jsonl, line 1: not JSON' in run.stderr and 'Traceback' not in run.stderr
@@ -122,7 +127,7 @@ def test_rates_are_what_one_counts_by_hand(make_workdir, tmp_path):
 )
 def test_a_file_that_is_not_of_this_workdir_is_refused(make_workdir, tmp_path, rows, message):
   with pytest.raises(AnalysisError, match=message):
-    labels.label_table(make_workdir(), save(tmp_path / 'labels.jsonl', rows))
+    labels.keep(make_workdir(), save(tmp_path / 'labels.jsonl', rows))
 
 
 def test_labels_flow_into_the_report_and_the_page_of_samples(make_workdir, tmp_path):

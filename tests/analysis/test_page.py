@@ -113,7 +113,10 @@ def test_a_figure_is_drawn_in_the_colours_of_the_page():
 
 @pytest.mark.parametrize(
   ('cost', 'unit', 'label'),
-  [(3e9, 'FLOPs', '3·10⁹'), (1e12, 'FLOPs', '10¹²'), (0.03, 'dollars', '$0.03'), (3000, 'tokens', '3,000')],
+  [
+    *((3e9, 'FLOPs', '3·10⁹'), (1.5e7, 'FLOPs', '1.5·10⁷'), (1e12, 'FLOPs', '10¹²'), (3000, 'tokens', '3,000')),
+    *((0.03, 'dollars', '$0.03'), (1e-5, 'dollars', '$0.00001'), (30, 'dollars', '$30')),
+  ],
 )
 def test_costs_are_written_as_people_read_them(cost, unit, label):
   assert drawing.amount(cost, unit) == label

@@ -45,7 +45,7 @@ def test_every_sample_has_its_letter_and_its_text(root):
   assert second['states']['wc'] == 'rfwwww'
   row = chunks[0][0]
   assert (row['text'], row['gold'], row['solution']) == ('Q: question 0 < 3 ?', '7', '3 + 4 = 7')
-  assert row['samples']['wc'][0] == ['x', '7', 'right; 2 tokens; reasoning right by the checker']
+  assert row['samples']['wc'][0] == ['x', '7', '2 tokens; reasoning right by the checker']
   assert [text for text, *_ in row['samples']['se']] == ['x']
 
 
