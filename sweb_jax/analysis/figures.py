@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sweb_jax.analysis import drawing, metrics, paper, plots, training_plots, trainings
+from sweb_jax.analysis.breakdowns import TASK_LEVELS, THIRDS
 from sweb_jax.analysis.draws import Draws
 from sweb_jax.analysis.results import Results
 from sweb_jax.analysis.study import MATCHED_BY
@@ -132,7 +133,7 @@ def by_level(results: Results, table: Table | None) -> Table | None:
     ('arm', 'generator', 'level', *_bounds('coverage@k'), 'problems'),
     tuple(rows),
     f'Share of the problems of each difficulty that the {MATCHED_BY[results.study.cost]}-matched arms solve. '
-    f'{table.note}',
+    f'{next((note for note in (TASK_LEVELS, THIRDS) if note in table.note), table.note)}',
   )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
 
 from sweb_jax.analysis.table import Table
 
@@ -28,12 +27,11 @@ th[aria-sort=ascending] button::after { content: ' ▲'; }
 th[aria-sort=descending] button::after { content: ' ▼'; }
 .interval { display: inline-block; }
 @media (max-width: 700px) {
-  table, tbody, tr, td { display: block; }
-  thead { display: none; }
-  tr { border-bottom: 2px solid var(--soft); padding: .4rem 0; }
-  td { border: 0; padding: .1rem 0; display: flex; justify-content: space-between; gap: 1rem; text-align: right;
-    overflow-wrap: anywhere; }
-  td::before { content: attr(data-label); color: var(--soft); text-align: left; }
+  .cards table, .cards tbody, .cards tr, .cards td { display: block; }
+  .cards thead { display: none; }
+  .cards tr { border-bottom: 2px solid var(--soft); padding: .4rem 0; }
+  .cards td { border: 0; padding: .1rem 0; text-align: right; overflow-wrap: anywhere; display: flow-root; }
+  .cards td::before { content: attr(data-label); color: var(--soft); float: left; padding-right: 1rem; }
 }
 """
 
@@ -51,17 +49,26 @@ function before(a, b) {
 }
 if (matchMedia('(max-width: 700px)').matches)
   for (const table of document.querySelectorAll('details:has(table)')) table.open = false;
+document.documentElement.classList.add('cards');
 for (const table of document.querySelectorAll('table')) {
   const heads = [...table.querySelectorAll('th')];
-  heads.forEach((head, column) => head.querySelector('button').addEventListener('click', () => {
-    const up = head.getAttribute('aria-sort') !== 'ascending';
-    for (const other of heads) other.removeAttribute('aria-sort');
-    head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
-    const body = table.tBodies[0];
-    const empty = row => row.cells[column].textContent === '–';
-    body.append(...[...body.rows].sort((a, b) => empty(a) - empty(b) ||
-      (up ? 1 : -1) * before(key(a, column), key(b, column))));
-  }));
+  for (const row of table.tBodies[0].rows)
+    heads.forEach((head, column) => { row.cells[column].dataset.label = head.textContent; });
+  heads.forEach((head, column) => {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.textContent = head.textContent;
+    head.replaceChildren(button);
+    button.addEventListener('click', () => {
+      const up = head.getAttribute('aria-sort') !== 'ascending';
+      for (const other of heads) other.removeAttribute('aria-sort');
+      head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
+      const body = table.tBodies[0];
+      const empty = row => row.cells[column].textContent === '–';
+      body.append(...[...body.rows].sort((a, b) => empty(a) - empty(b) ||
+        (up ? 1 : -1) * before(key(a, column), key(b, column))));
+    });
+  });
 }
 """
 
@@ -73,17 +80,12 @@ def table_html(table: Table) -> str:
   told = [i for i, name in enumerate(headers) if same[i] and i and name not in KEPT and rows[0][i] not in ('', '–')]
   shown = [i for i in range(len(headers)) if i not in told and any(row[i] not in ('', '–') for row in rows)]
   lead = '; '.join(f'{headers[i]} {rows[0][i]}' for i in told)
-  head = ''.join(f'<th scope="col"><button type="button">{_e(headers[i])}</button></th>' for i in shown)
-  body = '\n'.join(_row(row, headers, shown) for row in rows)
+  head = ''.join(f'<th scope="col">{_e(headers[i])}</th>' for i in shown)
+  body = '\n'.join(f'<tr>{"".join(f"<td>{_interval(_e(row[i]))}</td>" for i in shown)}</tr>' for row in rows)
   above = f'<p class="note">In every row: {_e(lead)}.</p>\n' if lead else ''
   dense = ' class="dense"' if len(shown) > MANY else ''
   whole = f'<table{dense}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
   return f'{above}<div class="wide">{whole}</div>\n'
-
-
-def _row(row: Sequence[str], headers: Sequence[str], shown: Sequence[int]) -> str:
-  cells = (f'<td data-label="{_e(headers[i])}"><span>{_interval(_e(row[i]))}</span></td>' for i in shown)
-  return f'<tr>{"".join(cells)}</tr>'
 
 
 def _interval(text: str) -> str:

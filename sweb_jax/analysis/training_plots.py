@@ -33,7 +33,7 @@ def curves(table: Table, colors: Mapping[str, str]) -> str:
         color = colors.get(line[0]['generator'], GOLD_COLOR if source == GOLD else SEVERAL) if line else SEVERAL
         axes.plot(
           [r['step'] for r in line], [r['value'] for r in line], color=color, marker=MARKERS[j % len(MARKERS)],
-          markersize=3, markevery=max(1, len(line) // 5), linewidth=1, label=source,
+          markersize=3, markevery=max(1, len(line) // 3), linewidth=1, label=source,
         )  # fmt: skip
       axes.set_title(f'{learner}: {figure}', fontsize=8)
       axes.set_ylim(bottom=0)

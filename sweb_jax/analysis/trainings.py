@@ -18,7 +18,7 @@ from sweb_jax.budget import UNITS, training_flops_per_token
 from sweb_jax.layout import BASE
 from sweb_jax.runtime import files
 
-POINTS = 40
+POINTS = 25
 """Points of a loss curve; each is the mean of the steps since the one before."""
 
 
