@@ -98,14 +98,15 @@ def as_svg(plot: Figure, name: str) -> str:
 
 
 def inline(svg: str) -> str:
-  """A standalone SVG as an element to put into a page: it takes the width it is given, and the page's two colours.
+  """A standalone SVG as an element to put into a page: it takes the width it is given, and the page's colours.
 
-  Black is drawn in the variable --ink of the page's style and white in --ground, so that it can be read by night.
+  Black is drawn in the variable --ink of the page's style, white in --ground and the darkest colour of a generator in
+  --blue, so that all can be read by night.
   """
   # In HTML the name spaces are implied; without them nothing in the page looks like a link to elsewhere.
   text = re.sub(r' xmlns(:\w+)?="[^"]*"', '', svg).replace('xlink:href', 'href')
   for size in ('width', 'height'):
     text = re.sub(rf'(<svg[^>]*?) {size}="[^"]*"', r'\1', text, count=1)
-  for color, variable in (('#000000', '--ink'), ('#444444', '--ink'), ('#ffffff', '--ground')):
+  for color, variable in (('#000000', '--ink'), ('#444444', '--ink'), ('#ffffff', '--ground'), ('#0072b2', '--blue')):
     text = text.replace(f': {color}', f': var({variable})')
   return text

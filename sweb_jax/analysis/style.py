@@ -8,10 +8,11 @@ import html
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --ground: #ffffff; --soft: #595959; --panel: #f4f4f4;
-  --line: #d5d5d5; --accent: #005f9e; --good: #00785a; --bad: #b84300; --open: #8a5a00; }
+  --line: #d5d5d5; --accent: #005f9e; --good: #00785a; --bad: #b84300; --open: #8a5a00;
+  --blue: #0072b2; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8e8e8; --ground: #161616; --soft: #a8a8a8; --panel: #242424; --line: #444444; --accent: #6cb8f0;
-    --good: #3cc79f; --bad: #ff8a4c; --open: #f0b040; }
+    --good: #3cc79f; --bad: #ff8a4c; --open: #f0b040; --blue: #3fa0e0; }
 }
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); max-width: 78rem;

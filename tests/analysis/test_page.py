@@ -105,9 +105,9 @@ def test_a_study_matched_by_price_is_drawn_in_dollars(workdir, change_study):
 
 
 def test_a_figure_is_drawn_in_the_colours_of_the_page():
-  svg = '<svg width="1pt"><path style="fill: #000000; stroke: #ffffff"/><path style="fill: #0072b2"/></svg>'
+  svg = '<svg width="1pt"><path style="fill: #000000; stroke: #ffffff"/><path style="fill: #d55e00"/></svg>'
   assert drawing.inline(svg) == (
-    '<svg><path style="fill: var(--ink); stroke: var(--ground)"/><path style="fill: #0072b2"/></svg>'
+    '<svg><path style="fill: var(--ink); stroke: var(--ground)"/><path style="fill: #d55e00"/></svg>'
   )
 
 
