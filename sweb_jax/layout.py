@@ -5,6 +5,7 @@
     config.json, study.json               the config of the last run, and the list of the study's steps
     progress.json                         how far the last run is
     KIND/setS/.../manifest.json           one folder a step; its manifest says of which version, and whether it is done
+    labels.jsonl                          what a person said of kept solutions, where somebody did
     superseded/                           what was made for another version, or found damaged; never read
 
     problems/set0/train                   problems.jsonl
@@ -15,7 +16,7 @@
     examples/set0/wc_high                 examples.jsonl, counts.json
     models/set0/student/wc_high           selection.json; rate_0.001/ with result.json, metrics and best/, the model
     scores/test/set0/student/wc_high      of each checkpoint that was chosen greedy/ and drawn/, each like samples
-    report                                index.html, label.html, figures/, tables/
+    report                                index.html, label.html, samples.html, samples/, figures/, tables/
 
 Folders are given as texts relative to the workdir, as object stores have them.
 """
@@ -30,6 +31,8 @@ LOCK = '.lock'
 MANIFEST = 'manifest.json'
 COMPILED = 'compiled'
 """Programs, so that a restart does not wait for the compiler."""
+LABELS = 'labels.jsonl'
+"""What a person said of the reasoning of kept solutions."""
 SUPERSEDED = 'superseded'
 DAMAGED = 'damaged'
 """Below a step's folder in SUPERSEDED: what a repair has put aside."""
@@ -50,6 +53,8 @@ EXAMPLES = 'examples.jsonl'
 COUNTS = 'counts.json'
 SELECTION = 'selection.json'
 RESULT = 'result.json'
+METRICS = 'metrics.jsonl'
+"""Of a training: a line a step."""
 STATE = 'state'
 """Of a training that is not over; it goes when the training is done."""
 BEST = 'best'
@@ -64,7 +69,11 @@ GREEDY, DRAWN = 'greedy', 'drawn'
 """Completions of test problems at temperature 0, and at the study's."""
 
 REPORT = 'report'
-INDEX, LABEL = f'{REPORT}/index.html', f'{REPORT}/label.html'
+INDEX, LABEL, BROWSER = (f'{REPORT}/{name}.html' for name in ('index', 'label', 'samples'))
+BROWSED = f'{REPORT}/samples'
+BROWSED_INDEX = 'index.js'
+BROWSED_TEXTS = 'texts-*.js'
+"""Of the page that shows samples: what there is, and the texts."""
 TABLES, FIGURES = f'{REPORT}/tables', f'{REPORT}/figures'
 
 

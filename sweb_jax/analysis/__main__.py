@@ -5,11 +5,13 @@
     python -m sweb_jax.analysis labels DIR --labels=FILE
 
 The first writes DIR/report from what is done there and prints its short form. The second sets several workdirs side by
-side, a table a figure, and writes the same as CSV. The third reads what a person said on report/label.html.
+side, a table a figure, and writes the same as CSV. The third keeps what a person said on report/label.html in the
+workdir, and writes the report anew with it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 from absl import app, flags
@@ -20,8 +22,9 @@ from rich.text import Text
 from sweb_jax import analysis, layout, tasks
 from sweb_jax.analysis import labels, side_by_side
 from sweb_jax.analysis.study import read_json
-from sweb_jax.runtime import files, terminal
+from sweb_jax.runtime import files, manifest, terminal
 
+_LABELS = flags.DEFINE_string('labels', None, 'Of the command labels: the file that report/label.html saved.')
 _OUT = flags.DEFINE_string('out', None, 'File for what `compare` prints, as CSV.')
 
 
@@ -33,8 +36,9 @@ def main(argv: list[str]) -> None:
         report(workdir, console)
       case ['compare', *workdirs]:
         compare(workdirs, _OUT.value, console)
-      case ['labels', _]:
-        labels.main(argv[1:])
+      case ['labels', workdir] if _LABELS.value:
+        console.print(Text(labels.keep(workdir, _LABELS.value)))
+        report(workdir, console)
       case _:
         raise app.UsageError('give report DIR, compare DIR DIR..., or labels DIR --labels=FILE')
   except (ValueError, OSError) as e:
@@ -54,6 +58,9 @@ def report(workdir: str, console: Console) -> None:
   except (KeyError, tasks.TaskError) as e:
     console.print(Text(f'The page shows problems without their prompts: {e}'))
   built = analysis.write(workdir, prompt)
+  if (said := manifest.read(root, layout.REPORT)) and said.done:  # Its checksums are of the files before.
+    sums = manifest.checksums(root / layout.REPORT, {})
+    manifest.write(root, layout.REPORT, dataclasses.replace(said, files=sums))
   analysis.show(built, console, (*analysis.missing(study, finished), *analysis.nothing(study, finished)))
   console.print(Text(f'Report: {root / layout.INDEX}'))
 

@@ -15,6 +15,12 @@ from sweb_jax.analysis.table import Table
 from sweb_jax.budget import Arm
 
 TERCILES = ('1 hard', '2 middle', '3 easy')
+TASK_LEVELS = 'Levels are those of the task.'
+THIRDS = (
+  'The task names no levels: thirds of the training problems of a set by how often the samples of the other generators '
+  'are right, equals in the harder third: by its own samples a generator would look too weak on the hard third and too '
+  'strong on the easy one. The thirds of two generators are therefore not of the same problems.'
+)
 _NO_LEVEL = 'no level'
 
 
@@ -46,8 +52,9 @@ def pass_k(results: Results) -> Table:
 def by_level(results: Results) -> Table:
   """Coverage of the data and greedy accuracy by the difficulty of the problems."""
   study, rows = results.study, []
-  groups, note = _difficulty(results)
+  named = _named({s: levels for (s, split), levels in results.levels.items() if split == 'train'})
   for arm in study.drawn_arms:
+    groups = named or _thirds(results, arm.generator)
     if sets := [s for s in results.sets(results.drawn, (arm.generator,)) if s in groups]:
       found = terms.data(results, arm, sets)
       for figure in ('coverage@k', 'diversity@k (all)'):
@@ -65,7 +72,8 @@ def by_level(results: Results) -> Table:
     ('figure', 'learner', 'source', 'level', *with_bounds(('value',)), 'sets', 'n'),
     tuple(rows),
     f'coverage@k and diversity@k (over all problems): of the samples of training problems; greedy pass@1: of test '
-    f'problems, where the task names their level. {note} n: problems over all sets. ' + interval_note(study),
+    f'problems, where the task names their level. {TASK_LEVELS if named else THIRDS} n: problems over all sets. '
+    + interval_note(study),
   )
 
 
@@ -80,7 +88,7 @@ def one_sided(results: Results) -> Table:
     both, neither = (sum(int(which(x, y).sum()) for x, y in found) for which in (np.logical_and, np.logical_or))
     n = sum(len(x) for x, _ in found)
     rows.append((
-      *(pair.name, matched(a, b), a.name, b.name, *(sum(int(o.sum()) for o in only) for only in shares)),
+      *(pair.name, matched(study, a, b), a.name, b.name, *(sum(int(o.sum()) for o in only) for only in shares)),
       *(both, n - neither),
       *cells([intervals.estimate([intervals.mean_terms(o) for o in only]) for only in shares]),
       *(len(found), n),
@@ -112,25 +120,15 @@ def _solved(results: Results, a: Arm, b: Arm) -> list[tuple[Bool[np.ndarray, ' P
   ]
 
 
-def _difficulty(results: Results) -> tuple[dict[int, list[str]], str]:
-  """The group of every training problem, by set, and what the groups are.
-
-  Levels of the task where it names several; else thirds by how often the largest generator is right.
-  """
-  levels = _named({s: levels for (s, split), levels in results.levels.items() if split == 'train'})
-  if levels:
-    return levels, 'Levels are those of the task.'
-  strong = max(results.study.counts, key=results.study.parameters.get, default=None)
+def _thirds(results: Results, generator: str) -> dict[int, list[str]]:
+  """The third of every training problem, by set, as the other generators find it."""
+  others = [g for g in results.study.counts if g != generator]
   groups = {}
-  for s in results.sets(results.drawn, (strong,)):
-    rate = results.drawn[s, strong].correct.mean(axis=1)
+  for s in results.sets(results.drawn, *((g,) for g in others)) if others else ():
+    rate = np.mean([results.drawn[s, g].correct.mean(axis=1) for g in others], axis=0)
     hard, easy = np.quantile(rate, [1 / 3, 2 / 3])
     groups[s] = [TERCILES[0 if r <= hard else 2 if r > easy else 1] for r in rate]
-  return groups, (
-    f'The task names no levels: thirds of the training problems of a set by how often the samples of {strong} are '
-    f'right, equals in the harder third. The same samples give the figures of {strong}, which are therefore too high '
-    'for the easy and too low for the hard third; those of the others are not.'
-  )
+  return groups
 
 
 def _named(levels: dict[int, Sequence[str]]) -> dict[int, list[str]]:

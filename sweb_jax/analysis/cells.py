@@ -56,21 +56,23 @@ def scope(sets: int) -> str:
   return 'this question set only' if sets == 1 else f'{sets} question sets'
 
 
-def matched(a: Arm, b: Arm) -> str:
-  """How the two sides are matched, '' where they are of two budgets; a control arm says it for both."""
+def matched(study: Study, a: Arm, b: Arm) -> str:
+  """By what the two sides are matched, '' where they are of two budgets; a control arm says it for both."""
   if a.budget and b.budget and a.budget != b.budget:
     return ''
-  return next((arm.matched for arm in (a, b) if arm.matched not in (None, 'compute')), a.matched or b.matched or '')
+  equal_cost = next((study.matched(arm) for arm in (a, b) if arm.matched), '')
+  return next((arm.matched for arm in (a, b) if arm.matched not in (None, 'compute')), equal_cost)
 
 
 def sides(a: Arm, b: Arm) -> tuple[str, str]:
   """Names of the sides: the generators, else, where they are the same, the arms."""
   if a.generator and b.generator and a.generator != b.generator:
-    return _side(a.generator), _side(b.generator)
+    return side(a.generator), side(b.generator)
   return a.name, b.name
 
 
-def _side(generator: str) -> str:
+def side(generator: str) -> str:
+  """A generator as a side of a comparison: the paper's WC and SE in capitals."""
   return generator.upper() if generator in ('wc', 'se') else generator
 
 

@@ -28,7 +28,7 @@ def accuracy(results: Results) -> Table:
         found = [terms.greedy(results, learner, arm.name, sets) for arm in (a, b)]
         names = sides(a, b)
         first = (
-          *(pair.name, matched(a, b), learner, names[0], a.name, setup(study, learner, a.name)),
+          *(pair.name, matched(study, a, b), learner, names[0], a.name, setup(study, learner, a.name)),
           *(names[1], b.name, setup(study, learner, b.name)),
         )
         rows.append((first, intervals.compare(*found), names, len(sets), sum(t.shape[1] for t in found[0])))
@@ -76,7 +76,7 @@ def data(results: Results) -> Table:
     for figure in terms_a if sets else ():
       difference = intervals.compare(terms_a[figure], terms_b[figure])
       n = sum(len(t) for t in terms_a[figure])
-      rows.append(((pair.name, matched(a, b), figure, a.name, b.name), difference, sides(a, b), len(sets), n))
+      rows.append(((pair.name, matched(study, a, b), figure, a.name, b.name), difference, sides(a, b), len(sets), n))
   return Table(
     'data_differences',
     'The data compared: A minus B',

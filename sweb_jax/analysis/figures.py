@@ -7,18 +7,30 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
-from sweb_jax.analysis import metrics, paper, plots
+from sweb_jax.analysis import drawing, metrics, paper, plots, training_plots, trainings
+from sweb_jax.analysis.breakdowns import TASK_LEVELS, THIRDS
 from sweb_jax.analysis.draws import Draws
 from sweb_jax.analysis.results import Results
-from sweb_jax.analysis.study import Study
+from sweb_jax.analysis.study import MATCHED_BY
 from sweb_jax.analysis.table import Cell, Table
 from sweb_jax.analysis.tables import with_bounds
-from sweb_jax.budget import UNITS, flops_per_token
+from sweb_jax.analysis.trainings import Training
+from sweb_jax.budget import UNITS
 
 CURVE_POINTS = 12
 """Sample counts at which a curve is computed, evenly spaced on a log scale."""
+WHAT = {
+  'coverage': 'All problems count.',
+  'diversity': 'Different correct solutions divided by solved problems, as in the table of the data.',
+}
+COSTS = {
+  'paper': 'Cost: 2 x parameters x tokens drawn.',
+  'flops': 'Cost: FLOPs of the samples and of reading their prompts.',
+  'price': 'Cost: dollars for the tokens drawn and the prompts read.',
+  'seconds': 'Cost: device seconds of the tokens drawn.',
+  'tokens': 'Cost: tokens drawn.',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +45,15 @@ class Figure:
   """The same comparison in the paper."""
 
 
-def build(results: Results, built: Sequence[Table]) -> list[Figure]:
-  """Every figure that the results and the tables of the report allow; what is not there is left out."""
+def build(
+  results: Results, built: Sequence[Table], trained: Sequence[Training] = (), labelled: Sequence[tuple[Cell, ...]] = ()
+) -> list[Figure]:
+  """Every figure that the results, the tables and the trainings allow; what is not there is left out.
+
+  `labelled` is what a person said of the reasoning (`labels.by_arm`).
+  """
   named, published = {table.name: table for table in built}, paper.beside(results, built)
-  color = plots.colors(results.study.generators)
+  color = drawing.colors(results.study.generators)
   found: list[Figure] = []
 
   def add(table: Table | None, draw: Callable[..., str], *arguments: Any) -> None:
@@ -45,27 +62,31 @@ def build(results: Results, built: Sequence[Table]) -> list[Figure]:
 
   add(accuracy(results, named.get('accuracy')), plots.accuracy, color)
   add(_differences(named.get('differences') or named.get('minus_base')), plots.forest)
+  unit = UNITS[results.study.cost]
   for metric in ('coverage', 'diversity'):
-    add(curve(results, metric), plots.curve, color, _drawing(results.study)[0])
+    add(curve(results, metric), plots.curve, color, unit)
   add(by_level(results, named.get('by_level')), plots.levels, color)
-  add(false_positives(named.get('data')), plots.rates, 'FPR', color)
+  add(false_positives(named.get('data'), labelled), plots.rates, 'FPR', color)
   add(majority(results, named.get('accuracy')), plots.majority, color)
   add(named.get('rounds'), plots.rounds)
-  spent = f'spent, {UNITS[results.study.cost]} a problem'
+  costs, columns = trainings.costs(results, named.get('accuracy'), trained)
+  add(costs, training_plots.costs, columns, color)
+  add(trainings.curves(results, trained), training_plots.curves, color)
+  spent = f'spent, {unit} a problem'
   bought = arms(results, named.get('arms'), spent)
   if bought and any(arm.policy for arm in results.study.arms):
-    add(bought, plots.arms, ('solved', 'unique a problem'), spent)
-  add(spending(results, named.get('arms'), spent), plots.spending, spent, color)
+    add(bought, plots.arms, ('solved', 'unique a problem'), spent, unit, color)
+  add(spending(results, named.get('arms'), spent), plots.spending, spent, unit, color)
   return found
 
 
 def curve(results: Results, metric: str) -> Table:
-  """'coverage' or 'diversity' (over all problems) of the first k samples against what they cost, by generator.
+  """'coverage', or 'diversity' a solved problem, of the first k samples against what they cost, by generator.
 
-  Rows of set 'all' are means over the question sets; their interval is for problems drawn anew, the sets held fixed.
+  Rows of set 'all' are means over the question sets; their interval is for problems drawn anew, the sets held fixed
+  (for diversity, a ratio of two means, by its linear approximation, Cochran, Sampling Techniques, 1977, section 2.11).
   """
   study, rows = results.study, []
-  _, said, token = _drawing(study)
   for g in study.generators:
     draws = {s: results.drawn[s, g] for s in study.question_sets if (s, g) in results.drawn}
     if not draws:
@@ -74,40 +95,30 @@ def curve(results: Results, metric: str) -> Table:
     mine = [a for a in study.arms if a.generator == g and not a.policy and a.samples <= most]
     bought = {a.samples: a.name for a in reversed(mine)}  # Of equal arms the compute-matched one, which is first.
     counts = sorted({*np.geomspace(1, most, CURVE_POINTS).round().astype(int).tolist(), *bought})
-    values = {s: [_per_problem(d, metric, k) for k in counts] for s, d in draws.items()}
-    cost = token[g] * float(np.mean([d.tokens.mean() for d in draws.values()]))
+    values = {s: [_ratio(d, metric, k) for k in counts] for s, d in draws.items()}
+    once, each = np.mean([results.sample_costs[s, g] for s in draws], axis=0).tolist()
     for i, k in enumerate(counts):
-      sets = [v[i] for v in values.values()]
-      centre = float(np.mean([v.mean() for v in sets]))
-      half = 1.96 * float(np.sqrt(sum(v.var() / len(v) for v in sets))) / len(sets)
+      if None in (sets := [v[i] for v in values.values()]):
+        continue  # A set without a solved problem has no diversity.
+      centre = float(np.mean([value for value, _ in sets]))
+      half = 1.96 * float(np.sqrt(sum(variance for _, variance in sets))) / len(sets)
       bounds = max(centre - half, 0.0), min(centre + half, 1.0) if metric == 'coverage' else centre + half
-      rows.append((g, 'all', k, *_rounded(cost * k, centre, *bounds), bought.get(k, '')))
+      cost = once + k * each
+      rows.append((g, 'all', k, *_rounded(cost, centre, *bounds), bought.get(k, '')))
       if len(draws) > 1:
-        rows += [(g, str(s), k, *_rounded(cost * k, float(v[i].mean())), None, None, '') for s, v in values.items()]
+        rows += [(g, str(s), k, *_rounded(cost, v[i][0]), None, None, '') for s, v in values.items()]
   return Table(
     metric,
-    f'{metric.capitalize()} at cost',
+    f'{metric.capitalize()} at {MATCHED_BY[study.cost]}',
     ('generator', 'set', 'k', 'cost', metric, f'{metric} low', f'{metric} high', 'arm'),
     tuple(rows),
     'Line: mean over question sets; thin: each set; band: 95 % for new problems, sets held fixed; dots: arms, with '
-    f'their samples a problem. All problems count. Cost: {said}.',
+    f'their samples a problem. {WHAT[metric]} {COSTS[study.cost]}',
   )
 
 
-def _drawing(study: Study) -> tuple[str, str, dict[str, float]]:
-  """Cost in the curves: its unit, what it is in words, and what a drawn token costs by generator.
-
-  FLOPs by the paper; where the size of a generator is not known, the study's own definition.
-  """
-  sizes = {g: study.parameters[g] for g in study.generators}
-  if all(sizes.values()):
-    return 'FLOPs', '2 x parameters x tokens drawn', {g: flops_per_token(size) for g, size in sizes.items()}
-  cost = study.definitions()[study.cost]
-  return cost.unit, f'of the tokens drawn ({study.cost})', {g: cost.draw(g, 1, 1) for g in sizes}
-
-
 def by_level(results: Results, table: Table | None) -> Table | None:
-  """Coverage of each compute-matched arm by difficulty."""
+  """Coverage by difficulty of each arm of equal cost."""
   if not table:
     return None
   names = {arm.name: arm.generator for arm in results.study.arms if arm.matched == 'compute' and not arm.policy}
@@ -121,7 +132,8 @@ def by_level(results: Results, table: Table | None) -> Table | None:
     'Coverage by difficulty',
     ('arm', 'generator', 'level', *_bounds('coverage@k'), 'problems'),
     tuple(rows),
-    f'Share of the problems of each difficulty that the compute-matched arms solve. {table.note}',
+    f'Share of the problems of each difficulty that the {MATCHED_BY[results.study.cost]}-matched arms solve. '
+    f'{next((note for note in (TASK_LEVELS, THIRDS) if note in table.note), table.note)}',
   )
 
 
@@ -133,14 +145,15 @@ def accuracy(results: Results, table: Table | None) -> Table | None:
   rows = []
   for learner, source, setup, *figure in _columns(table, 'learner', 'source', 'setup', *_bounds('greedy pass@1'), 'n'):
     arm = arms_of.get(source)
-    rows.append((learner, source, arm and arm.generator, arm and arm.matched, setup, *figure))
+    rows.append((learner, source, arm and arm.generator, arm and results.study.matched(arm), setup, *figure))
   return Table(
     'accuracy',
     'Fine-tuned accuracy',
     ('learner', 'source', 'generator', 'matched', 'setup', *_bounds('greedy pass@1'), 'n'),
     tuple(rows),
-    'Every fine-tuned model by its data, with 95 % intervals; hollow: not matched by compute. Lines across a group: '
-    'the model before fine-tuning, and after gold solutions, where the study has them; shaded: their intervals.',
+    'Every fine-tuned model by its data, with 95 % intervals; hollow: not matched by '
+    f'{MATCHED_BY[results.study.cost]}. Lines across a group: the model before fine-tuning, and after gold solutions, '
+    'where the study has them; shaded: their intervals.',
   )
 
 
@@ -165,17 +178,19 @@ def majority(results: Results, table: Table | None) -> Table | None:
   )
 
 
-def false_positives(table: Table | None) -> Table | None:
-  """The false positive rate of each arm; None where no reasoning was judged."""
+def false_positives(table: Table | None, labelled: Sequence[tuple[Cell, ...]]) -> Table | None:
+  """The false positive rate of each arm, as the task's checker and as a person finds it."""
   if not table:
     return None
-  rows = [row for row in _columns(table, 'arm', 'generator', *_bounds('FPR'), 'judged') if row[2] is not None]
+  columns = _columns(table, 'arm', 'generator', *_bounds('FPR'), 'judged')
+  rows = [(*row, 'checker') for row in columns if row[2] is not None] + [(*row, 'person') for row in labelled]
   return Table(
     'false_positives',
     'False positives',
-    ('arm', 'generator', *_bounds('FPR'), 'judged'),
+    ('arm', 'generator', *_bounds('FPR'), 'judged', 'by'),
     tuple(rows),
-    'Share of the kept solutions whose answer is right and whose reasoning is wrong, with 95 % intervals.',
+    'Share of the kept solutions whose answer is right and whose reasoning is wrong, with 95 % intervals: by the '
+    "task's checker; where a row says so, by the person who labelled some of them.",
   )
 
 
@@ -186,13 +201,13 @@ def arms(results: Results, table: Table | None, spent: str) -> Table | None:
   total = f'spent, {UNITS[results.study.cost]}'
   figures = _bounds('solved') + _bounds('unique a problem')
   rows = [
-    (arm, policy, cost / problems, *figure)
+    (arm, policy, cost / problems, *figure, results.study.arm(arm).generator)
     for arm, policy, cost, problems, *figure in _columns(table, 'arm', 'policy', total, 'problems', *figures)
   ]
   return Table(
     'arms',
     'What each arm bought',
-    ('arm', 'policy', spent, *figures),
+    ('arm', 'policy', spent, *figures, 'generator'),
     tuple(rows),
     'What each arm bought with what it was charged, with 95 % intervals. Arms of nearly one cost stand side by side.',
   )
@@ -220,12 +235,22 @@ def _differences(table: Table | None) -> Table | None:
     return None
   drop = {'setup A', 'setup B', 'setup', 'holds for'}
   columns = tuple(c for c in table.columns if c not in drop)
-  note = 'Thick: the interval that decides (blue where it leaves 0 out); thin: bootstrap within the sets.'
+  note = (
+    'A point to the right: the side named first is better. Thick: the interval that decides, filled where it leaves 0 '
+    "out, a square where that stands after Holm's correction for all of them; thin: bootstrap within the sets."
+  )
   return Table(table.name, table.title, columns, tuple(_columns(table, *columns)), note)
 
 
-def _per_problem(d: Draws, metric: str, k: int) -> Float[np.ndarray, ' P']:
-  return metrics.coverage(d.correct, k) if metric == 'coverage' else metrics.diversity(d.keys, d.correct, k)
+def _ratio(d: Draws, metric: str, k: int) -> tuple[float, float] | None:
+  """A figure over the problems of a set and its variance; None where nothing is solved."""
+  solved = metrics.coverage(d.correct, k)
+  top = solved if metric == 'coverage' else metrics.diversity(d.keys, d.correct, k)
+  bottom = np.ones_like(solved) if metric == 'coverage' else solved
+  if not bottom.any():
+    return None
+  value = float(top.sum() / bottom.sum())
+  return value, float(np.var((top - value * bottom) / bottom.mean()) / len(top))
 
 
 def _rounded(cost: float, *figures: float) -> tuple[Cell, ...]:

@@ -83,6 +83,22 @@ def read_held(
   return Held(count > 0, unique, count, held, dict(spent), said['budget'], ended)
 
 
+def cost_of_samples(
+  root: epath.Path, study: Study, question_set: int, generator: str, problems: Sequence[str], draws: Draws
+) -> tuple[float, float]:
+  """What counts as cost in the study: of what is read for a problem, and of one sample; means of a question set.
+
+  Raises ValueError, KeyError or OSError where a file is missing or damaged.
+  """
+  cost, count = study.definitions()[study.cost], len(problems)
+  read = budget.read_prompts(root / layout.samples(question_set, generator), study.share_prefix)
+  prompts = [read[p] for p in problems]
+  once = cost.prefix(generator, prompts[0]) + sum(cost.prompt(generator, p) for p in prompts)
+  lengths = zip(prompts, draws.tokens.tolist(), strict=True)
+  drawn = sum(cost.completion(generator, p, tokens) for p, row in lengths for tokens in row)
+  return once / count, drawn / draws.tokens.size
+
+
 def _judged(root: epath.Path, study: Study, question_set: int, arm: Arm) -> dict[str, float]:
   """What a judge that filters an arm read and drew for it, by definition of cost."""
   folder = root / layout.opinions(question_set, arm.generator, layout.ALL)

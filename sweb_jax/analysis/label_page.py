@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import html
 import json
 from collections.abc import Sequence
 
 from etils import epath
 
 from sweb_jax import layout, records
+from sweb_jax.analysis import style
 from sweb_jax.analysis.study import Study
 from sweb_jax.records import Problem, Sample, Verdict
 
@@ -67,9 +67,10 @@ def render(items: Sequence[Item], title: str) -> str:
   rows = json.dumps([dataclasses.asdict(item) for item in items])
   # What progress is kept under: another choice of solutions starts anew.
   store = 'labels-' + hashlib.sha256(rows.encode()).hexdigest()[:16]
-  page = PAGE.replace('{title}', html.escape(title)).replace('{store}', store)
+  script = SCRIPT.replace('{store}', store)
   # A solution must not end the element that holds it.
-  return page.replace('{items}', rows.replace('<', '\\u003c'))
+  body = BODY.replace('{items}', rows.replace('<', '\\u003c'))
+  return f'{style.head(f"Label: {title}", STYLE, script)}{body}<script>{script}</script>\n</body>\n</html>\n'
 
 
 def verdicts(root: epath.Path, question_set: int, generator: str) -> dict[tuple[str, int], Verdict]:
@@ -106,30 +107,18 @@ def _draw(*key: str | int) -> float:
   return int.from_bytes(digest, 'big') / 2**48
 
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Label: {title}</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 72rem; margin: auto;
-  padding: 0 1rem 6rem; }
+STYLE = """
+body { padding-bottom: 8rem; }
 h1 { font-size: 1.3rem; margin: .8em 0 .2em; }
 h2 { font-size: 1rem; margin: 1em 0 .2em; }
-pre { background: #f5f5f5; padding: .6rem; margin: 0; white-space: pre-wrap; overflow-wrap: anywhere;
-  font-size: .9rem; }
-#candidate { background: #eef5fb; }
 .sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 0 1rem; }
-.bar { position: fixed; left: 0; right: 0; bottom: 0; background: #fff; border-top: 1px solid #bbb; padding: .5rem;
-  display: flex; flex-wrap: wrap; gap: .4rem; justify-content: center; }
-button { font: inherit; padding: .4rem .7rem; border: 1px solid #888; border-radius: .3rem; background: #f5f5f5; }
-button.chosen { background: #0072B2; color: #fff; }
-.note { font-size: .85rem; color: #555; }
-</style>
-</head>
-<body>
-<h1>Is the reasoning right?</h1>
+.bar { position: fixed; left: 0; right: 0; bottom: 0; background: var(--ground); border-top: 1px solid var(--soft);
+  padding: .5rem; display: flex; flex-wrap: wrap; gap: .4rem; justify-content: center; }
+#candidate { border: 2px solid var(--accent); }
+button.chosen { background: var(--ink); color: var(--ground); }
+"""
+
+BODY = """<h1>Is the reasoning right?</h1>
 <p class="note">Each answer is the right one. Judge the way to it: <b>right</b> when every step is right, <b>wrong</b>
 when a step is wrong or the answer comes from nowhere. Who wrote it is not shown. Keys: 1 right, 2 wrong, 3 unsure,
 arrows back and forth.</p>
@@ -149,7 +138,9 @@ arrows back and forth.</p>
 <button id="save">Save labels</button>
 </div>
 <script type="application/json" id="items">{items}</script>
-<script>
+"""
+
+SCRIPT = """
 'use strict';
 const items = JSON.parse(document.getElementById('items').textContent);
 const store = '{store}';
@@ -211,7 +202,4 @@ document.onkeydown = event => {
 };
 try { labels = JSON.parse(localStorage.getItem(store)) || {}; } catch (e) { warn(); }
 open_(Math.max(items.findIndex((_, i) => !(i in labels)), 0));
-</script>
-</body>
-</html>
 """

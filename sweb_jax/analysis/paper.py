@@ -82,7 +82,7 @@ def _pairs(results: Results) -> dict[tuple[str, str], str]:
   study, size = results.study, results.study.parameters
 
   def fits(arm: Arm) -> bool:
-    return arm.generator is not None and arm.matched == 'compute' and not arm.policy
+    return arm.generator is not None and study.matched(arm) == 'compute' and not arm.policy
 
   found = {}
   if len(study.generators) == 2:
@@ -107,8 +107,8 @@ def _rows(table: Table | None, pairs: dict[tuple[str, str], str]) -> list[dict[s
 
 
 def _own(row: dict[str, Cell]) -> str:
-  relative = '' if row['relative'] is None else f', {100 * row["relative"]:+.1f} %'
-  # A no-break space: an interval is read in one piece.
+  # No-break spaces: an interval is read in one piece.
+  relative = '' if row['relative'] is None else f', {100 * row["relative"]:+.1f}\u00a0%'
   interval = f'[{row["difference low"]:+.3f},\u00a0{row["difference high"]:+.3f}]'
   return f'{row["difference"]:+.3f} {interval}{relative}'
 

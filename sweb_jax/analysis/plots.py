@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
+from sweb_jax.analysis.drawing import (
+  GOLD_COLOR,
+  GREY,
+  MARKERS,
+  SEVERAL,
+  amount,
+  as_svg,
+  bar,
+  legend_below,
+  log_costs,
+  name_rows,
+  new_figure,
+)
+from sweb_jax.analysis.intervals import UNDECIDED
+from sweb_jax.analysis.study import MATCHED_BY
 from sweb_jax.analysis.table import Table
+from sweb_jax.layout import BASE
 
-if TYPE_CHECKING:
-  from matplotlib.axes import Axes
-  from matplotlib.figure import Figure
-
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
-GREY = '#777777'
-MARKERS = 'osD^vP*X'
-WIDTH = 4.8
-"""Inches; at this width a label of 10 points can be read on a phone."""
-NO_FINE_TUNING, GOLD = 'base', 'gold'
+GOLD = 'gold'
 
 
 def curve(table: Table, colors: Mapping[str, str], unit: str) -> str:
@@ -28,7 +31,7 @@ def curve(table: Table, colors: Mapping[str, str], unit: str) -> str:
   Line: rows of set 'all', with their interval as a band; thin lines: the sets; circles, with their k: rows that name an
   arm.
   """
-  plot, (axes,) = _figure(3.5)
+  plot, (axes,) = new_figure(3.5)
   figure = table.columns[4]
   rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
   for g in dict.fromkeys(row['generator'] for row in rows):
@@ -46,93 +49,95 @@ def curve(table: Table, colors: Mapping[str, str], unit: str) -> str:
         at = row['cost'], row[figure]
         axes.plot(*at, 'o', color=color, markersize=5)
         axes.annotate(str(row['k']), at, textcoords='offset points', xytext=(-3, 6), ha='right', color=color)
-  _log_costs(axes)
+  log_costs(axes, unit)
   axes.set_ylim(bottom=0, top=1.02 if figure == 'coverage' else None)
   axes.set_xlabel(f'sampling cost, {unit} a problem')
   axes.set_ylabel(
-    'coverage@k: share of problems solved' if figure == 'coverage' else 'diversity@k: unique correct a problem'
+    'coverage@k: share of problems solved' if figure == 'coverage' else 'diversity@k: unique a solved problem'
   )
   axes.legend(frameon=False, loc='upper left')
-  return _svg(plot, table.name)
+  return as_svg(plot, table.name)
 
 
-def arms(table: Table, figures: Sequence[str], spent: str) -> str:
+def arms(table: Table, figures: Sequence[str], spent: str, unit: str, colors: Mapping[str, str]) -> str:
   """Figures against the column `spent`, a panel each, a point an arm with its interval.
 
   Arms of nearly one cost stand side by side, to be told apart.
   """
-  names, costs = table.column('arm'), table.column(spent)
-  plot, panels = _figure(2.3 * len(figures) + 0.16 * len(names), rows=len(figures))
+  names, costs, generators = map(table.column, ('arm', spent, 'generator'))
+  plot, panels = new_figure(2.3 * len(figures) + 0.16 * len(names), rows=len(figures))
   for axes, figure in zip(panels, figures, strict=True):
     bounds = (table.column(figure + end) for end in ('', ' low', ' high'))
     for i, (name, cost, value, low, high) in enumerate(zip(names, costs, *bounds, strict=True)):
       level = [n for n, c in zip(names, costs, strict=True) if 0.8 < c / cost < 1.25]
       x = cost * 1.08 ** (level.index(name) - (len(level) - 1) / 2)
-      color, marker = COLORS[i % len(COLORS)], MARKERS[i // len(COLORS) % len(MARKERS)]
+      color, marker = colors.get(generators[i], SEVERAL), MARKERS[i % len(MARKERS)]
       axes.errorbar(
         [x], [value], [[value - low], [high - value]], fmt=marker, color=color, markersize=5, capsize=2, label=name
       )
-    _log_costs(axes)
+    log_costs(axes, unit)
     low, high = axes.get_xlim()
     axes.set_xlim(low / 2, high * 2)
     axes.set_ylim(bottom=0)
     axes.set_ylabel(figure)
   panels[-1].set_xlabel(spent)
-  _legend_below(plot, panels[0], 3)
-  return _svg(plot, table.name)
+  legend_below(plot, panels[0], 3)
+  return as_svg(plot, table.name)
 
 
 def accuracy(table: Table, colors: Mapping[str, str]) -> str:
   """A group of rows for each learner, a row an arm, coloured by generator; 'base' and 'gold' are lines across it.
 
-  Arms that are not matched by compute have hollow points.
+  Arms that are not of equal cost have hollow points.
   """
   rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
   learners = list(dict.fromkeys(row['learner'] for row in rows))
-  plot, (axes,) = _figure(0.9 + 0.21 * (len(rows) + len(learners)))
+  plot, (axes,) = new_figure(0.9 + 0.21 * (len(rows) + len(learners)))
   labels, y, seen = [], 0.0, set()
   value, low, high = table.columns[5:8]
   for learner in learners:
     labels.append((y, f'{learner}:'))
     top = y - 0.4
-    for row in (row for row in rows if row['learner'] == learner and row['source'] not in (NO_FINE_TUNING, GOLD)):
+    for row in (row for row in rows if row['learner'] == learner and row['source'] not in (BASE, GOLD)):
       y += 1
       if row[value] is not None:
-        color = colors.get(row['generator'], COLORS[3])
-        _bar(axes, y, row[value], row[low], row[high], color, row['matched'] in ('compute', None))
+        color = colors.get(row['generator'], SEVERAL)
+        bar(axes, y, row[value], row[low], row[high], color, row['matched'] in (*MATCHED_BY.values(), None))
         name = f'{row["generator"]} data' if row['generator'] else 'data of several'
         axes.plot([], [], 'o', color=color, label=None if name in seen else name)
         seen.add(name)
       labels.append((y, row['source']))
     for row in (row for row in rows if row['learner'] == learner and row[value] is not None):
-      if line := {NO_FINE_TUNING: ('--', 'before fine-tuning'), GOLD: (':', 'gold solutions')}.get(row['source']):
+      if line := {BASE: ('--', 'before fine-tuning'), GOLD: (':', 'gold solutions')}.get(row['source']):
         style, name = line
         axes.fill_betweenx([top, y + 0.5], row[low], row[high], color=GREY, alpha=0.1, linewidth=0)
         label = None if name in seen else name
         axes.plot([row[value]] * 2, [top, y + 0.5], style, color='#444444', linewidth=1, label=label)
         seen.add(name)
     y += 1.4
-  _rows(axes, labels)
+  name_rows(axes, labels)
   axes.set_ylim(y - 0.8, -0.5)
   for text in axes.get_yticklabels():
     if text.get_text().endswith(':'):
       text.set_fontweight('bold')
   axes.set_xlim(left=0)
   axes.set_xlabel('greedy pass@1 on test problems')
-  _legend_below(plot, axes, 2)
-  return _svg(plot, table.name)
+  legend_below(plot, axes, 2)
+  return as_svg(plot, table.name)
 
 
 def rates(table: Table, figure: str, colors: Mapping[str, str]) -> str:
   """A row an arm with the interval of `figure`, coloured by generator."""
-  plot, (axes,) = _figure(0.9 + 0.24 * len(table.rows))
+  plot, (axes,) = new_figure(0.9 + 0.24 * len(table.rows))
   columns = (table.column(c) for c in ('generator', figure, f'{figure} low', f'{figure} high'))
   for y, (generator, value, low, high) in enumerate(zip(*columns, strict=True)):
-    _bar(axes, y, value, low, high, colors[generator])
-  _rows(axes, list(enumerate(table.column('arm'))))
+    bar(axes, y, value, low, high, colors[generator])
+  rows = zip(table.column('arm'), table.column('by'), strict=True)
+  names = [f'{arm}, by a {by}' if by == 'person' else arm for arm, by in rows]
+  name_rows(axes, list(enumerate(names)))
   axes.set_xlim(left=0)
   axes.set_xlabel(f'{figure}: right answer, wrong reasoning')
-  return _svg(plot, table.name)
+  return as_svg(plot, table.name)
 
 
 def majority(table: Table, colors: Mapping[str, str]) -> str:
@@ -141,7 +146,7 @@ def majority(table: Table, colors: Mapping[str, str]) -> str:
   learners = list(dict.fromkeys(row['learner'] for row in rows))
   sources = list(dict.fromkeys(row['source'] for row in rows))
   ks = sorted({row['k'] for row in rows})
-  plot, panels = _figure(0.4 + 2.3 * len(learners) + 0.1 * len(sources), rows=len(learners))
+  plot, panels = new_figure(0.4 + 2.3 * len(learners) + 0.1 * len(sources), rows=len(learners))
   for axes, learner in zip(panels, learners, strict=True):
     for i, source in enumerate(sources):
       line = [row for row in rows if (row['learner'], row['source']) == (learner, source)]
@@ -150,7 +155,7 @@ def majority(table: Table, colors: Mapping[str, str]) -> str:
       x = [row['k'] * 1.03 ** (i - (len(sources) - 1) / 2) for row in line]
       y = [row['maj@k'] for row in line]
       errors = [[row['maj@k'] - row['maj@k low'] for row in line], [row['maj@k high'] - row['maj@k'] for row in line]]
-      color = colors.get(line[0]['generator'], {NO_FINE_TUNING: GREY, GOLD: 'black'}.get(source, COLORS[3]))
+      color = colors.get(line[0]['generator'], {BASE: GREY, GOLD: GOLD_COLOR}.get(source, SEVERAL))
       axes.errorbar(
         x, y, errors, color=color, marker=MARKERS[i % len(MARKERS)], markersize=4, linewidth=1.2, elinewidth=0.7,
         label=source,
@@ -161,8 +166,8 @@ def majority(table: Table, colors: Mapping[str, str]) -> str:
     axes.set_ylabel('maj@k')
     axes.set_title(learner, fontsize=10)
   panels[-1].set_xlabel('k samples a test problem')
-  _legend_below(plot, panels[0], 3)
-  return _svg(plot, table.name)
+  legend_below(plot, panels[0], 3)
+  return as_svg(plot, table.name)
 
 
 def levels(table: Table, colors: Mapping[str, str]) -> str:
@@ -170,7 +175,7 @@ def levels(table: Table, colors: Mapping[str, str]) -> str:
   rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
   names = list(dict.fromkeys(row['arm'] for row in rows))
   found = list(dict.fromkeys(row['level'] for row in rows))
-  plot, (axes,) = _figure(3.2 + 0.1 * len(names))
+  plot, (axes,) = new_figure(3.2 + 0.1 * len(names))
   for i, name in enumerate(names):
     line = [row for row in rows if row['arm'] == name and row['coverage@k'] is not None]
     x = [found.index(row['level']) + 0.05 * (i - (len(names) - 1) / 2) for row in line]
@@ -184,130 +189,73 @@ def levels(table: Table, colors: Mapping[str, str]) -> str:
   axes.set_xticks(range(len(found)), found, **({'rotation': 30, 'ha': 'right'} if len(found) > 5 else {}))
   axes.set_ylim(bottom=0, top=1.02)
   axes.set_ylabel('coverage@k')
-  _legend_below(plot, axes, 3)
-  return _svg(plot, table.name)
+  legend_below(plot, axes, 3)
+  return as_svg(plot, table.name)
 
 
 def rounds(table: Table) -> str:
   """Accuracy, coverage, diversity and false positives by round, a panel a figure, a line a learner."""
   figures = [c.removesuffix(' low') for c in table.columns if c.endswith(' low')]
-  plot, panels = _figure(1.9 * len(figures), len(figures))
+  plot, panels = new_figure(1.9 * len(figures), len(figures))
   learners = list(dict.fromkeys(table.column('learner')))
   for axes, figure in zip(panels, figures, strict=True):
-    for i, (learner, color) in enumerate(colors(learners).items()):
+    for i, learner in enumerate(learners):  # Told apart by their points: colours are for generators.
       columns = ('learner', 'round', figure, f'{figure} low', f'{figure} high')
       rows = [row for row in zip(*map(table.column, columns), strict=True) if row[0] == learner and row[2] is not None]
       at = [number + 0.06 * (i - (len(learners) - 1) / 2) for _, number, *_ in rows]  # Side by side.
-      axes.plot(at, [value for _, _, value, _, _ in rows], color=color, marker='o', markersize=4, label=learner)
+      axes.plot(at, [row[2] for row in rows], color='black', marker=MARKERS[i % 8], markersize=4, label=learner)
       for x, (_, _, _, low, high) in zip(at, rows, strict=True):
-        axes.plot([x, x], [low, high], color=color, linewidth=1.2)
+        axes.plot([x, x], [low, high], color='black', linewidth=0.8)
     axes.set_ylabel(figure, fontsize=8)
     axes.set_xticks(sorted(set(table.column('round'))))
   panels[-1].set_xlabel('round')
-  _legend_below(plot, panels[0], 4)
-  return _svg(plot, table.name)
+  legend_below(plot, panels[0], 4)
+  return as_svg(plot, table.name)
 
 
-def spending(table: Table, spent: str, colors: Mapping[str, str]) -> str:
+def spending(table: Table, spent: str, unit: str, colors: Mapping[str, str]) -> str:
   """What each arm was charged as a bar, what was planned as a line in it."""
-  plot, (axes,) = _figure(1.0 + 0.24 * len(table.rows))
+  from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+  plot, (axes,) = new_figure(1.0 + 0.24 * len(table.rows))
   for y, row in enumerate(dict(zip(table.columns, row, strict=True)) for row in table.rows):
-    axes.barh(y, row[spent], height=0.6, color=colors.get(row['generator'], COLORS[3]), alpha=0.75)
+    axes.barh(y, row[spent], height=0.6, color=colors.get(row['generator'], SEVERAL), alpha=0.75)
     if row['planned'] is not None:
       label = None if axes.lines else 'planned'
       axes.plot([row['planned']] * 2, [y - 0.4, y + 0.4], color='black', linewidth=1.5, label=label)
-  _rows(axes, list(enumerate(table.column('arm'))))
+  name_rows(axes, list(enumerate(table.column('arm'))))
+  axes.xaxis.set_major_locator(MaxNLocator(4))
+  axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: amount(x, unit)))
   axes.set_xlabel(spent)
-  _legend_below(plot, axes, 1)
-  return _svg(plot, table.name)
+  legend_below(plot, axes, 1)
+  return as_svg(plot, table.name)
 
 
 def forest(table: Table) -> str:
-  """Differences A minus B from a table of differences: thick the deciding interval, thin grey the one within sets."""
-  named = [c for c in ('comparison', 'learner', 'source') if c in table.columns]
-  plot, (axes,) = _figure(0.9 + 0.37 * len(table.rows))
-  columns = ('difference', 'difference low', 'difference high', 'within sets low', 'within sets high')
-  for y, (value, low, high, within_low, within_high) in enumerate(zip(*map(table.column, columns), strict=True)):
+  """Differences A minus B: thick the deciding interval, thin grey the one within sets.
+
+  A filled point is decided at 95 % by itself, a square also after Holm's correction. Rows name their sides; the axis
+  does, where all rows have the same two.
+  """
+  rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+  plot, (axes,) = new_figure(0.9 + 0.37 * len(rows))
+  for y, row in enumerate(rows):
+    value, low, high = (row[f'difference{end}'] for end in ('', ' low', ' high'))
     if value is not None:
-      decided = low > 0 or high < 0
-      axes.plot([within_low, within_high], [y + 0.2] * 2, color=GREY, linewidth=0.9)
-      _bar(axes, y, value, low, high, COLORS[0] if decided else 'black')
+      axes.plot([row['within sets low'], row['within sets high']], [y + 0.2] * 2, color=GREY, linewidth=0.9)
+      bar(axes, y, value, low, high, 'black', low > 0 or high < 0)
+      if row['verdict, Holm'] != UNDECIDED:
+        axes.plot([value], [y], 's', color='black', markersize=7)
     # Above its bar: beside it, a long name would leave no room for the bar.
-    name = ' · '.join(str(table.column(c)[y]) for c in named)
+    a, b = (row['A'], row['B']) if 'A' in row else (row['source'], BASE)
     box = {'facecolor': 'white', 'alpha': 0.8, 'linewidth': 0, 'pad': 0.5}
-    axes.text(0.01, y - 0.25, name, fontsize=8, va='bottom', bbox=box, transform=axes.get_yaxis_transform())
-  axes.set_ylim(len(table.rows) - 0.5, -0.8)
+    at = axes.get_yaxis_transform()
+    axes.text(0.01, y - 0.25, f'{row["learner"]}: {a} minus {b}', fontsize=8, va='bottom', bbox=box, transform=at)
+  axes.set_ylim(len(rows) - 0.5, -0.8)
   axes.set_yticks([])
   axes.spines['left'].set_visible(False)
   axes.axvline(0, color=GREY, linewidth=0.8, linestyle='--')
-  axes.set_xlabel('← B better      A minus B, greedy pass@1      A better →')
-  return _svg(plot, table.name)
-
-
-def inline(svg: str) -> str:
-  """A standalone SVG as an element to put into a page: it takes the width it is given."""
-  # In HTML the name spaces are implied; without them nothing in the page looks like a link to elsewhere.
-  text = re.sub(r' xmlns(:\w+)?="[^"]*"', '', svg).replace('xlink:href', 'href')
-  for size in ('width', 'height'):
-    text = re.sub(rf'(<svg[^>]*?) {size}="[^"]*"', r'\1', text, count=1)
-  return text
-
-
-def colors(names: Sequence[str]) -> dict[str, str]:
-  """A colour for each name."""
-  return {name: COLORS[i % len(COLORS)] for i, name in enumerate(names)}
-
-
-def _figure(height: float, rows: int = 1) -> tuple[Figure, Any]:
-  """A figure of its own, its height in inches, and its panels, one below the other.
-
-  pyplot's global state and its choice of a display are not touched.
-  """
-  from matplotlib.figure import Figure
-
-  plot = Figure(figsize=(WIDTH, height), layout='constrained')
-  panels = [plot.add_subplot(rows, 1, i + 1) for i in range(rows)]
-  for axes in panels:
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.grid(alpha=0.25, linewidth=0.6)
-  return plot, panels
-
-
-def _legend_below(plot: Figure, axes: Axes, columns: int) -> None:
-  handles, names = axes.get_legend_handles_labels()
-  if names:
-    plot.legend(handles, names, loc='outside lower center', ncols=columns, frameon=False, fontsize=8)
-
-
-def _log_costs(axes: Axes) -> None:
-  """A log scale for costs, with labels that fit."""
-  from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-  axes.set_xscale('log')
-  # Powers of ten alone may leave a single label.
-  axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-  axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f'{x:.0e}'.replace('e+0', 'e').replace('e+', 'e')))
-  axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _bar(axes: Axes, y: float, value: float, low: float, high: float, color: str, filled: bool = True) -> None:
-  axes.plot([low, high], [y, y], color=color, linewidth=2, solid_capstyle='butt')
-  axes.plot([value], [y], 'o', color=color, markersize=4.5, markerfacecolor=color if filled else 'white')
-
-
-def _rows(axes: Axes, labels: Sequence[tuple[float, str]]) -> None:
-  axes.set_yticks([y for y, _ in labels], [text for _, text in labels])
-  axes.invert_yaxis()
-
-
-def _svg(plot: Figure, name: str) -> str:
-  """The figure as a standalone SVG; ids carry `name`, to be unique in a page of several."""
-  import matplotlib
-
-  buffer = io.StringIO()
-  with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': name}):
-    plot.savefig(buffer, format='svg', metadata={'Date': None, 'Creator': None, 'Format': None, 'Type': None})
-  text = buffer.getvalue()
-  text = text[text.index('<svg') :]  # Without a document type, which names a file elsewhere.
-  text = re.sub(r'(<svg[^>]*?)>', rf'\1 role="img" aria-label="{name}">', text, count=1)
-  return re.sub(r'(\bid="|url\(#|href="#)', rf'\g<1>{name}-', text)
+  sides = {(row['side A'], row['side B']) if 'side A' in row else ('after', 'before') for row in rows}
+  a, b = next(iter(sides)) if len(sides) == 1 else ('first', 'second')
+  axes.set_xlabel(f'← {b} better · difference in greedy pass@1 · {a} better →')
+  return as_svg(plot, table.name)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from etils import epath
 
 from sweb_jax import layout
-from sweb_jax.analysis import filters, graders, judges, page, rounds, tables, transfer
-from sweb_jax.analysis.intervals import UNDECIDED
+from sweb_jax.analysis import filters, graders, headline, judges, labels, page, rounds, tables, transfer
 from sweb_jax.analysis.results import read
 from sweb_jax.analysis.study import AnalysisError
 from sweb_jax.analysis.table import Table
@@ -26,6 +24,7 @@ SHORT = {
   'accuracy': ('learner', 'source', 'greedy pass@1', 'n'),
   'differences': ('comparison', 'learner', 'difference', 'relative', 'verdict'),
   'minus_base': ('learner', 'source', 'difference', 'relative', 'verdict'),
+  'labels': ('generator', 'labelled', 'wrong', 'FPR', 'agreement'),
   'rounds': ('learner', 'round', 'generator', 'greedy pass@1', 'coverage@k', 'FPR', 'n'),
   'transfer_differences': ('test set', 'comparison', 'learner', 'difference', 'verdict'),
 }
@@ -40,10 +39,10 @@ def write(workdir: epath.PathLike, prompt: Callable[[Problem], str] | None = Non
   is left out and named. Raises AnalysisError where there is no plan, or a file of what is done is damaged.
   """
   results = read(workdir)
-  built = tables.build(results)
+  built = headline.build(results) + tables.build(results)
   for more in (transfer, filters, judges):
     built += more.build(results, workdir)
-  built += graders.build(results) + rounds.build(results)
+  built += graders.build(results) + rounds.build(results) + labels.build(epath.Path(workdir), results.study)
   folder = epath.Path(workdir) / layout.TABLES
   names = {table.name for table in built}
   for old in folder.glob('*') if folder.exists() else ():
@@ -52,14 +51,15 @@ def write(workdir: epath.PathLike, prompt: Callable[[Problem], str] | None = Non
   for table in built:
     files.write_text(folder / f'{table.name}.csv', table.csv())
     files.write_text(folder / f'{table.name}.json', table.json())
-  page.write(workdir, results, built, answer(built), prompt or (lambda problem: problem.text))
+  page.write(workdir, results, built, prompt or (lambda problem: problem.text))
   return built
 
 
 def read_tables(workdir: epath.PathLike) -> list[Table]:
   """The tables of a report that was written. Raises AnalysisError where there is none."""
   folder = epath.Path(workdir) / layout.TABLES
-  names = (*tables.NAMES, *transfer.NAMES, filters.NAME, judges.NAME, graders.NAME, rounds.NAME)
+  others = filters.NAME, judges.NAME, graders.NAME, rounds.NAME, labels.NAME
+  names = headline.NAME, *tables.NAMES, *transfer.NAMES, *others
   paths = [folder / f'{name}.json' for name in names]
   if found := [Table.from_json(path.read_text()) for path in paths if path.exists()]:
     return found
@@ -67,32 +67,9 @@ def read_tables(workdir: epath.PathLike) -> list[Table]:
 
 
 def answer(built: Sequence[Table]) -> str:
-  """The study's answer in a sentence for each way of matching, from its tables."""
-  named = {table.name: table for table in built}
-  if 'differences' not in named:
-    table = named['minus_base']
-    if not table.rows:
-      return 'No fine-tuned learner has been evaluated yet: there is nothing to compare.'
-    verdicts = table.column('verdict')
-    worse, undecided = verdicts.count('base'), verdicts.count(UNDECIDED)
-    return (
-      f'Fine-tuning raised greedy accuracy in {len(verdicts) - worse - undecided} of {len(verdicts)} cases, lowered it '
-      f'in {worse}, {undecided} undecided at 95 %{_on(table)}.'
-    )
-  table = named['differences']
-  sentences = []
-  for matched in dict.fromkeys(table.column('matched')):
-    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-    rows = [row for row in rows if row['matched'] == matched]
-    won = Counter(row['verdict'] for row in rows)
-    first, *others = dict.fromkeys(row[side] for row in rows for side in ('side A', 'side B'))
-    counts = [
-      f'{first} data won in {won[first]} of {len(rows)} comparisons',
-      *(f'{side} data in {won[side]}' for side in others),
-      f'{won[UNDECIDED]} undecided at 95 %{_on(table)}',
-    ]
-    sentences.append(f'{matched.capitalize() + "-matched: " if matched else ""}{", ".join(counts)}.')
-  return ' '.join(sentences)
+  """The study's answer, from its tables: a sentence for each comparison of two generators at equal cost."""
+  first, others = headline.sentences(built)
+  return ' '.join(first or others)
 
 
 def show(built: Sequence[Table], console: Console, missing: Sequence[str] = ()) -> None:
@@ -101,8 +78,9 @@ def show(built: Sequence[Table], console: Console, missing: Sequence[str] = ()) 
   from rich import table as rich_table
   from rich.text import Text
 
+  compared = any(table.name == 'differences' for table in built)
   for table in built:
-    if table.rows and table.name in SHORT and not (table.name == 'minus_base' and built[0].name == 'differences'):
+    if table.rows and table.name in SHORT and not (table.name == 'minus_base' and compared):
       headers, rows = table.readable()
       keep = [headers.index(column) for column in SHORT[table.name]]
       grid = rich_table.Table(title=Text(table.title), box=box.SIMPLE_HEAD, title_justify='left')
@@ -115,7 +93,3 @@ def show(built: Sequence[Table], console: Console, missing: Sequence[str] = ()) 
   for line in missing:
     console.print(Text(f'Not finished: {line}'))
   console.print(Text(answer(built), style='bold'))
-
-
-def _on(table: Table) -> str:
-  return f' ({", ".join(dict.fromkeys(table.column("holds for")))})'

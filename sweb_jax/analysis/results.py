@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,8 @@ from etils import epath
 from sweb_jax import budget, layout, records
 from sweb_jax.analysis import metrics
 from sweb_jax.analysis.draws import Draws
-from sweb_jax.analysis.held import Held, read_held
+from sweb_jax.analysis.held import Held, cost_of_samples, read_held
 from sweb_jax.analysis.study import Study, damaged, done, missing, nothing, read_json, read_study
-from sweb_jax.budget import Arm
 from sweb_jax.layout import BASE
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
@@ -66,6 +65,8 @@ class Results:
   excerpts: tuple[Excerpt, ...]
   held: dict[tuple[int, str], Held]
   """(s, a): what an arm holds and was charged; arms of drawn samples only."""
+  sample_costs: dict[tuple[int, str], tuple[float, float]]
+  """(s, g): what is read for a problem, and one sample, in what counts as cost; means."""
   charged: dict[tuple[str, str, str], int]
   """(kind of step, model, kind): tokens in the ledgers."""
   missing: tuple[str, ...] = ()
@@ -92,7 +93,7 @@ def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
   study = read_study(root)
   finished = done(root, study)
   of = {step.folder: step for step in study.steps}
-  drawn, selections, greedy, sampled, held, levels = {}, {}, {}, {}, {}, {}
+  drawn, sample_costs, selections, greedy, sampled, held, levels = {}, {}, {}, {}, {}, {}, {}
   pages: tuple[Excerpt, ...] = ()
 
   def ready(folder: str) -> bool:
@@ -118,16 +119,17 @@ def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
           root / samples, root / verdicts, problems['train'], of[verdicts].extent['samples'], wanted,
           stop_ids=study.stop_ids.get(g, ()),
         )  # fmt: skip
+        what, ids = f'the samples of {g!r} of set {s}', problems['train'].ids
+        sample_costs[s, g] = _priced(what, cost_of_samples, root, study, s, g, ids, drawn[s, g])
     if wanted:
       pages = tuple(
         Excerpt(p, {g: tuple(seen[g][p.id, i] for i in range(shown) if (p.id, i) in seen[g]) for g in seen})
         for p in problems['train'].shown[:excerpts]
       )
     for arm in (a for a in study.arms if a.budget):
-      if (ready(layout.allocation(s, arm.name)) if arm.policy else (s, arm.generator) in drawn) and (
-        found := _held(root, study, s, arm, problems['train'].ids, drawn)
-      ):
-        held[s, arm.name] = found
+      if ready(layout.allocation(s, arm.name)) if arm.policy else (s, arm.generator) in drawn:
+        what, ids = f'what arm {arm.name!r} of set {s} holds', problems['train'].ids
+        held[s, arm.name] = _priced(what, read_held, root, study, s, arm, ids, drawn.get((s, arm.generator)))
     for learner in study.learners if 'test' in problems else ():
       for source in study.sources:
         runs = [(layout.model(s, learner, r), layout.scores(layout.TEST, s, learner, r)) for r in study.runs(source)]
@@ -150,7 +152,8 @@ def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
   config = read_json(root / layout.CONFIG)
   ended = _ended(study, held)
   said = missing(study, finished), (*nothing(study, finished), *ended, *_ungraded(drawn, greedy, sampled))
-  return Results(study, config, drawn, selections, greedy, sampled, levels, pages, held, dict(charged), *said)
+  found = drawn, selections, greedy, sampled, levels, pages, held, sample_costs, dict(charged)
+  return Results(study, config, *found, *said)
 
 
 def _ended(study: Study, held: Mapping[tuple[int, str], Held]) -> Iterator[str]:
@@ -264,13 +267,12 @@ def _tested(folder: epath.Path, problems: Asked, name: str, count: int, stop_ids
   return _draws(folder, folder, problems, count, voting=name == layout.DRAWN, test=True, stop_ids=stop_ids)[0]
 
 
-def _held(
-  root: epath.Path, study: Study, s: int, arm: Arm, ids: Sequence[str], drawn: Mapping[tuple, Draws]
-) -> Held | None:
+def _priced(what: str, read: Callable[..., Any], root: epath.Path, *arguments: Any) -> Any:
+  """What `read` gives; an error in the files that price it is one of the workdir."""
   try:
-    return read_held(root, study, s, arm, ids, drawn.get((s, arm.generator)))
+    return read(root, *arguments)
   except (ValueError, KeyError, OSError) as e:
-    raise damaged(f'{root}: what arm {arm.name!r} of set {s} holds cannot be read: {e}') from e
+    raise damaged(f'{root}: {what} cannot be read: {e}') from e
 
 
 def _files(folder: epath.Path, pattern: str) -> list[epath.Path]:

@@ -15,6 +15,8 @@ from sweb_jax.layout import BASE
 from sweb_jax.models import families
 from sweb_jax.runtime import files, manifest
 
+MATCHED_BY = {'paper': 'compute', 'flops': 'compute', 'price': 'price', 'seconds': 'time', 'tokens': 'tokens'}
+"""Definition of cost, of `budget.UNITS` -> by what arms of equal cost are matched."""
 SHOWN = 4
 """Steps that a line of what is missing names; the others are counted."""
 
@@ -82,6 +84,10 @@ class Study:
 
   def arm(self, name: str) -> Arm:
     return next(arm for arm in self.arms if arm.name == name)
+
+  def matched(self, arm: Arm) -> str | None:
+    """By what an arm is matched; for one that costs what the anchor's samples do, by what counts as cost."""
+    return MATCHED_BY[self.cost] if arm.matched == 'compute' else arm.matched
 
   @property
   def sources(self) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ import io
 import json
 
 Cell = str | int | float | None
+FORMATS = {'difference': '+.3f', 'within sets': '+.3f', 'relative': '+.1%', 'minutes': ',.1f', 'dollars': ',.2f'}
+"""Column -> how a number in it is written, if not with three decimals."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +76,5 @@ def _text(figure: str, cell: Cell) -> str:
     return cell
   if isinstance(cell, int):
     return f'{cell:,}' if cell < 1e9 else f'{cell:.3e}'
-  if figure == 'relative':
-    return f'{cell:+.1%}'
-  return f'{cell:+.3f}' if figure in ('difference', 'within sets') else f'{cell:.3f}'
+  # Rounded first: nothing is shown as -0.000.
+  return format(round(cell, 3) + 0.0, FORMATS.get(figure, '.3f'))

@@ -39,15 +39,15 @@ def build(results: Results) -> list[Table]:
 
 def data(results: Results) -> Table:
   """What each arm's samples are worth before any fine-tuning."""
-  rows = []
-  for arm in results.study.drawn_arms:
+  study, rows = results.study, []
+  for arm in study.drawn_arms:
     if sets := results.sets(results.drawn, (arm.generator,)):
       draws = [results.drawn[s, arm.generator].first(arm.samples) for s in sets]
       tokens = sum(int(d.tokens.sum()) for d in draws)
       found = terms.data(results, arm, sets)
       rows.append((
-        *(arm.name, arm.generator, arm.budget, arm.matched, arm.samples, len(sets), sum(len(d.correct) for d in draws)),
-        *(tokens, _flops(results, arm.generator, tokens)),
+        *(arm.name, arm.generator, arm.budget, study.matched(arm), arm.samples, len(sets)),
+        *(sum(len(d.correct) for d in draws), tokens, _flops(results, arm.generator, tokens)),
         *cells([intervals.estimate(found[f]) for f in terms.DATA]),
         *(sum(int(d.correct.sum()) for d in draws), round(sum(float(t[:, 1].sum()) for t in found['FPR']))),
       ))

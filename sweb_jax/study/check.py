@@ -11,7 +11,7 @@ from sweb_jax import analysis, layout
 from sweb_jax.analysis import Listed
 from sweb_jax.runtime import files, manifest
 
-_OWN = (layout.CONFIG, layout.STUDY, layout.PROGRESS, layout.LOCK)
+_OWN = (layout.CONFIG, layout.STUDY, layout.PROGRESS, layout.LOCK, layout.LABELS)
 _APART = (layout.SUPERSEDED, layout.COMPILED, layout.ARRIVING)
 
 

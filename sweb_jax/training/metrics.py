@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 from etils import epath
 
+from sweb_jax import layout
 from sweb_jax.runtime import files
 from sweb_jax.training.events import EventFile
 from sweb_jax.training.step import StepMetrics
@@ -105,7 +106,7 @@ class Metrics:
   def publish(self) -> None:
     """Writes both files."""
     if jax.process_index() == 0:
-      files.write_text(self._folder / 'metrics.jsonl', ''.join(self._lines))
+      files.write_text(self._folder / layout.METRICS, ''.join(self._lines))
       self._events.write()
     self._published = time.monotonic()
 

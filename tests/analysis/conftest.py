@@ -107,11 +107,20 @@ def add_step(change_study):
 
 
 @pytest.fixture
-def make_workdir(tmp_path):
+def make_workdir(tmp_path, write_workdir):
   """Writes the workdir with the given question sets and comparisons and returns its folder."""
 
   def make(name='work', sets=(0, 1), compare=True) -> Path:
-    root = tmp_path / name
+    return write_workdir(tmp_path / name, sets, compare)
+
+  return make
+
+
+@pytest.fixture(scope='session')
+def write_workdir():
+  """A function: what `make_workdir` does, at any place."""
+
+  def write(root: Path, sets=(0, 1), compare=True) -> Path:
     steps = []
     for s in sets:
       for split, count in (('train', 2), ('validation', 1), ('test', 4)):
@@ -174,4 +183,4 @@ def make_workdir(tmp_path):
     files.write_json(root / layout.CONFIG, {'name': 'hand-made', 'sampling': {'seed': 3}})
     return root
 
-  return make
+  return write

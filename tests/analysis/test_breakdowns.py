@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from sweb_jax import layout, records
@@ -39,7 +40,7 @@ def test_levels_of_the_task_split_coverage_and_accuracy(make_workdir):
   assert (greedy['value'], greedy['n'], greedy['learner']) == (0.5, 6, 'student')  # 2/3 and 1/3.
 
 
-def test_without_levels_problems_are_split_by_how_often_the_largest_generator_is_right(make_workdir):
+def test_without_levels_problems_are_split_by_how_often_the_other_generators_are_right(make_workdir):
   table = breakdowns.by_level(read(make_workdir()))
   found = {(r['source'], r['level']): r for r in rows(table) if r['figure'].startswith('coverage')}
   # se solves one of two problems in set 0; the other and both of set 1 are the harder third, with all of their rate.
@@ -47,7 +48,29 @@ def test_without_levels_problems_are_split_by_how_often_the_largest_generator_is
   assert found['wc_low', '3 easy']['n'] == 1
   assert found['wc_low', '3 easy']['value'] == 1
   assert found['wc_low', '1 hard']['sets'] == 2
-  assert 'samples of se are right' in table.note
+  # wc is right in 2 and 1 of 3 samples in set 0, in 2 and none in set 1: se solves the easier problem of set 0.
+  assert (found['se_low', '3 easy']['value'], found['se_low', '3 easy']['n']) == (0.5, 2)
+  assert (found['se_low', '1 hard']['value'], found['se_low', '1 hard']['n']) == (0, 2)
+  assert 'the other generators' in table.note
+
+
+def test_luck_does_not_make_levels(make_workdir):
+  """Where every problem is as hard as any other, so are all thirds: no side is rated by its own successes."""
+  results = read(make_workdir())
+  rng = np.random.default_rng(0)
+  problems, drawn = 3_000, {}
+  for g, count in (('wc', 3), ('se', 1)):
+    correct = rng.random((problems, count)) < 0.3
+    like = results.drawn[0, g]
+    repeated = {f.name: np.resize(getattr(like, f.name), correct.shape) for f in dataclasses.fields(like)}
+    drawn[0, g] = dataclasses.replace(like, **repeated | {'correct': correct})
+  study = dataclasses.replace(results.study, question_sets=(0,))
+  table = breakdowns.by_level(dataclasses.replace(results, study=study, drawn=drawn, levels={}))
+  found = [r for r in rows(table) if r['figure'].startswith('coverage')]
+  assert {r['source'] for r in found} == {'wc_low', 'se_low'}
+  for r in found:
+    expected = 1 - 0.7 ** (2 if r['source'] == 'wc_low' else 1)
+    assert r['value'] == pytest.approx(expected, abs=4 * (0.25 / r['n']) ** 0.5)  # Four standard errors.
 
 
 def test_pass_at_k_for_every_power_of_two(make_workdir):

@@ -1,30 +1,19 @@
 from __future__ import annotations
 
-import base64
 import collections
+import csv
 import html.parser
 import json
-import re
-import shutil
 import subprocess
 import sys
 
 import pytest
+from etils import epath
 
 from sweb_jax import analysis, layout, records
 from sweb_jax.analysis import AnalysisError, label_page, labels
 from sweb_jax.records import Problem, Sample, Verdict
-from sweb_jax.runtime import files
-
-# Presses keys on the page, and leaves what would be saved in the document.
-PRESS = """<script>
-window.Blob = function(lines) { document.body.dataset.saved = btoa(lines.join('')); };
-URL.createObjectURL = () => '#';
-HTMLAnchorElement.prototype.click = () => {};
-for (const key of ['2', '1', 'ArrowLeft', '3', '9'])
-  document.dispatchEvent(new KeyboardEvent('keydown', {key}));
-save();
-</script>"""
+from sweb_jax.runtime import files, manifest
 
 
 class Page(html.parser.HTMLParser):
@@ -105,15 +94,21 @@ def test_rates_are_what_one_counts_by_hand(make_workdir, tmp_path):
     row(0), row(1, label='wrong'), row(2, 'train0-1', label='wrong'),
     row(0, 'train1-0', question_set=1), row(1, 'train1-0', question_set=1, label='unsure'),
   ])  # fmt: skip
-  table = labels.label_table(root, path)
+  labels.keep(root, path)
+  (table,) = labels.build(epath.Path(root), analysis.read_study(root))
   (found,) = [dict(zip(table.columns, r, strict=True)) for r in table.rows]
   assert [found[c] for c in ('generator', 'labelled', 'right', 'wrong', 'unsure')] == ['wc', 5, 2, 2, 1]
   assert (found['FPR'], found['agreement'], found['checked']) == (0.5, 0.75, 4)
   # Wilson's interval of 2 in 4.
   assert (found['FPR low'], found['FPR high']) == (0.15, 0.85)
+  said = manifest.Manifest('v', 'report', 1, {}, {}, {}, done=True, files={'index.html': (1, 'of before')})
+  manifest.write(epath.Path(root), layout.REPORT, said)
   command = [sys.executable, '-m', 'sweb_jax.analysis', 'labels', str(root)]
   run = subprocess.run([*command, f'--labels={path}'], capture_output=True, text=True)
   assert run.returncode == 0 and '0.500 [0.150, 0.850]' in run.stdout
+  assert 'What a person says of the reasoning' in (root / layout.INDEX).read_text()
+  sums = manifest.read(epath.Path(root), layout.REPORT).files  # Nothing is taken for damage afterwards.
+  assert sums['index.html'][1] == manifest.checksum(epath.Path(root) / layout.INDEX) and 'samples/index.js' in sums
   path.write_text('{"generator": ')
   run = subprocess.run([*command, f'--labels={path}'], capture_output=True, text=True)
   assert run.returncode == 1 and 'labels.jsonl, line 1: not JSON' in run.stderr and 'Traceback' not in run.stderr
@@ -132,38 +127,34 @@ def test_rates_are_what_one_counts_by_hand(make_workdir, tmp_path):
 )
 def test_a_file_that_is_not_of_this_workdir_is_refused(make_workdir, tmp_path, rows, message):
   with pytest.raises(AnalysisError, match=message):
-    labels.label_table(make_workdir(), save(tmp_path / 'labels.jsonl', rows))
+    labels.keep(make_workdir(), save(tmp_path / 'labels.jsonl', rows))
 
 
-@pytest.mark.skipif(not shutil.which('chromium'), reason='chromium is not on PATH')
-def test_pages_work_in_a_browser_and_labels_go_from_keys_to_rates(make_workdir, tmp_path):
-  root = make_workdir()
-  analysis.write(root)
+def test_labels_flow_into_the_report_and_the_page_of_samples(make_workdir, tmp_path):
+  root = epath.Path(make_workdir())
+  first = save(tmp_path / 'first.jsonl', [row(0), row(1, label='unsure'), row(2, 'train0-1', label='wrong')])
+  assert labels.keep(root, first).startswith('3 labels taken, 0 of them instead of another')
+  second = save(tmp_path / 'second.jsonl', [row(1, label='wrong'), row(0, generator='se', label='right')])
+  assert labels.keep(root, second).startswith('2 labels taken, 1 of them instead of another')
+  built = {table.name: table for table in analysis.write(root)}
+  assert [built['labels'].column(c) for c in ('generator', 'wrong')] == [['wc', 'se'], [2, 0]]
+  # wc_low holds the first two samples of a problem: one of its two labelled ones is wrong.
+  header, *rows = csv.reader((root / layout.FIGURES / 'false_positives.csv').read_text().splitlines())
+  found = {r['arm']: r for r in (dict(zip(header, r, strict=True)) for r in rows) if r['by'] == 'person'}
+  assert (found['wc_low']['FPR'], found['wc_low']['judged']) == ('0.5', '2')
+  assert (found['se_low']['FPR'], found['se_low']['judged']) == ('0.0', '1')
+  assert 'reasoning wrong by a person' in (root / layout.BROWSED / 'texts-000000.js').read_text()
+  assert analysis.read_tables(root) == list(built.values())
 
-  def dom(path):
-    flags = [
-      *('--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'),
-      *('--disable-background-networking', '--disable-component-update'),
-      *('--enable-logging=stderr', '--v=0', '--dump-dom'),
-    ]
-    profile = f'--user-data-dir={tmp_path / "profile"}'
-    run = subprocess.run(
-      ['chromium', *flags, profile, path.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert 'CONSOLE' not in run.stderr
-    return run.stdout
 
-  assert '<figure>' in dom(root / 'report/index.html')
-  page = root / 'report/pressed.html'
-  page.write_text((root / 'report/label.html').read_text().replace('</body>', PRESS + '</body>'))
-  text = dom(page)
-  assert '2 of 6 labelled' in text
-  saved = base64.b64decode(re.search(r'data-saved="([^"]*)"', text)[1]).decode()
-  items = Page((root / 'report/label.html').read_text()).items
-  keys = [{k: i[k] for k in ('generator', 'question_set', 'problem_id', 'index')} for i in items]
-  # Wrong, then right, then back to the second, which becomes unsure.
-  assert [json.loads(line) for line in saved.splitlines()] == [
-    {**keys[0], 'label': 'wrong'}, {**keys[1], 'label': 'unsure'}
-  ]
-  (tmp_path / 'labels.jsonl').write_text(saved)
-  assert sum(labels.label_table(root, tmp_path / 'labels.jsonl').column('labelled')) == 2
+def test_labels_of_what_is_not_there_any_more_are_counted(make_workdir, tmp_path):
+  root = epath.Path(make_workdir())
+  labels.keep(root, save(tmp_path / 'labels.jsonl', [row(0), row(0, generator='se')]))
+  with (root / layout.LABELS).open('a') as file:
+    file.write(json.dumps(row(0, generator='gone')) + '\n' + json.dumps(row(7)) + '\n')
+  (table,) = labels.build(root, analysis.read_study(root))
+  assert table.column('labelled') == [1, 1]
+  assert '2 labels are of solutions that this workdir does not hold' in table.note
+  (root / layout.LABELS).write_text('{"generator": 3}\n')
+  with pytest.raises(AnalysisError, match=r'labels\.jsonl, line 1: generator is 3'):
+    analysis.write(root)

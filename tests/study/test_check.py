@@ -116,6 +116,7 @@ def test_files_of_unknown_origin_are_named_and_left_alone(copy):
   for name in ('notes.txt', f'{SAMPLES}/notes.txt', 'samples/set0/mine/a.jsonl'):
     (copy / name).parent.mkdir(parents=True, exist_ok=True)
     (copy / name).write_text('mine')
+  (copy / layout.LABELS).write_text('')  # A person's, of no step.
   assert findings(copy) == dict.fromkeys(('notes.txt', f'{SAMPLES}/notes.txt', 'samples/set0/mine/a.jsonl'), 'unknown')
   assert command.check(epath.Path(copy), Console(quiet=True), repair=True) == 0
   assert (copy / 'notes.txt').read_text() == (copy / f'{SAMPLES}/notes.txt').read_text() == 'mine'

@@ -15,7 +15,7 @@ from sweb_jax.models import sentencepiece_proto as sp
 from sweb_jax.models.decoder import Params
 from sweb_jax.models.gemma import huggingface_tensors
 from sweb_jax.models.gemma.config import ModelConfig
-from sweb_jax.models.huggingface_tokenizer import CHAT_TEMPLATE
+from sweb_jax.models.huggingface_tokenizer import chat_template
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.tokenizer import Tokenizer, TokenizerError
 
@@ -200,7 +200,7 @@ def _add_vocabulary(writer: Any, tokenizer: Tokenizer, chat: bool) -> None:
   writer.add_add_space_prefix(False)
   if chat:
     writer.add_eot_token_id(tokenizer.turn_ids()[1])
-    writer.add_chat_template(CHAT_TEMPLATE)
+    writer.add_chat_template(chat_template(*sp.TURNS[0]))
 
 
 def without_spare_rows(config: ModelConfig, params: Params, rows: int) -> tuple[ModelConfig, Params]:
