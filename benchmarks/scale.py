@@ -23,6 +23,7 @@ import json
 import math
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -77,25 +78,24 @@ class Size:
     return round(PROBLEMS * min(1, self.size))
 
   @property
-  def flags(self) -> list[str]:
+  def fields(self) -> dict[str, object]:
+    """Of the config, that differ from the file."""
     deep = round(max(1, self.size))
     budgets = {'low': {'se': deep}, 'high': {'se': 10 * deep}}
-    models = {f'config.models.{name}': Path(OUT.value) / name for name in ('wc', 'se', 'student')}
-    fields = models | {
-      'workdir': self.folder,
-      'config.data_dir': DATA_DIR.value,
-      'config.task.train': self.problems,
-      'config.budgets': str(budgets),
-      'config.mesh.fsdp': 1,
-      'config.mesh.tensor': 1,
-      'config.engine.slots': 64,
-      'config.train.micro_batches': 1,
+    return {f'models.{name}': str(Path(OUT.value) / name) for name in ('wc', 'se', 'student')} | {
+      'data_dir': DATA_DIR.value,
+      'task.train': self.problems,
+      'budgets': budgets,
+      'mesh.fsdp': 1,
+      'mesh.tensor': 1,
+      'engine.slots': 64,
+      'train.micro_batches': 1,
     }
-    return [f'--{name}={value}' for name, value in fields.items()]
 
   def command(self, *more: str, until: str = '') -> list[str]:
     runs = ['-c', BEGINS] if until else ['-m', 'sweb_jax.main']
-    return [sys.executable, *runs, f'--config={CONFIG}', *self.flags, *more]
+    fields = [f'--config.{name}={value}' for name, value in self.fields.items()]
+    return [sys.executable, *runs, f'--config={CONFIG}', *fields, f'--workdir={self.folder}', *more]
 
 
 def main(_) -> None:
@@ -122,7 +122,7 @@ def measure(size: Size, *more: str, until: str = '', module: list[str] | None = 
   command = [sys.executable, '-m', *module] if module else size.command(*more, until=until)
   environment = os.environ | {'UNTIL': until, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
   begun = time.monotonic()
-  log = size.folder.with_suffix('.log')
+  log = size.folder.parent / f'{size.folder.name}.log'
   with open(log, 'w') as file:
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)
     _, status, used = os.wait4(process.pid, 0)
@@ -222,9 +222,16 @@ ALL = {
 
 def make_samples(size: Size) -> None:
   """Writes what both generators would have drawn, problem by problem, the longest prompt first."""
+  from etils import epath
+
   from sweb_jax import layout, records
   from sweb_jax.records import Problem, Sample
+  from sweb_jax.runtime import manifest
   from sweb_jax.sampling import Store
+  from sweb_jax.study import state
+
+  for step in steps(size, 'samples'):
+    manifest.write(epath.Path(size.folder), step.folder, state.of(step))
 
   problems = list(records.read(Problem, size.folder / layout.problems(0, 'train') / layout.PROBLEMS))
   sentences = [s for p in problems for s in re.findall(r'[^.]+\.\s', p.solutions[0].split(r'\boxed')[0])]
@@ -253,20 +260,23 @@ def make_samples(size: Size) -> None:
 def mark_done(size: Size) -> None:
   """Marks what was not computed here as done, and without a result."""
   from etils import epath
-  from ml_collections import config_flags
 
+  from sweb_jax.study import state
+
+  for step in steps(size, 'models', 'scores'):
+    state.finish(epath.Path(size.folder), step, time.time(), 'not computed here')
+
+
+def steps(size: Size, *kinds: str) -> list:
+  """The steps of the study of some kinds."""
   from sweb_jax import config as config_lib
-  from sweb_jax.study import opened, state
+  from sweb_jax.study import opened
 
-  values = flags.FlagValues()
-  config_flags.DEFINE_config_file('config', str(ROOT / CONFIG), '', values, lock_config=False)
-  flags.DEFINE_string('workdir', '', '', values)
-  values(['scale', *size.flags])
-  overridden = config_flags.get_override_values(values['config'])
-  study = opened.open_study(config_lib.resolve(values.config, overridden))
-  for step in study.graph.steps:
-    if step.kind in ('models', 'scores'):
-      state.finish(epath.Path(size.folder), step, time.time(), 'not computed here')
+  config = config_lib.resolve(runpy.run_path(str(ROOT / CONFIG))['get_config'](), ())
+  for name, value in size.fields.items():
+    section, _, last = name.rpartition('.')
+    config_lib.get(config, section)[last] = value
+  return [step for step in opened.open_study(config).graph.steps if step.kind in kinds]
 
 
 def show(found: list[dict]) -> None:

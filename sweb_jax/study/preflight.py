@@ -10,7 +10,7 @@ from sweb_jax import tasks
 from sweb_jax.config import ConfigError, rules_of
 from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.source import Model
-from sweb_jax.records import Example, Problem
+from sweb_jax.records import Problem
 from sweb_jax.study.opened import Study, transfer_message
 from sweb_jax.study.problems import Problems, check_unchanged
 from sweb_jax.tasks.rendering import Renderer
@@ -63,11 +63,15 @@ def _check_rows(study: Study, problems: Sequence[Problem]) -> Iterator[str]:
   t, most = c.train, c.sampling.max_new_tokens
   mixed = any(rules_of(c, variant)['mix_gold'] for variant in (None, *c.variants))
   drawn = [a for a in study.graph.arms.all if a.budget]
+  if not (c.gold or mixed or drawn):
+    return
+  solved = [p for p in problems if p.solutions]
   for learner, renderer in _renderers(study):
+    found = renderer.prompts([task.prompt(p) for p in problems])
+    prompts = {p.id: len(ids) for p, ids in zip(problems, found, strict=True)}
+    solutions = [len(ids) for ids in renderer.solutions([p.solutions[0] for p in solved])]
     if c.gold or mixed:
-      lengths = {
-        p.id: len(renderer.example(Example(p.id, task.prompt(p), p.solutions[0]))[0]) for p in problems if p.solutions
-      }
+      lengths = {p.id: prompts[p.id] + n for p, n in zip(solved, solutions, strict=True)}
       if not lengths:
         raise ConfigError(f'config.gold: the problems of {c.task.name} have no solutions by people; set it to False')
       long = [name for name, n in lengths.items() if n - 1 > t.row_length]
@@ -85,7 +89,7 @@ def _check_rows(study: Study, problems: Sequence[Problem]) -> Iterator[str]:
         )
     if not drawn:
       continue
-    prompt = max(len(renderer.prompt(task.prompt(p))) for p in problems)
+    prompt = max(prompts.values())
     if prompt + most - 1 > t.row_length:
       then = 'is left out' if t.too_long == 'leave_out' else 'will stop the training'
       yield (
@@ -93,11 +97,10 @@ def _check_rows(study: Study, problems: Sequence[Problem]) -> Iterator[str]:
         f'room for {t.row_length + 1 - prompt}, and samples may have {most} (config.sampling.max_new_tokens); a longer '
         f'one that is kept {then}'
       )
-    tokens = [len(renderer.tokenizer.encode(p.solutions[0])) + 1 for p in problems if p.solutions]
-    if over := sum(n > most for n in tokens):
+    if over := sum(n > most for n in solutions):
       yield (
-        f'{over} of {len(tokens)} solutions by people have more than config.sampling.max_new_tokens={most} tokens; a '
-        'sample of that length is cut, wrong and charged'
+        f'{over} of {len(solutions)} solutions by people have more than config.sampling.max_new_tokens={most} tokens; '
+        'a sample of that length is cut, wrong and charged'
       )
 
 
