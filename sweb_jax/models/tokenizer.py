@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import io
 import os
@@ -48,9 +49,8 @@ class Tokenizer:
   _pieces: sentencepiece.SentencePieceProcessor = dataclasses.field(init=False, repr=False, compare=False)
 
   def __post_init__(self):
-    pieces = sentencepiece.SentencePieceProcessor()
     try:
-      pieces.LoadFromSerializedProto(self.model)
+      pieces = _processor(self.model)
     except RuntimeError as e:
       raise TokenizerError(f'{self.name}: not a SentencePiece model: {reading.brief(e)}') from e
     ids = {'pad_id': pieces.pad_id(), 'eos_id': pieces.eos_id(), 'bos_id': pieces.bos_id()}
@@ -115,6 +115,14 @@ class Tokenizer:
       else:
         out.append(piece.replace('\u2581', ' ').encode())
     return out
+
+
+@functools.lru_cache(maxsize=8)
+def _processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
+  """Of equal models one: a study's models mostly have one vocabulary, and Gemma's takes 50 MB."""
+  pieces = sentencepiece.SentencePieceProcessor()
+  pieces.LoadFromSerializedProto(model)
+  return pieces
 
 
 def train_words(words: Sequence[str]) -> bytes:

@@ -33,7 +33,8 @@ class ByProblem(Generic[Record]):
     latest: of two rows of the same problem and index the later one stands; else the earlier one.
 
   Raises:
-    RecordError: a line that is no such row, with its file and number.
+    RecordError: a line that does not begin and end as such a row does, with its file and number; when it is read, one
+      that is no such row.
   """
 
   def __init__(self, cls: type[Record], paths: Sequence[epath.Path], *, latest: bool = False):
@@ -50,11 +51,13 @@ class ByProblem(Generic[Record]):
   def read(self, problem_ids: Iterable[str]) -> Iterator[list[Record]]:
     """Yields the rows of each problem, by index; an empty list where there are none."""
     batch: dict[str, dict[int, tuple[int, int, int]]] = {}
+    rows = 0
     for problem_id in problem_ids:
       batch[problem_id] = self._rows_of(problem_id)
-      if sum(map(len, batch.values())) >= _ROWS:
+      rows += len(batch[problem_id])
+      if rows >= _ROWS:
         yield from self._read(batch)
-        batch = {}
+        batch, rows = {}, 0
     yield from self._read(batch)
 
   def _note(self, number: int, data: bytes) -> None:

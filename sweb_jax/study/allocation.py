@@ -123,8 +123,8 @@ class Allocation(Step):
     found = {}
     for g in self.policy.generators:
       folder = context.root / self.folder / g
-      pairs = ByProblem(Sample, [folder / layout.HELD]), ByProblem(Verdict, [folder / layout.GRADED])
-      found[g] = (list(zip(*rows, strict=True)) for rows in zip(*(of.read(ids) for of in pairs), strict=True))
+      pairs = records.read(Sample, folder / layout.HELD), records.read(Verdict, folder / layout.GRADED)
+      found[g] = _each(ids, zip(*pairs, strict=True))
     return found
 
   def _charged(self, context: Context, cost: budget.Cost) -> float:
@@ -139,6 +139,19 @@ class Allocation(Step):
     task, few_shot = context.tasks['train'], self.settings['sampling.few_shot']
     renderer = context.renderer(generator, self.settings['chat'][generator], task.few_shot() if few_shot else '')
     return context.read(renderer, context.prompts(renderer, task, problems))
+
+
+def _each(problem_ids: Iterable[str], rows: Iterator[Graded]) -> Iterator[list[Graded]]:
+  """The rows of each problem, out of rows in the order of these problems."""
+  row = next(rows, None)
+  for problem_id in problem_ids:
+    found = []
+    while row and row[0].problem_id == problem_id:
+      found.append(row)
+      row = next(rows, None)
+    yield found
+  if row:
+    raise records.RecordError(f'a row of problem {row[0].problem_id!r}, which is not asked or was before another one')
 
 
 class _Drawn:

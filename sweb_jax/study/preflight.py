@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from etils import epath
 
@@ -13,8 +13,14 @@ from sweb_jax.models.source import Model
 from sweb_jax.records import Problem
 from sweb_jax.study.opened import Study, transfer_message
 from sweb_jax.study.problems import Problems, check_unchanged
+from sweb_jax.study.state import State, state
 from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training import DataError
+
+_AT_ONCE = 1024
+"""Texts that are encoded together."""
+_OF_ROWS = ('samples', 'allocations', 'examples', 'models')
+"""Kinds of steps for which the lengths of prompts and solutions matter, as long as one is to be done."""
 
 
 def check(study: Study, root: epath.Path) -> list[str]:
@@ -44,7 +50,8 @@ def check(study: Study, root: epath.Path) -> list[str]:
     if isinstance(step, Problems) and step.split == 'train'
     for p in chosen[step.folder]
   }
-  return [*_check_rows(study, list(train.values()))] if train else []
+  left = any(s.kind in _OF_ROWS and state(root, s) is not State.DONE for s in study.graph.steps)
+  return [*_check_rows(study, list(train.values()))] if train and left else []
 
 
 def _choose(study: Study, step: Problems) -> list[Problem]:
@@ -67,9 +74,9 @@ def _check_rows(study: Study, problems: Sequence[Problem]) -> Iterator[str]:
     return
   solved = [p for p in problems if p.solutions]
   for learner, renderer in _renderers(study):
-    found = renderer.prompts([task.prompt(p) for p in problems])
-    prompts = {p.id: len(ids) for p, ids in zip(problems, found, strict=True)}
-    solutions = [len(ids) for ids in renderer.solutions([p.solutions[0] for p in solved])]
+    lengths_of = _lengths(renderer.prompts, [task.prompt(p) for p in problems])
+    prompts = dict(zip((p.id for p in problems), lengths_of, strict=True))
+    solutions = _lengths(renderer.solutions, [p.solutions[0] for p in solved])
     if c.gold or mixed:
       lengths = {p.id: prompts[p.id] + n for p, n in zip(solved, solutions, strict=True)}
       if not lengths:
@@ -102,6 +109,12 @@ def _check_rows(study: Study, problems: Sequence[Problem]) -> Iterator[str]:
         f'{over} of {len(solutions)} solutions by people have more than config.sampling.max_new_tokens={most} tokens; '
         'a sample of that length is cut, wrong and charged'
       )
+
+
+def _lengths(encode: Callable[[Sequence[str]], list[tuple[int, ...]]], texts: Sequence[str]) -> list[int]:
+  """Tokens of each text."""
+  batches = (texts[i : i + _AT_ONCE] for i in range(0, len(texts), _AT_ONCE))
+  return [len(ids) for batch in batches for ids in encode(batch)]
 
 
 def _renderers(study: Study) -> Iterator[tuple[str, Renderer]]:

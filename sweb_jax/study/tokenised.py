@@ -10,6 +10,7 @@ import dataclasses
 import io
 import itertools
 import threading
+import zipfile
 
 import numpy as np
 from etils import epath
@@ -22,7 +23,7 @@ from sweb_jax.runtime import files, manifest
 from sweb_jax.study.context import Context
 from sweb_jax.study.step import digest
 from sweb_jax.tasks.rendering import Renderer
-from sweb_jax.training import Rows
+from sweb_jax.training import DataError, Rows
 
 _FORMAT = 1
 _AT_ONCE = 4096
@@ -74,6 +75,9 @@ def tokenised(context: Context, folder: str, renderer: Renderer) -> Tokenised:
     context: the workdir and the processes, of which the first makes what is missing.
     folder: of the step.
     renderer: without worked examples.
+
+  Raises:
+    DataError: what was kept is damaged.
   """
   path = context.root / folder / layout.EXAMPLES
   of = [_FORMAT, manifest.checksum(path), renderer.tokenizer.fingerprint, renderer.chat]
@@ -82,9 +86,12 @@ def tokenised(context: Context, folder: str, renderer: Renderer) -> Tokenised:
     if context.hosts.leads and not (place / layout.SPANS).exists():
       _make(context, path, renderer, place)
   context.hosts.barrier(f'tokenised {folder}')
-  with np.load(io.BytesIO((place / layout.SPANS).read_bytes())) as found:
-    rows = Rows(_ids(place / layout.IDS), found['spans'])
-    return Tokenised(rows, found['problems'], found['problem'], found['text'])
+  try:
+    with np.load(io.BytesIO((place / layout.SPANS).read_bytes())) as found:
+      rows = Rows(_ids(place / layout.IDS), found['spans'])
+      return Tokenised(rows, found['problems'], found['problem'], found['text'])
+  except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as e:
+    raise DataError(f'{place}: damaged ({e}); delete this folder, and it is made again') from e
 
 
 def _make(context: Context, path: epath.Path, renderer: Renderer, place: epath.Path) -> None:

@@ -78,9 +78,12 @@ class SecondOpinions:
   def _known(self) -> dict[tuple[str, str], Opinion]:
     known = {}
     for path in sorted(self._folder.glob(layout.PAIRS)):
-      for line in path.read_bytes().splitlines():
-        gold, answer, equal, reason = json.loads(line)
-        known[gold, answer] = Opinion(equal, reason)
+      for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+          gold, answer, equal, reason = json.loads(line)
+          known[gold, answer] = Opinion(equal, reason)
+        except (ValueError, TypeError) as e:
+          logging.warning('%s, line %d: not an opinion, which is asked for again: %s', path, number, e)
     return known
 
   def add(

@@ -127,13 +127,15 @@ def test_verdicts_are_written_a_few_problems_at_a_time_and_a_killed_run_goes_on_
   monkeypatch.setattr(verdicts_lib.tasks, 'verdicts', stopped)
   with pytest.raises(KeyboardInterrupt):
     graded(config, tmp_path / 'work')
-  folder = tmp_path / 'work' / layout.verdicts(0, 'wc')
+  folder, progress = tmp_path / 'work' / layout.verdicts(0, 'wc'), []
+  monkeypatch.setattr(Hosts, 'progressed', lambda self: progress.append(self))
   assert verdicts_in(folder) == whole[:4] and len(list(folder.glob(layout.VERDICTS))) == 2
   context, steps = steps_of(config, tmp_path / 'work')
   steps[layout.verdicts(0, 'wc')].run(context)
   assert verdicts_in(folder) == whole
   assert [len(pairs) for pairs in asked] == [2, 2, 2, 2]  # Of four problems' worth, one was asked for twice.
   assert {p.id for p, _ in asked[3]} == {whole[-1].problem_id}
+  assert progress  # For processes that wait for this one.
 
 
 @pytest.mark.parametrize(

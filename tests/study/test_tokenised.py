@@ -13,6 +13,7 @@ from sweb_jax.models.tokenizer import Tokenizer
 from sweb_jax.records import Example
 from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.study import opened, tokenised
+from sweb_jax.training import DataError
 
 ARM = layout.examples(0, 'wc_low')
 EXAMPLES = [
@@ -82,6 +83,18 @@ def test_one_that_was_killed_while_it_was_made_is_made_again(context, encoded):
   os.remove(spans)
   encoded.clear()
   assert len(tokenised.tokenised(context, ARM, renderer).rows) == 23 and encoded
+
+
+@pytest.mark.parametrize('name', [layout.IDS, layout.SPANS])
+def test_what_is_damaged_is_named_and_made_again_once_it_is_deleted(context, name):
+  renderer = context.renderer('wc', False, '')
+  tokenised.tokenised(context, ARM, renderer)
+  (path,) = (context.root / layout.TOKENISED).glob(f'*/{name}')
+  path.write_bytes(path.read_bytes()[:50])
+  with pytest.raises(DataError, match=rf'{path.parent}: damaged .*delete this folder'):
+    tokenised.tokenised(context, ARM, renderer)
+  path.parent.rmtree()
+  assert len(tokenised.tokenised(context, ARM, renderer).rows) == 23
 
 
 def test_examples_that_do_not_fit_are_left_out_or_kept_for_who_refuses_them(context):
