@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from sweb_jax.budget import Arm
 from sweb_jax.curation import select
 from sweb_jax.records import Example, Problem
 from sweb_jax.runtime import files
+from sweb_jax.study import tokenised
 from sweb_jax.study.allocation import Allocation
 from sweb_jax.study.context import Context
 from sweb_jax.study.opinions import Opinions
@@ -41,6 +42,8 @@ class Examples(Step):
   """Of the judge that filters them."""
   earlier: Examples | None = None
   """Of the round before, which are kept."""
+  learners: Mapping[str, bool] = dataclasses.field(default_factory=dict)
+  """Models that are trained on it -> whether they read chat turns."""
 
   @property
   def folder(self) -> str:
@@ -81,6 +84,9 @@ class Examples(Step):
     if not examples:
       raise Nothing(self._reason(counts), counts)
     files.write_text(context.root / self.folder / layout.EXAMPLES, records.dumps(examples))
+    del examples
+    for learner, chat in self.learners.items():  # So that no training has to wait for it.
+      tokenised.make(context, self.folder, context.renderer(learner, chat, ''))
     context.meter.add()
 
   def read(self, context: Context) -> list[Example]:

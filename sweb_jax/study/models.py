@@ -20,12 +20,13 @@ from sweb_jax.records import Problem
 from sweb_jax.runtime import files
 from sweb_jax.runtime.hosts import Interrupted
 from sweb_jax.sampling import Request
+from sweb_jax.study import tokenised
 from sweb_jax.study.collect import Asked, complete
 from sweb_jax.study.context import Context
 from sweb_jax.study.examples import Examples
 from sweb_jax.study.problems import Problems
 from sweb_jax.study.step import Nothing, Step, Training
-from sweb_jax.study.tokenised import Tokenised, tokenised
+from sweb_jax.study.tokenised import Tokenised
 from sweb_jax.study.work import Assumed, Work
 from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training import Agreement, DataError, Fit, Lora, Optimizer, Packer, Schedule, aside, back, fit, marks
@@ -115,7 +116,7 @@ class Models(Training):
     """Fills in the missing results, writes them, and the parameters of the best of all."""
     s, folder, model = self.settings, context.root / self.folder, context.model(self.learner)
     renderer = context.renderer(self.learner, s['chat'][self.learner], '')
-    every = tokenised(context, self.examples.folder, renderer)
+    every = tokenised.read(context, self.examples.folder, renderer)
     examples = every.fitting(s['train.row_length'], s['train.too_long'])
     left_out = len(every.rows) - len(examples.rows)
     if not len(examples.rows):

@@ -68,23 +68,26 @@ class Tokenised:
     return [f'{i} ({self.problems[p]})' for i, p in enumerate(self.problem)]
 
 
-def tokenised(context: Context, folder: str, renderer: Renderer) -> Tokenised:
-  """The examples of a step of examples as zero-shot rows; all processes of a run call it alike.
+def make(context: Context, folder: str, renderer: Renderer) -> epath.Path:
+  """Makes what is missing of the arrays of a step of examples, for a renderer without worked examples.
 
-  Args:
-    context: the workdir and the processes, of which the first makes what is missing.
-    folder: of the step.
-    renderer: without worked examples.
-
-  Raises:
-    DataError: what was kept is damaged.
+  Returns where they are. Of trainings side by side, one does it for all.
   """
   path = context.root / folder / layout.EXAMPLES
   of = [_FORMAT, manifest.checksum(path), renderer.tokenizer.fingerprint, renderer.chat]
   place = context.root / layout.TOKENISED / digest(of)
-  with _MAKING:  # Of trainings side by side, one does it for all.
+  with _MAKING:
     if context.hosts.leads and not (place / layout.SPANS).exists():
       _make(context, path, renderer, place)
+  return place
+
+
+def read(context: Context, folder: str, renderer: Renderer) -> Tokenised:
+  """The examples of a step of examples as zero-shot rows; all processes of a run call it alike, and the first makes it.
+
+  Raises DataError where what was kept is damaged.
+  """
+  place = make(context, folder, renderer)
   context.hosts.barrier(f'tokenised {folder}')
   try:
     with np.load(io.BytesIO((place / layout.SPANS).read_bytes())) as found:

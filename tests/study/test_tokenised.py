@@ -47,7 +47,7 @@ def test_rows_are_those_of_one_example_after_the_other_and_a_prompt_is_encoded_o
   renderer = context.renderer('wc', False, '')
   slow = [renderer.example(e) for e in EXAMPLES]
   encoded.clear()
-  found = tokenised.tokenised(context, ARM, renderer)
+  found = tokenised.read(context, ARM, renderer)
   assert len(encoded) == len(EXAMPLES) + len({e.prompt for e in EXAMPLES})
   assert [(tuple(ids.tolist()), start) for ids, start in found.rows] == slow
   assert found.rows.lengths.tolist() == [len(ids) for ids, _ in slow]
@@ -62,43 +62,54 @@ def test_rows_are_those_of_one_example_after_the_other_and_a_prompt_is_encoded_o
 
 def test_nothing_is_encoded_again_until_the_examples_or_the_tokenizer_differ(context, encoded):
   renderer = context.renderer('wc', False, '')
-  first = tokenised.tokenised(context, ARM, renderer)
+  first = tokenised.read(context, ARM, renderer)
   encoded.clear()
-  again = tokenised.tokenised(context, ARM, renderer)
+  again = tokenised.read(context, ARM, renderer)
   assert not encoded and isinstance(again.rows.ids, np.memmap)
   assert again.about() == first.about() and again.names() == first.names()
   assert np.array_equal(again.rows.ids, first.rows.ids) and np.array_equal(again.rows.spans, first.rows.spans)
   path = context.root / ARM / layout.EXAMPLES
   path.write_text(records.dumps(EXAMPLES[1:]))
-  assert len(tokenised.tokenised(context, ARM, renderer).rows) == 22 and encoded
+  assert len(tokenised.read(context, ARM, renderer).rows) == 22 and encoded
   path.write_text(records.dumps(EXAMPLES))
   encoded.clear()
-  assert len(tokenised.tokenised(context, ARM, renderer).rows) == 23 and not encoded
+  assert len(tokenised.read(context, ARM, renderer).rows) == 23 and not encoded
 
 
 def test_one_that_was_killed_while_it_was_made_is_made_again(context, encoded):
   renderer = context.renderer('wc', False, '')
-  tokenised.tokenised(context, ARM, renderer)
+  tokenised.read(context, ARM, renderer)
   (spans,) = (context.root / layout.TOKENISED).glob(f'*/{layout.SPANS}')
   os.remove(spans)
   encoded.clear()
-  assert len(tokenised.tokenised(context, ARM, renderer).rows) == 23 and encoded
+  assert len(tokenised.read(context, ARM, renderer).rows) == 23 and encoded
+
+
+def test_a_step_of_examples_leaves_nothing_to_encode_for_trainings(runs, copy, encoded):
+  root = epath.Path(copy)
+  study = opened.open_study(runs.tiny())
+  step = next(s for s in study.graph.steps if s.folder == ARM)
+  context = study.context(root, Hosts())
+  step.run(context)
+  encoded.clear()
+  found = tokenised.read(context, ARM, context.renderer('wc', False, ''))
+  assert len(found.rows) == len(step.read(context)) and not encoded
 
 
 @pytest.mark.parametrize('name', [layout.IDS, layout.SPANS])
 def test_what_is_damaged_is_named_and_made_again_once_it_is_deleted(context, name):
   renderer = context.renderer('wc', False, '')
-  tokenised.tokenised(context, ARM, renderer)
+  tokenised.read(context, ARM, renderer)
   (path,) = (context.root / layout.TOKENISED).glob(f'*/{name}')
   path.write_bytes(path.read_bytes()[:50])
   with pytest.raises(DataError, match=rf'{path.parent}: damaged .*delete this folder'):
-    tokenised.tokenised(context, ARM, renderer)
+    tokenised.read(context, ARM, renderer)
   path.parent.rmtree()
-  assert len(tokenised.tokenised(context, ARM, renderer).rows) == 23
+  assert len(tokenised.read(context, ARM, renderer).rows) == 23
 
 
 def test_examples_that_do_not_fit_are_left_out_or_kept_for_who_refuses_them(context):
-  found = tokenised.tokenised(context, ARM, context.renderer('wc', False, ''))
+  found = tokenised.read(context, ARM, context.renderer('wc', False, ''))
   length = int(np.median(found.rows.lengths)) - 1
   fit = found.rows.lengths <= length + 1
   kept = found.fitting(length, 'leave_out')
