@@ -30,6 +30,8 @@ MAX_UNPACKED = 256 << 20
 _CHUNK = 1 << 20
 _LINE = re.compile(rb'\S[^\n]*')
 _as_text = json.JSONEncoder(ensure_ascii=False).encode
+_KEY = re.compile(rb'\{"problem_id": ("(?:[^"\\]|\\.)*+"), "index": ([0-9]+), ')
+_IDS = b', "tokens": ['  # Inside a text its quotes would have backslashes before them: here the ids begin.
 _line = json.JSONEncoder(ensure_ascii=False, default=list).encode  # What it does not know is `Ids`.
 
 UNGRADED = 'could not be graded'
@@ -152,8 +154,7 @@ def to_json(record: Problem | Sample | Verdict | Example) -> str:
 def from_json(cls: type[Record], line: str | bytes) -> Record:
   """Reads what `to_json` wrote. Raises ValueError or TypeError on anything else."""
   if cls is Sample and isinstance(line, bytes):
-    # Inside a text its quotes would have a backslash before them, so this is where the ids begin.
-    head, begun, rest = line.partition(b', "tokens": [')
+    head, begun, rest = line.partition(_IDS)
     ids, ended, tail = rest.partition(b']')
     if begun and ended:
       return Sample(**json.loads(head + tail), tokens=Ids(ids))
@@ -174,13 +175,35 @@ def read(cls: type[Record], *paths: epath.PathLike) -> Iterator[Record]:
     yield from _parsed(cls, path, data.splitlines())
 
 
-def _parsed(cls: type[Record], path: epath.PathLike, lines: Iterable[bytes]) -> Iterator[Record]:
+def _parsed(
+  cls: type[Record], path: epath.PathLike, lines: Iterable[bytes], first: int = 1
+) -> Iterator[Record]:
   # Bytes: as text, a line would also end at U+2028 and its like, which models write.
-  for number, line in enumerate(lines, 1):
+  for number, line in enumerate(lines, first):
     try:
       yield from_json(cls, line)
     except (ValueError, TypeError) as e:
       raise RecordError(f'{path}, line {number}: not a {cls.__name__}: {e}') from e
+
+
+def key(text: bytes, start: int = 0) -> tuple[str, int] | None:
+  """Problem id and index of the row whose line begins at `start`; None where it does not begin as `to_json` has it."""
+  found = _KEY.match(text, start)
+  return (json.loads(found[1]), int(found[2])) if found else None
+
+
+def lengths(path: epath.PathLike) -> Iterator[tuple[str, int, int]]:
+  """Yields problem id, index and number of ids of each sample of a file; a fifth of the work of reading its texts.
+
+  Raises RecordError as `read` does.
+  """
+  for number, line in enumerate(epath.Path(path).read_bytes().splitlines(), 1):
+    begun, ids = key(line), line.partition(_IDS)[2].partition(b']')[0]
+    if begun and ids and line.endswith(b'}'):
+      yield *begun, len(Ids(ids))
+    else:
+      (sample,) = _parsed(Sample, path, [line], number)
+      yield sample.problem_id, sample.index, len(sample.tokens)
 
 
 def dumps(records: Iterable[Problem | Sample | Verdict | Example]) -> str:

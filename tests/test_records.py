@@ -135,3 +135,14 @@ def test_many_files_are_read_as_one_by_one(tmp_path):
     path.write_text(records.dumps(Sample('p', i, str(n), (n,), 'stop', 0.0) for n in range(i % 3)))
   assert list(records.read(Sample, *paths)) == [s for p in paths for s in records.read(Sample, p)]
   assert list(records.read(Sample)) == []
+
+
+def test_lengths_are_those_of_the_samples_and_a_damaged_line_is_named(tmp_path):
+  text = '", "tokens": [1, 2], "\\\n'
+  samples = [Sample(f'p "{i}", "index": 7, ', i, text, tuple(range(i * 3)), 'stop', 0.0) for i in range(4)]
+  path = tmp_path / 'chunk.jsonl'
+  path.write_text(records.dumps(samples))
+  assert list(records.lengths(path)) == [(s.problem_id, s.index, len(s.tokens)) for s in samples]
+  path.write_bytes(path.read_bytes()[:-9])
+  with pytest.raises(RecordError, match=r'chunk\.jsonl, line 4: not a Sample'):
+    list(records.lengths(path))

@@ -96,10 +96,10 @@ class Ledger:
 
   def _count(self, name: str, first_file: bool) -> dict[str, int]:
     counts: collections.Counter[str] = collections.Counter()
-    for s in records.read(Sample, self._folder / name):
-      counts[self._kind] += len(s.tokens)
-      if s.index == self._first:
-        prompts = self._prompts[s.problem_id]
+    for problem_id, index, tokens in records.lengths(self._folder / name):
+      counts[self._kind] += tokens
+      if index == self._first:
+        prompts = self._prompts[problem_id]
         counts['prompt'] += prompts.prompt
         counts['prefix'] += 0 if prompts.shared else prompts.prefix
     if first_file:
@@ -154,7 +154,7 @@ def read(workdir: epath.PathLike) -> list[Entry]:
         said = folder / layout.PROMPTS
         model = files.read_json(said)['model'] if said.exists() else folder.name
         kind = _DRAWN.get(layout.kind_of(job), 'completion')
-        entries.append(Entry(path.name, job, model, {kind: tokens_charged(records.read(Sample, path))}))
+        entries.append(Entry(path.name, job, model, {kind: sum(n for *_, n in records.lengths(path))}))
   return entries
 
 

@@ -7,8 +7,6 @@ time are read, each file once. What is held is 32 bytes a row, and the rows of t
 from __future__ import annotations
 
 import array
-import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic
@@ -19,7 +17,6 @@ from sweb_jax import records
 from sweb_jax.records import Record
 from sweb_jax.runtime import files
 
-_BEGIN = re.compile(rb'\{"problem_id": ("(?:[^"\\]|\\.)*+"), "index": ([0-9]+), ')
 _ROWS = 8192
 """Rows that are held at once, and more where one problem has more."""
 
@@ -63,16 +60,14 @@ class ByProblem(Generic[Record]):
   def _note(self, number: int, data: bytes) -> None:
     """Notes where the rows of a file lie."""
     start = 0
-    for line in data.split(b'\n'):
-      end = start + len(line)
-      if line or end < len(data):
-        found = _BEGIN.match(line)
-        if found and line.endswith(b'}'):
-          problem_id, index = json.loads(found[1]), int(found[2])
-        else:
-          row = self._parsed(number, line)
-          problem_id, index = row.problem_id, row.index
-        self._places[problem_id].extend((index, number, start, end))
+    while start < len(data):
+      end = data.find(b'\n', start)
+      end = len(data) if end < 0 else end
+      found = records.key(data, start) if data[end - 1 : end] == b'}' else None
+      if found is None:
+        row = self._parsed(number, data[start:end])
+        found = row.problem_id, row.index
+      self._places[found[0]].extend((found[1], number, start, end))
       start = end + 1
 
   def _rows_of(self, problem_id: str) -> dict[int, tuple[int, int, int]]:

@@ -113,7 +113,7 @@ def test_second_opinions_can_be_left_out_and_had_later(runs, sums, tmp_path, mon
 def test_verdicts_are_written_a_few_problems_at_a_time_and_a_killed_run_goes_on_from_there(
   runs, sums, tmp_path, monkeypatch
 ):
-  config = runs.tiny(**SUMS, generators=('wc',), data_dir=sums)
+  config = runs.tiny(**SUMS, generators=('wc',), data_dir=sums, grading__second_opinion=False)
   whole = graded(config, tmp_path / 'whole')
   monkeypatch.setattr(verdicts_lib, '_ROWS', 2)  # One problem at a time.
   again, asked = tasks.verdicts, []
