@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
-from collections.abc import Iterator
 
 from etils import epath
 
@@ -49,15 +48,6 @@ class Store:
     """
     self._collect(self._writes)
     return ByProblem(Sample, self._chunks())
-
-  def read(self) -> Iterator[Sample]:
-    """All samples in chunks, each once, in the order of the chunks. Raises RecordError as `by_problem` does."""
-    self._collect(self._writes)
-    seen: set[tuple[str, int]] = set()
-    for s in records.read(Sample, *self._chunks()):
-      if (s.problem_id, s.index) not in seen:
-        seen.add((s.problem_id, s.index))
-        yield s
 
   def add(self, sample: Sample) -> None:
     """Takes a finished sample; begins a chunk file when enough are waiting or enough time has passed.
