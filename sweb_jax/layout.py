@@ -7,6 +7,7 @@
     KIND/setS/.../manifest.json           one folder a step; its manifest says of which version, and whether it is done
     labels.jsonl                          what a person said of kept solutions, where somebody did
     superseded/                           what was made for another version, or found damaged; never read
+    compiled/, tokenised/, second_opinions/   what was found once and is not looked for again; may be deleted
 
     problems/set0/train                   problems.jsonl
     samples/set0/wc                       chunk-*.jsonl, ledger-*.jsonl, prompts.json
@@ -23,6 +24,8 @@ Folders are given as texts relative to the workdir, as object stores have them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 CONFIG = 'config.json'
 STUDY = 'study.json'
 PROGRESS = 'progress.json'
@@ -33,6 +36,12 @@ COMPILED = 'compiled'
 """Programs, so that a restart does not wait for the compiler."""
 LABELS = 'labels.jsonl'
 """What a person said of the reasoning of kept solutions."""
+TOKENISED = 'tokenised'
+"""Ids of examples, by what they and their tokenizer are."""
+IDS, SPANS = 'ids.npy', 'spans.npz'
+SECOND_OPINIONS = 'second_opinions'
+"""What math-verify said of a gold answer and an answer, whichever step asked: no step waits for it again."""
+PAIRS = 'pairs-*.jsonl'
 SUPERSEDED = 'superseded'
 DAMAGED = 'damaged'
 """Below a step's folder in SUPERSEDED: what a repair has put aside."""
@@ -135,6 +144,11 @@ def number_of(name: str) -> int:
   """The number of such a file; -1 where somebody named it otherwise, as a copy."""
   number = name.rpartition('.')[0].rpartition('-')[2]
   return int(number) if number.isdecimal() else -1
+
+
+def next_number(pattern: str, names: Iterable[str], prefix: str = '') -> int:
+  """The number of the next such file in a folder that holds `names`."""
+  return 1 + max((n for name in names if numbered(pattern, n := number_of(name), prefix) == name), default=-1)
 
 
 def kind_of(folder: str) -> str:

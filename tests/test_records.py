@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from sweb_jax import records
-from sweb_jax.records import RecordError, read_json_lines
+from sweb_jax.records import RecordError, Sample, read_json_lines
 
 
 @pytest.fixture
@@ -104,3 +104,45 @@ def test_little_is_held_of_a_file_that_unpacks_to_much(write, data, end, monkeyp
     assert tracemalloc.get_traced_memory()[1] < 16 << 20
   finally:
     tracemalloc.stop()
+
+
+# The ids of samples.
+
+
+@pytest.mark.parametrize('tokens', [(), (1,), (5, 600_000, 1), tuple(range(300))])
+@pytest.mark.parametrize('text', ['', ' 1+1', '", "tokens": [7], "', '\\", "tokens": [7]', 'x]\n\u2028'])
+def test_ids_out_of_a_file_are_the_tuple_that_was_written(tokens, text):
+  sample = Sample('a "b", "tokens": [9]', 3, text, tokens, 'stop', -1.25)
+  line = records.to_json(sample).encode()
+  found = records.from_json(Sample, line)
+  assert found == sample == records.from_json(Sample, line.decode()) and hash(found) == hash(sample)
+  assert type(found.tokens) is records.Ids
+  assert (len(found.tokens), tuple(found.tokens), found.tokens[1:]) == (len(tokens), tokens, tokens[1:])
+  assert not tokens or (found.tokens[-1], found.tokens[0]) == (tokens[-1], tokens[0])
+  assert records.to_json(found).encode() == line
+
+
+def test_ids_are_parsed_by_nobody_who_asks_for_their_number_or_the_last(monkeypatch):
+  line = records.to_json(Sample('p', 0, 'x', (4, 5, 1), 'stop', 0.0)).encode()
+  monkeypatch.setattr(records.Ids, '_all', None)
+  found = records.from_json(Sample, line)
+  assert (len(found.tokens), found.tokens[-1], found.text) == (3, 1, 'x')
+
+
+def test_many_files_are_read_as_one_by_one(tmp_path):
+  paths = [tmp_path / f'{i}.jsonl' for i in range(40)]
+  for i, path in enumerate(paths):
+    path.write_text(records.dumps(Sample('p', i, str(n), (n,), 'stop', 0.0) for n in range(i % 3)))
+  assert list(records.read(Sample, *paths)) == [s for p in paths for s in records.read(Sample, p)]
+  assert list(records.read(Sample)) == []
+
+
+def test_lengths_are_those_of_the_samples_and_a_damaged_line_is_named(tmp_path):
+  text = '", "tokens": [1, 2], "\\\n'
+  samples = [Sample(f'p "{i}", "index": 7, ', i, text, tuple(range(i * 3)), 'stop', 0.0) for i in range(4)]
+  path = tmp_path / 'chunk.jsonl'
+  path.write_text(records.dumps(samples))
+  assert list(records.lengths(path)) == [(s.problem_id, s.index, len(s.tokens)) for s in samples]
+  path.write_bytes(path.read_bytes()[:-9])
+  with pytest.raises(RecordError, match=r'chunk\.jsonl, line 4: not a Sample'):
+    list(records.lengths(path))

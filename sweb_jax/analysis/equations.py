@@ -6,10 +6,14 @@ import itertools
 import re
 
 _ANNOTATION = re.compile(r'<<[^<>]*>>')
-_TIMES = re.compile(r'\\times|\\cdot|[×·∙]')
-_OVER = re.compile(r'\\div|÷')
-_MINUS = re.compile('[−–]')
+_WRITTEN = (
+  *((written, '*') for written in (r'\times', r'\cdot', '×', '·', '∙')),
+  *((written, '/') for written in (r'\div', '÷')),
+  *((written, '-') for written in ('−', '–')),
+)
+"""How signs are written -> the sign."""
 _TOKEN = re.compile(r'(\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)|([^\W\d_]+)|[^\s$%\\]|\\[^$%]')
+_NO_TERM = re.compile(r'.*([^\w\s$%\\()+\-*/.,]|_|[.,](?!\d))', re.DOTALL)
 _SIGNS = ('+', '-', '*', '/')
 _NUMBER, _WORD = 'number', 'word'
 
@@ -22,14 +26,21 @@ def equations(text: str) -> tuple[str, ...]:
   cent signs, thousands separators and zeros that end a decimal are left out. Brackets and the order of terms stay.
   Calculator annotations (<<3*4=12>>) say nothing new and are skipped. Takes time linear in the text.
   """
-  plain = _MINUS.sub('-', _OVER.sub('/', _TIMES.sub('*', _ANNOTATION.sub('', text))))
-  sides = [_tokens(side) for side in plain.split('=')]
+  plain = _ANNOTATION.sub('', text)
+  for written, sign in _WRITTEN:
+    plain = plain.replace(written, sign)
   found = []
-  for left, right in itertools.pairwise(sides):
-    terms, value = _terms(left), _value(right)
-    if terms and value:
+  for left, right in itertools.pairwise(plain.split('=')):
+    value = _value(right)  # Most sides have none, and need no further look.
+    if value and (terms := _terms(_tokens(_end(left)))):
       found.append(f'{terms}={value}')
   return tuple(found)
+
+
+def _end(side: str) -> str:
+  """The end of a side, from the last character that no term and no sign has: all that `_terms` can make use of."""
+  found = _NO_TERM.match(side)
+  return side[found.start(1) :] if found else side
 
 
 def _tokens(side: str) -> list[tuple[str, str]]:
@@ -70,11 +81,12 @@ def _terms(tokens: list[tuple[str, str]]) -> str:
   return ''.join(text for kind, text in tokens[start:] if kind != _WORD) if count > 1 else ''
 
 
-def _value(tokens: list[tuple[str, str]]) -> str:
+def _value(side: str) -> str:
   """The number that begins the right side; '' where none does."""
-  minus = '-' if tokens and tokens[0][0] == '-' else ''
-  rest = tokens[len(minus) : len(minus) + 1]
-  return minus + rest[0][1] if rest and rest[0][0] == _NUMBER else ''
+  first, second = (*(m for m in itertools.islice(_TOKEN.finditer(side), 2)), None, None)[:2]
+  minus = '-' if first and first[0] == '-' else ''
+  number = second if minus else first
+  return minus + _plain(number[1]) if number and number[1] else ''
 
 
 def _plain(number: str) -> str:

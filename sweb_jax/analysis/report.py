@@ -31,16 +31,22 @@ SHORT = {
 """Tables and columns of the terminal form."""
 
 
-def write(workdir: epath.PathLike, prompt: Callable[[Problem], str] | None = None) -> list[Table]:
+def write(
+  workdir: epath.PathLike,
+  prompt: Callable[[Problem], str] | None = None,
+  progressed: Callable[[], None] = lambda: None,
+) -> list[Table]:
   """Writes report/tables/*.{csv,json} of a workdir and the pages of `page.write`; returns the tables.
 
   `prompt` renders a problem as the learner sees it (`task.prompt`); without it the page shows the problem's text.
+  `progressed` is called now and then, as in `read`.
   The page asks for nothing outside itself. The same workdir and packages give the same bytes. What is not done yet
   is left out and named. Raises AnalysisError where there is no plan, or a file of what is done is damaged.
   """
-  results = read(workdir)
+  results = read(workdir, progressed=progressed)
   built = headline.build(results) + tables.build(results)
   for more in (transfer, filters, judges):
+    progressed()
     built += more.build(results, workdir)
   built += graders.build(results) + rounds.build(results) + labels.build(epath.Path(workdir), results.study)
   folder = epath.Path(workdir) / layout.TABLES

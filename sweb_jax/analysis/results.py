@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from etils import epath
+from jaxtyping import Bool
 
 from sweb_jax import budget, layout, records
 from sweb_jax.analysis import metrics
@@ -84,9 +85,12 @@ class Results:
     return tuple(s for s in self.study.question_sets if all((s, *key) in found for key in keys))
 
 
-def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
+def read(
+  workdir: epath.PathLike, excerpts: int = 3, shown: int = 3, progressed: Callable[[], None] = lambda: None
+) -> Results:
   """Reads `workdir`; keeps the first `shown` samples of the first `excerpts` problems for show.
 
+  `progressed` is called after each folder of samples: who waits for a report may have little patience.
   Raises AnalysisError where there is no study, or a file of a step that is done is missing, torn or does not fit it.
   """
   root = epath.Path(workdir)
@@ -121,6 +125,7 @@ def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
         )  # fmt: skip
         what, ids = f'the samples of {g!r} of set {s}', problems['train'].ids
         sample_costs[s, g] = _priced(what, cost_of_samples, root, study, s, g, ids, drawn[s, g])
+        progressed()
     if wanted:
       pages = tuple(
         Excerpt(p, {g: tuple(seen[g][p.id, i] for i in range(shown) if (p.id, i) in seen[g]) for g in seen})
@@ -143,6 +148,7 @@ def read(workdir: epath.PathLike, excerpts: int = 3, shown: int = 3) -> Results:
               folder = root / scores / checkpoint(root, source, model) / name
               ends = study.stop_ids.get(learner, ())
               found.append(_tested(folder, problems['test'], name, count, ends))
+              progressed()
           if found:
             into[s, learner, source] = tuple(found)
   charged: collections.Counter[tuple[str, str, str]] = collections.Counter()
@@ -213,48 +219,46 @@ def _draws(
   With `voting`, every answer must have a vote. The equations of `test` problems are not read.
   """
   row_of = {problem_id: p for p, problem_id in enumerate(problems.ids)}
-  rows: dict[tuple[int, int], tuple[int, int, bool, float, int]] = {}
-  kept: dict[tuple[str, int], Sample] = {}
-  for path in _files(samples, layout.CHUNKS):
-    for sample in _rows(Sample, path):
-      place = _place(sample, row_of, problems.known, path)
-      # A sample drawn twice, around a restart, is the same text: the first stands.
-      if place is not None and place[1] < count and place not in rows:
-        steps = 0 if test else metrics.equations_key(sample.text)
-        cut = sample.finish == 'length'
-        last = sample.tokens[-1] if sample.tokens else None
-        stopped = np.nan if last == records.UNKNOWN else not cut and last in stop_ids
-        rows[place] = metrics.text_key(sample.text), steps, cut, stopped, len(sample.tokens)
-        if (sample.problem_id, sample.index) in wanted:
-          kept[sample.problem_id, sample.index] = sample
-  _complete(rows.keys(), row_of, count, samples)
-
   shape = len(row_of), count
   keys, equations, tokens = (np.zeros(shape, np.int64) for _ in range(3))
-  truncated, stopped = np.zeros(shape, bool), np.zeros(shape)
-  for place, row in rows.items():
-    keys[place], equations[place], truncated[place], stopped[place], tokens[place] = row
-  stopped = stopped if stop_ids else np.full(shape, np.nan)
+  drawn, judged, truncated = (np.zeros(shape, bool) for _ in range(3))
+  stopped = np.full(shape, 0.0 if stop_ids else np.nan)
+  kept: dict[tuple[str, int], Sample] = {}
+  for sample in _rows(Sample, *_files(samples, layout.CHUNKS)):
+    place = _place(sample, row_of, problems.known, samples)
+    # A sample drawn twice, around a restart, is the same text: the first stands.
+    if place is None or place[1] >= count or drawn[place]:
+      continue
+    drawn[place] = True
+    keys[place] = metrics.text_key(sample.text)
+    equations[place] = 0 if test else metrics.equations_key(sample.text)
+    truncated[place], tokens[place] = sample.finish == 'length', len(sample.tokens)
+    if stop_ids:
+      last = sample.tokens[-1] if len(sample.tokens) else None
+      stopped[place] = np.nan if last == records.UNKNOWN else not truncated[place] and last in stop_ids
+    if (sample.problem_id, sample.index) in wanted:
+      kept[sample.problem_id, sample.index] = sample
+  _complete(drawn, row_of, samples)
+
   correct, answered, asked, ungraded = (np.zeros(shape, bool) for _ in range(4))
   valid, lenient, second = (np.full(shape, np.nan) for _ in range(3))
   votes = np.full(shape, -1)
-  judged, pages = set(), {}
-  for path in _files(verdicts, layout.VERDICTS):
-    for verdict in _rows(Verdict, path):
-      place = _place(verdict, row_of, problems.known, path)
-      if place is None or place[1] >= count:
-        continue
-      judged.add(place)
-      correct[place], answered[place] = verdict.correct, verdict.answer is not None
-      asked[place], ungraded[place] = bool(verdict.second_reason), verdict.reason.startswith(records.UNGRADED)
-      votes[place] = -1 if verdict.vote is None else verdict.vote
-      for array, value in (
-        (valid, verdict.valid), (lenient, verdict.lenient_correct), (second, verdict.second_opinion)
-      ):  # fmt: skip
-        array[place] = np.nan if value is None else value
-      if (seen := (verdict.problem_id, verdict.index)) in kept:
-        pages[seen] = kept[seen], verdict
-  _complete(judged, row_of, count, verdicts)
+  pages = {}
+  for verdict in _rows(Verdict, *_files(verdicts, layout.VERDICTS)):
+    place = _place(verdict, row_of, problems.known, verdicts)
+    if place is None or place[1] >= count:
+      continue
+    judged[place] = True
+    correct[place], answered[place] = verdict.correct, verdict.answer is not None
+    asked[place], ungraded[place] = bool(verdict.second_reason), verdict.reason.startswith(records.UNGRADED)
+    votes[place] = -1 if verdict.vote is None else verdict.vote
+    for array, value in (
+      (valid, verdict.valid), (lenient, verdict.lenient_correct), (second, verdict.second_opinion)
+    ):  # fmt: skip
+      array[place] = np.nan if value is None else value
+    if (seen := (verdict.problem_id, verdict.index)) in kept:
+      pages[seen] = kept[seen], verdict
+  _complete(judged, row_of, verdicts)
   if voting and (answered & (votes < 0)).any():
     raise damaged(f'{verdicts}: answers have no vote for maj@k to count')
   said = votes, answered, lenient, second, asked, ungraded
@@ -291,12 +295,10 @@ def _place(
   return (row_of[row.problem_id], row.index) if row.problem_id in row_of else None
 
 
-def _complete(places: Iterable[tuple[int, int]], row_of: dict[str, int], m: int, path: epath.Path) -> None:
-  places = set(places)
-  if len(places) < len(row_of) * m:
-    ids = list(row_of)
-    p, i = next((p, i) for p in range(len(ids)) for i in range(m) if (p, i) not in places)
-    raise damaged(f'{path}: {len(places)} of {len(row_of) * m} rows; problem {ids[p]!r} has no index {i}')
+def _complete(there: Bool[np.ndarray, 'P M'], row_of: dict[str, int], path: epath.Path) -> None:
+  if not there.all():
+    p, i = np.argwhere(~there)[0]
+    raise damaged(f'{path}: {there.sum()} of {there.size} rows; problem {list(row_of)[p]!r} has no index {i}')
 
 
 def asked_problems(root: epath.Path, folder: str, count: int) -> Asked:
@@ -308,11 +310,11 @@ def asked_problems(root: epath.Path, folder: str, count: int) -> Asked:
   return Asked(problems[:count], frozenset(p.id for p in problems))
 
 
-def _rows(cls: type, path: epath.Path) -> Iterable:
+def _rows(cls: type, *paths: epath.Path) -> Iterable:
   try:
-    yield from records.read(cls, path)
-  except FileNotFoundError:
-    raise damaged(f'{path} is missing') from None
+    yield from records.read(cls, *paths)
+  except FileNotFoundError as e:
+    raise damaged(f'{e.filename} is missing') from None
   except records.RecordError as e:
     raise damaged(e) from e
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from etils import epath
 
@@ -84,23 +84,24 @@ class Ledger:
   def settle(self, seconds: float = 0.0) -> None:
     """Writes a line for every file of samples that has none; the last of them takes the `seconds`."""
     found = sorted(p.name for p in self._folder.glob(layout.CHUNKS))
-    charged = {e.file for e in _lines(self._folder)}
+    charged = {e.file for e in _lines(self._folder, found)}
     new = [name for name in found if name not in charged]
     if not new:
       return
+    counts = files.side_by_side(lambda name: self._count(name, name == found[0]), new)
     entries = [
-      Entry(name, self._job, self._model, self._count(name, name == found[0]), seconds if name == new[-1] else 0.0)
-      for name in new
+      Entry(name, self._job, self._model, count, seconds if name == new[-1] else 0.0)
+      for name, count in zip(new, counts, strict=True)
     ]
     append(self._folder, entries)
 
   def _count(self, name: str, first_file: bool) -> dict[str, int]:
     counts: collections.Counter[str] = collections.Counter()
     each = next((p.each for p in self._prompts.values()), 0)
-    for s in records.read(Sample, self._folder / name):
-      counts[self._kind] += len(s.tokens)
-      if s.index == self._first or (each and s.index % each == 0):
-        prompts = self._prompts[s.problem_id]
+    for problem_id, index, tokens in records.lengths(self._folder / name):
+      counts[self._kind] += tokens
+      if index == self._first or (each and index % each == 0):
+        prompts = self._prompts[problem_id]
         counts['prompt'] += prompts.prompt
         counts['prefix'] += 0 if prompts.shared else prompts.prefix
     if first_file:
@@ -111,13 +112,16 @@ class Ledger:
 def append(folder: epath.PathLike, entries: Iterable[Entry]) -> None:
   """Adds entries to a folder's ledger, as a file of their own."""
   folder = epath.Path(folder)
-  last = max((layout.number_of(p.name) for p in folder.glob(layout.LEDGERS)), default=-1)
+  number = layout.next_number(layout.LEDGERS, (p.name for p in folder.glob(layout.LEDGERS)))
   text = ''.join(json.dumps(dataclasses.asdict(e)) + '\n' for e in entries)
-  files.write_text(folder / layout.numbered(layout.LEDGERS, last + 1), text)
+  files.write_text(folder / layout.numbered(layout.LEDGERS, number), text)
 
 
-def _lines(folder: epath.Path) -> list[Entry]:
-  """The lines of a folder's ledger whose file exists, each file once. Raises BudgetError for a damaged line."""
+def _lines(folder: epath.Path, chunks: Sequence[str]) -> list[Entry]:
+  """The lines of a folder's ledger whose file exists, each file once; `chunks` are those of the folder.
+
+  Raises BudgetError for a damaged line.
+  """
   entries: dict[str, Entry] = {}
   for path in sorted(folder.glob(layout.LEDGERS)):
     for number, line in enumerate(path.read_text().splitlines(), 1):
@@ -126,7 +130,8 @@ def _lines(folder: epath.Path) -> list[Entry]:
         entries.setdefault(entry.file, entry)
       except (ValueError, TypeError) as e:
         raise BudgetError(f'{path}, line {number}: not a line of a ledger ({e}); remove the file') from e
-  return [e for e in entries.values() if (folder / e.file).exists()]
+  there = set(chunks)  # Listed once: to ask for each of many takes an object store long.
+  return [e for e in entries.values() if e.file in there or (folder / e.file).exists()]
 
 
 def read(workdir: epath.PathLike) -> list[Entry]:
@@ -142,15 +147,16 @@ def read(workdir: epath.PathLike) -> list[Entry]:
   for job, folder in sorted(places.items()):
     if layout.kind_of(job) == layout.SUPERSEDED:
       continue
-    lines = _lines(folder)
+    chunks = sorted(folder.glob(layout.CHUNKS))
+    lines = _lines(folder, [p.name for p in chunks])
     entries += lines
     charged = {e.file for e in lines}
-    for path in sorted(folder.glob(layout.CHUNKS)):
+    for path in chunks:
       if path.name not in charged:
         said = folder / layout.PROMPTS
         model = files.read_json(said)['model'] if said.exists() else folder.name
         kind = _DRAWN.get(layout.kind_of(job), 'completion')
-        entries.append(Entry(path.name, job, model, {kind: tokens_charged(records.read(Sample, path))}))
+        entries.append(Entry(path.name, job, model, {kind: sum(n for *_, n in records.lengths(path))}))
   return entries
 
 

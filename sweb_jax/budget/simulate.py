@@ -96,7 +96,8 @@ def read_records(workdir: epath.PathLike) -> list[Record]:
       raise BudgetError(f'{root}: question set {s} has no graded samples; run the stages plan, sample and grade first')
     rows = records.read(Problem, root / train / layout.PROBLEMS)
     problems = tuple(p.id for p in itertools.islice(rows, done[train]['extent']['problems']))
-    samples = {a: r for a, r in samples.items() if a.problem in set(problems)}
+    asked = set(problems)
+    samples = {a: r for a, r in samples.items() if a.problem in asked}
     cheap_first = dict(sorted(shapes.items(), key=lambda item: item[1].parameters))
     found.append(
       Record(
@@ -113,18 +114,17 @@ def _done(root: epath.Path, step: Mapping) -> bool:
 
 
 def _graded(generator: str, chunks: Sequence[epath.Path], graded: Sequence[epath.Path]) -> dict[Ask, Recorded]:
-  verdicts = {(v.problem_id, v.index): v for path in graded for v in records.read(Verdict, path)}
-  rows = (s for path in chunks for s in records.read(Sample, path))
+  correct = {(v.problem_id, v.index): v.correct for v in records.read(Verdict, *graded)}
   return {
-    Ask(generator, s.problem_id, s.index): _recorded(s, v)
-    for s in rows
-    if (v := verdicts.get((s.problem_id, s.index))) is not None
+    Ask(generator, s.problem_id, s.index): _recorded(s, correct[s.problem_id, s.index])
+    for s in records.read(Sample, *chunks)
+    if (s.problem_id, s.index) in correct
   }
 
 
-def _recorded(sample: Sample, verdict: Verdict) -> Recorded:
+def _recorded(sample: Sample, correct: bool) -> Recorded:
   text = hashlib.blake2b(' '.join(sample.text.split()).encode(), digest_size=8).digest()
-  return Recorded(Outcome(len(sample.tokens), verdict.correct), text)
+  return Recorded(Outcome(len(sample.tokens), correct), text)
 
 
 def named(names: Sequence[str], record: Record) -> dict[str, Policy]:

@@ -16,8 +16,7 @@ _REMOVED = {'answer': 'wrong', 'none': 'cut', 'majority': 'not the majority', 'j
 def select(
   problems: Sequence[Problem],
   prompts: Mapping[str, str],
-  samples: Iterable[Sample],
-  verdicts: Iterable[Verdict],
+  graded: Iterable[Sequence[tuple[Sample, Verdict]]],
   *,
   first: int,
   max_per_problem: int,
@@ -31,8 +30,8 @@ def select(
   Args:
     problems: training problems, in the order of the examples.
     prompts: zero-shot prompt by problem id.
-    samples: all samples of the generator; those with an index of `first` or more are not the source's.
-    verdicts: one for each sample, with votes where the filter counts them.
+    graded: of each problem, in the same order, all samples of the generator with their verdicts, and with votes where
+      the filter counts them; those with an index of `first` or more are not the source's. Read as it goes.
     first: samples a problem the source's budget pays for.
     max_per_problem: keep at most so many a problem, lowest index first; 0 keeps all.
     dedupe: drop a solution whose text, white space aside, the problem has already.
@@ -43,23 +42,20 @@ def select(
   Returns:
     The examples, and how many samples each rule removed.
   """
-  samples = list(samples)
-  passed = accepted(keep, samples, list(verdicts), first=first, opinions=opinions)
-  by_problem = collections.defaultdict(list)
-  for s in samples:
-    if s.index < first:
-      by_problem[s.problem_id].append(s)
   counts = collections.Counter()
   examples = []
-  for problem in problems:
+  for problem, rows in zip(problems, graded, strict=True):
+    samples = [s for s, _ in rows]
+    passed = accepted(keep, samples, [v for _, v in rows], first=first, opinions=opinions)
     texts: set[str] = set()
     kept = 0
-    for s in sorted(by_problem[problem.id], key=lambda s: s.index):
+    for s in sorted((s for s in samples if s.index < first), key=lambda s: s.index):
       counts['sampled'] += 1
-      text = ' '.join(s.text.split())
       if (s.problem_id, s.index) not in passed:
         counts[_REMOVED[keep]] += 1
-      elif dedupe and text in texts:
+        continue
+      text = ' '.join(s.text.split())
+      if dedupe and text in texts:
         counts['duplicate'] += 1
       elif max_per_problem and kept == max_per_problem:
         counts['over the cap'] += 1

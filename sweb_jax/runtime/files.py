@@ -5,14 +5,22 @@ On an object store (`gs://`) nothing is renamed or appended to: an object is the
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
 import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from etils import epath
+
+_AT_ONCE = 16
+"""Requests to an object store that wait for their answers side by side."""
+
+Item = TypeVar('Item')
+Result = TypeVar('Result')
 
 
 class FullDiskError(OSError):
@@ -33,6 +41,18 @@ def full_disk_named(path: epath.PathLike) -> Iterator[None]:
         errno.ENOSPC, f'no space left for {path}; free some and run the same command again: finished work is kept'
       ) from e
     raise
+
+
+def side_by_side(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+  """Yields what `work` makes of each item, in order; a few are worked on at once, as each may wait for a store."""
+  with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+    waiting: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
+    for item in items:
+      waiting.append(pool.submit(work, item))
+      if len(waiting) == 2 * _AT_ONCE:
+        yield waiting.popleft().result()
+    while waiting:
+      yield waiting.popleft().result()
 
 
 def on_object_store(path: epath.PathLike) -> bool:

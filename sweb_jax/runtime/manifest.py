@@ -57,12 +57,10 @@ def write(root: epath.Path, folder: str, manifest: Manifest) -> None:
 
 def checksums(folder: epath.Path, known: Mapping[str, tuple[int, str]]) -> dict[str, tuple[int, str]]:
   """File below a folder -> size and SHA-256; of a file that is never written again, as it is `known` to have been."""
-  found = {}
-  for path in below(folder):
-    name = str(path.relative_to(folder))
-    if name != layout.MANIFEST and not (name in known and _immutable(path)):
-      found[name] = path.stat().length, checksum(path)
-  return {name: sums for name, sums in known.items() if _immutable(folder / name)} | found
+  there = {str(path.relative_to(folder)): path for path in below(folder)}
+  new = [n for n, path in there.items() if n != layout.MANIFEST and not (n in known and _immutable(path))]
+  sums = files.side_by_side(lambda name: (there[name].stat().length, checksum(there[name])), new)
+  return {n: s for n, s in known.items() if _immutable(folder / n)} | dict(zip(new, sums, strict=True))
 
 
 def checksum(path: epath.Path) -> str:
@@ -73,8 +71,9 @@ def checksum(path: epath.Path) -> str:
 
 def below(folder: epath.Path) -> Iterator[epath.Path]:
   """All files below a folder, sorted; object stores refuse a recursive pattern."""
-  for path in sorted(folder.iterdir()) if folder.exists() else ():
-    if path.is_dir():
+  paths = sorted(folder.iterdir()) if folder.exists() else []
+  for path, is_dir in zip(paths, files.side_by_side(lambda p: p.is_dir(), paths), strict=True):
+    if is_dir:
       yield from below(path)
     else:
       yield path

@@ -11,8 +11,6 @@ function of (seed, model, problem id, sample index, position) alone.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import jax
@@ -22,13 +20,14 @@ from jaxtyping import Array, Int, Key
 
 from sweb_jax.models import sharding
 from sweb_jax.models.decoder import CachedDecoder, Decoder, Params
+from sweb_jax.sampling.batch import Batch
 from sweb_jax.sampling.capacity import choose_slots
-from sweb_jax.sampling.chunk import Drawn, Rows, Stops
+from sweb_jax.sampling.chunk import Stops
 from sweb_jax.sampling.decode import SharedCache
 from sweb_jax.sampling.own_cache import OwnCache
 from sweb_jax.sampling.request import Completion, Request, SamplingError
 from sweb_jax.sampling.rule import Rule
-from sweb_jax.sampling.slots import Row, Slots
+from sweb_jax.sampling.slots import Slots
 
 # Sharing a prompt pays where there is something to share: its keys are then read once for several rows, but each row
 # also passes over those of the block's other places.
@@ -99,8 +98,14 @@ class Engine:
       SamplingError: an empty or too long prompt, an id outside the vocabulary, or logits that are not numbers.
     """
     requests = list(requests)
+    for r in {id(r.prompt): r for r in reversed(requests)}.values():  # Samples of one problem share a prompt.
+      self._check_prompt(r)
     for r in requests:
-      self._check(r)
+      if r.limit is not None and not 1 <= r.limit <= self._max_new:
+        raise SamplingError(
+          f'problem {r.problem_id!r}, sample {r.index}: its limit of {r.limit} tokens is not from 1 to '
+          f'max_new_tokens={self._max_new}'
+        )
     if not requests:
       return
     prefix = self._prefix
@@ -132,20 +137,26 @@ class Engine:
     else:
       ids = np.asarray(prefix, np.int32)
       cache = SharedCache(params, self._config, self._mesh, prefix_ids=ids, block=block, places=places, **common)
+    batch = Batch(count, columns, self._steps)
     finished: list[Completion] = []
     while True:
       # The last id of a prompt is not computed here but fed to the first decode step, which then draws.
       begun = [(prompt[:-1], place) for prompt, place in slots.assign() if len(prompt) > 1]
+      for slot in slots.filled:
+        batch.begin(slot, slots.rows[slot])
       for i in range(0, len(begun), prompts_at_once):
         cache.prefill(params, *_padded(begun[i : i + prompts_at_once], prompts_at_once))
       if not slots.live:
         break
-      drawn = cache.decode(params, _rows(slots.rows), key, self._stops, steps=self._steps, rule=self._rule)
+      drawn = cache.decode(params, batch.rows(), key, self._stops, steps=self._steps, rule=self._rule)
       yield from finished  # The device works while the caller does.
-      finished = self._harvest(slots, jax.device_get(drawn))
+      ended = batch.take(jax.device_get(drawn))
+      finished = [batch.completion(slot, slots.rows[slot].request) for slot in ended]
+      for slot in ended:
+        slots.release(slot)
     yield from finished
 
-  def _check(self, r: Request) -> None:
+  def _check_prompt(self, r: Request) -> None:
     where = f'problem {r.problem_id!r}, sample {r.index}'
     if not r.prompt:
       raise SamplingError(f'{where}: the prompt is empty')
@@ -156,8 +167,6 @@ class Engine:
     top = self._config.vocab_size
     if min(r.prompt) < 0 or max(r.prompt) >= top:
       raise SamplingError(f'{where}: the prompt has ids outside the vocabulary of {top}; is it the right tokenizer?')
-    if r.limit is not None and not 1 <= r.limit <= self._max_new:
-      raise SamplingError(f'{where}: its limit of {r.limit} tokens is not from 1 to max_new_tokens={self._max_new}')
 
   def share(self, prompts: int, samples: int, slots: int) -> tuple[int, int, int]:
     """Slots a block, places a block, and how many prompts to compute in one call.
@@ -180,43 +189,6 @@ class Engine:
     at_once = slots // 8 // samples // self._ways * self._ways
     return block, places, max(self._ways, at_once)
 
-  def _harvest(self, slots: Slots, drawn: Drawn) -> list[Completion]:
-    """Notes what was drawn, and takes finished rows out of their slots."""
-    finished = []
-    for slot, row in enumerate(slots.rows):
-      if row is None:
-        continue
-      r = row.request
-      count = int((drawn.tokens[slot] >= 0).sum())
-      row.tokens += drawn.tokens[slot, :count].tolist()
-      row.logprob += float(drawn.logprobs[slot, :count].sum())
-      row.state = int(drawn.state[slot])
-      row.left -= count
-      if not np.isfinite(row.logprob):
-        raise SamplingError(
-          f'problem {r.problem_id!r}, sample {r.index}: the model gave logits that are not numbers; '
-          'the weights are damaged or training diverged'
-        )
-      if drawn.ended[slot] or not row.left:
-        finish = 'stop' if drawn.ended[slot] else 'length'
-        finished.append(Completion(r.problem_id, r.index, tuple(row.tokens), finish, row.logprob))
-        slots.release(slot)
-    return finished
-
-
-def _rows(rows: Sequence[Row | None]) -> Rows:
-  """The slots as arrays."""
-  out = Rows(np.zeros((len(rows), 2), np.uint32), *(np.zeros(len(rows), np.int32) for _ in range(7)))
-  for slot, row in enumerate(rows):
-    if row is None:
-      continue
-    r = row.request
-    out.problems[slot], out.indices[slot] = _problem_hash(r.problem_id), r.index
-    out.place[slot], out.prompt[slot], out.length[slot] = row.place, len(r.prompt) - 1, len(row.tokens)
-    out.last[slot] = row.tokens[-1] if row.tokens else r.prompt[-1]
-    out.left[slot], out.state[slot] = row.left, row.state
-  return out
-
 
 def _padded(
   prompts: Sequence[tuple[tuple[int, ...], int]], count: int
@@ -237,9 +209,3 @@ def bucket(length: int) -> int:
   while size < length:
     size = size * 3 // 2 if size & (size - 1) == 0 else size // 3 * 4
   return size
-
-
-@functools.cache
-def _problem_hash(problem_id: str) -> tuple[int, int]:
-  digest = hashlib.sha256(problem_id.encode()).digest()
-  return int.from_bytes(digest[:4], 'little'), int.from_bytes(digest[4:8], 'little')

@@ -8,6 +8,7 @@ given to idle slots of others.
 
 from __future__ import annotations
 
+import bisect
 import collections
 import dataclasses
 from collections.abc import Iterable
@@ -26,17 +27,13 @@ class _Group:
 
 @dataclasses.dataclass(eq=False)
 class Row:
-  """A request in its slot, and what was drawn so far."""
+  """A request in its slot."""
 
   request: Request
   place: int
   """Within its block."""
-  left: int
-  """Tokens it may still draw."""
-  tokens: list[int] = dataclasses.field(default_factory=list)
-  logprob: float = 0.0
-  state: int = 0
-  """Of the stop strings' automaton."""
+  limit: int
+  """Tokens it may draw."""
 
 
 class Slots:
@@ -62,21 +59,24 @@ class Slots:
     self._queue = collections.deque(order)
     self._block, self._limit, self._at_least = block, limit, at_least
     self._places: list[list[_Group | None]] = [[None] * places for _ in range(slots // block)]
+    self._free = [list(range(b * block, (b + 1) * block)) for b in range(slots // block)]
+    """By block, the lowest first."""
     self.rows: list[Row | None] = [None] * slots
-
-  @property
-  def live(self) -> int:
+    self.live = 0
     """Slots in use."""
-    return sum(r is not None for r in self.rows)
+    self.filled: list[int] = []
+    """Slots that the last call of `assign` has filled."""
 
   def assign(self) -> list[tuple[tuple[int, ...], int]]:
     """Fills free slots. Returns the prompts to compute first, each with its place, counted over all blocks."""
-    for block in range(len(self._places)):
-      self._fill(block)
+    self.filled = []
+    for block, free in enumerate(self._free):
+      if free:
+        self._fill(block)
     begun = []
     if len(self.rows) - self.live < self._at_least and self.live:
       return begun
-    while (block := self._roomiest()) is not None and (group := self._next(len(self._free(block)))) is not None:
+    while (block := self._roomiest()) is not None and (group := self._next(len(self._free[block]))) is not None:
       place = self._places[block].index(None)
       self._places[block][place] = group
       begun.append((group.prompt, block * len(self._places[block]) + place))
@@ -90,23 +90,24 @@ class Slots:
     places[row.place].live -= 1
     places[row.place] = _unless_done(places[row.place])
     self.rows[slot] = None
-
-  def _free(self, block: int) -> list[int]:
-    return [s for s in range(block * self._block, (block + 1) * self._block) if self.rows[s] is None]
+    self.live -= 1
+    bisect.insort(self._free[slot // self._block], slot)
 
   def _fill(self, block: int) -> None:
     """Free slots take samples of the problems their block holds, the earliest begun first."""
-    free = collections.deque(self._free(block))
+    free = self._free[block]
     for place, group in enumerate(self._places[block]):
       while group is not None and group.waiting and free:
-        r = group.waiting.popleft()
-        self.rows[free.popleft()] = Row(r, place, r.limit or self._limit)
+        r, slot = group.waiting.popleft(), free.pop(0)
+        self.rows[slot] = Row(r, place, r.limit or self._limit)
+        self.filled.append(slot)
+        self.live += 1
         group.live += 1
 
   def _roomiest(self) -> int | None:
     """The block with a free place and the most free slots."""
-    blocks = [b for b, places in enumerate(self._places) if None in places and self._free(b)]
-    return max(blocks, key=lambda b: len(self._free(b)), default=None)
+    blocks = [b for b, free in enumerate(self._free) if free and None in self._places[b]]
+    return max(blocks, key=lambda b: len(self._free[b]), default=None)
 
   def _next(self, room: int) -> _Group | None:
     """The next group to begin: one from the queue or, when it is empty, part of one that waits elsewhere."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
-from collections.abc import Iterator
 
 from etils import epath
 
 from sweb_jax import layout, records
 from sweb_jax.records import Sample
 from sweb_jax.runtime import files
+from sweb_jax.runtime.by_problem import ByProblem
 
 _CHUNK_SAMPLES = 256
 _CHUNK_SECONDS = 60.0
@@ -34,23 +34,20 @@ class Store:
     self._waiting: list[Sample] = []
     self._since = time.monotonic()
     self._prefix = prefix
-    own = [p for p in self._chunks() if p.name == layout.numbered(layout.CHUNKS, layout.number_of(p.name), prefix)]
     self._writer = concurrent.futures.ThreadPoolExecutor(1)
     self._writes: list[concurrent.futures.Future] = []
-    self._next = 1 + max((layout.number_of(p.name) for p in own), default=-1)
+    self._next = layout.next_number(layout.CHUNKS, (p.name for p in self._chunks()), prefix)
 
   def _chunks(self) -> list[epath.Path]:
     return sorted(self._folder.glob(layout.CHUNKS))
 
-  def read(self) -> Iterator[Sample]:
-    """All samples in chunks, each once. Raises RecordError naming the file where one is damaged."""
+  def by_problem(self) -> ByProblem[Sample]:
+    """All samples in chunks; of one that is there twice, as a process of an earlier run was slow to die, the first.
+
+    Raises RecordError naming the file where one is damaged.
+    """
     self._collect(self._writes)
-    seen: set[tuple[str, int]] = set()
-    for chunk in self._chunks():
-      for s in records.read(Sample, chunk):
-        if (s.problem_id, s.index) not in seen:  # Twice where a process of an earlier run was slow to die.
-          seen.add((s.problem_id, s.index))
-          yield s
+    return ByProblem(Sample, self._chunks())
 
   def add(self, sample: Sample) -> None:
     """Takes a finished sample; begins a chunk file when enough are waiting or enough time has passed.
@@ -70,7 +67,7 @@ class Store:
 
   def _begin(self) -> None:
     path = self._folder / layout.numbered(layout.CHUNKS, self._next, self._prefix)
-    self._writes.append(self._writer.submit(files.write_text, path, records.dumps(self._waiting)))
+    self._writes.append(self._writer.submit(_write, path, self._waiting))
     self._next += 1
     self._waiting = []
     self._since = time.monotonic()
@@ -80,3 +77,7 @@ class Store:
     self._writes = [w for w in self._writes if w not in writes]
     for w in writes:
       w.result()
+
+
+def _write(path: epath.Path, samples: list[Sample]) -> None:
+  files.write_text(path, records.dumps(samples))

@@ -8,6 +8,7 @@ samples there.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
@@ -17,9 +18,9 @@ from sweb_jax import budget, layout, records, tasks
 from sweb_jax.budget import Ask, Outcome, Prompts
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
+from sweb_jax.runtime.by_problem import ByProblem
 from sweb_jax.sampling import Store
 from sweb_jax.study import recorded
-from sweb_jax.study.collect import in_order
 from sweb_jax.study.context import Context
 from sweb_jax.study.endpoint import EndpointModel
 from sweb_jax.study.problems import Problems
@@ -103,11 +104,11 @@ class Allocation(Step):
       return
     for g in self.policy.generators:
       rows = [drawn[g].have[a.problem, a.index] for a in spent.samples if a.generator == g]
-      samples = in_order(problems, (s for s, _ in rows), len(rows))
-      verdicts = {(v.problem_id, v.index): v for _, v in rows}
+      place = {p.id: i for i, p in enumerate(problems)}
+      rows.sort(key=lambda row: (place[row[0].problem_id], row[0].index))
       folder = context.root / self.folder / g
-      files.write_text(folder / layout.HELD, records.dumps(samples))
-      files.write_text(folder / layout.GRADED, records.dumps(verdicts[s.problem_id, s.index] for s in samples))
+      files.write_text(folder / layout.HELD, records.dumps(s for s, _ in rows))
+      files.write_text(folder / layout.GRADED, records.dumps(v for _, v in rows))
     unit = cost.unit if cost else 'samples'
     said = {'budget': amount, 'unit': unit, 'charged': spent.total, 'overshoot': spent.overshoot, 'ended': spent.ended}
     read = {g: {p: n.prompt for p, n in of.items()} for g, of in prompts.items()}
@@ -121,22 +122,24 @@ class Allocation(Step):
     )  # fmt: skip
     context.meter.add()
 
-  def read(self, context: Context, count: int = 0) -> dict[str, list[Graded]]:
-    """Generator -> what the arm holds of it, by problem and index."""
+  def read(self, context: Context, count: int = 0) -> dict[str, Iterator[list[Graded]]]:
+    """Generator -> what the arm holds of it, a problem at a time and by index."""
     del count
+    ids = [p.id for p in context.problems(self.problems.folder, self.problems.count)]
     found = {}
     for g in self.policy.generators:
       folder = context.root / self.folder / g
       pairs = records.read(Sample, folder / layout.HELD), records.read(Verdict, folder / layout.GRADED)
-      found[g] = list(zip(*pairs, strict=True))
+      found[g] = _each(ids, zip(*pairs, strict=True))
     return found
 
   def _charged(self, context: Context, cost: budget.Cost) -> float:
     """What the anchor's arm was charged."""
-    g = self.amount.verdicts.samples.generator
-    samples = self.amount.verdicts.samples.read(context, self.amount.count)
-    read = budget.read_prompts(context.root / self.amount.verdicts.samples.folder, context.share_prefix)
-    return budget.charges({cost.name: cost}, {g: samples}, {g: read})['spent'][cost.name]
+    of = self.amount.verdicts.samples
+    held = (rows for rows in of.read(context, self.amount.count) if rows)
+    lengths = {rows[0].problem_id: [len(s.tokens) for s in rows] for rows in held}
+    read = budget.read_prompts(context.root / of.folder, context.share_prefix)
+    return budget.charged(cost, of.generator, read, lengths)
 
   def _prompts(self, context: Context, generator: str, problems: Sequence[Problem]) -> dict[str, Prompts]:
     task, few_shot = context.tasks['train'], self.settings['sampling.few_shot']
@@ -145,8 +148,7 @@ class Allocation(Step):
     if isinstance(of, EndpointModel):
       return self._prompts_of_endpoint(context, generator, of, problems)
     renderer = context.renderer(generator, self.settings['chat'][generator], task.few_shot() if few_shot else '')
-    return context.read(renderer, {p.id: renderer.prompt(task.prompt(p)) for p in problems})
-
+    return context.read(renderer, context.prompts(renderer, task, problems))
 
   def _prompts_of_endpoint(
     self, context: Context, generator: str, model: EndpointModel, problems: Sequence[Problem]
@@ -167,6 +169,19 @@ class Allocation(Step):
     return {p: Prompts(0, n, context.share_prefix, model.said['n']) for p, n in counted.items()}
 
 
+def _each(problem_ids: Iterable[str], rows: Iterator[Graded]) -> Iterator[list[Graded]]:
+  """The rows of each problem, out of rows in the order of these problems."""
+  row = next(rows, None)
+  for problem_id in problem_ids:
+    found = []
+    while row and row[0].problem_id == problem_id:
+      found.append(row)
+      row = next(rows, None)
+    yield found
+  if row:
+    raise records.RecordError(f'a row of problem {row[0].problem_id!r}, which is not asked or was before another one')
+
+
 class _Drawn:
   """A generator's graded samples for one arm: its own step's, and what the arm has drawn beyond them."""
 
@@ -177,24 +192,25 @@ class _Drawn:
     self._first = 0
     if whole := step.whole.get(generator):
       self._first = whole.samples.count
-      for s, v in whole.read(context, whole.samples.count)[generator]:
+      for s, v in itertools.chain.from_iterable(whole.read(context, whole.samples.count)[generator]):
         self.have[s.problem_id, s.index] = s, v
     folder = context.root / step.folder / generator
-    self._take(Store(folder).read() if folder.exists() else ())
+    if folder.exists():
+      self._take(Store(folder).by_problem(), [p.id for p in problems])
 
   def complete(self, wanted: Sequence[tuple[str, int]]) -> None:
     """Draws and grades those of (problem id, index) that are not there."""
     if missing := [w for w in wanted if w not in self.have]:
       self._context.hosts.meet(f'next round of {self._generator}')
-      self._take(
-        draw(
-          self._context, self._step, f'{self._step.folder}/{self._generator}', self._generator, self._generator,
-          self._problems, missing, first=self._first, counted=False,
-        )
+      drawn = draw(
+        self._context, self._step, f'{self._step.folder}/{self._generator}', self._generator, self._generator,
+        self._problems, missing, first=self._first, counted=False,
       )  # fmt: skip
+      self._take(drawn, dict.fromkeys(p for p, _ in missing))
 
-  def _take(self, samples: Iterable[Sample]) -> None:
+  def _take(self, drawn: ByProblem[Sample], problem_ids: Iterable[str]) -> None:
+    """Grades what was drawn for some problems and is not yet there."""
     by_id = {p.id: p for p in self._problems}
-    samples = [s for s in samples if s.problem_id in by_id]
-    verdicts = tasks.verdicts(self._context.tasks['train'], ((by_id[s.problem_id], s) for s in samples))
-    self.have |= {(s.problem_id, s.index): (s, v) for s, v in zip(samples, verdicts, strict=True)}
+    new = [s for rows in drawn.read(problem_ids) for s in rows if (s.problem_id, s.index) not in self.have]
+    verdicts = tasks.verdicts(self._context.tasks['train'], ((by_id[s.problem_id], s) for s in new))
+    self.have |= {(s.problem_id, s.index): (s, v) for s, v in zip(new, verdicts, strict=True)}

@@ -14,8 +14,9 @@ from sweb_jax import layout
 from sweb_jax.budget import Ledger, Prompts
 from sweb_jax.models import sharding
 from sweb_jax.models.decoder import Params
-from sweb_jax.records import Problem, Sample
+from sweb_jax.records import Sample
 from sweb_jax.runtime import files
+from sweb_jax.runtime.by_problem import ByProblem
 from sweb_jax.runtime.hosts import DistributedError, Interrupted
 from sweb_jax.sampling import Engine, Request, Rule, Store
 from sweb_jax.study.context import Context
@@ -104,8 +105,8 @@ def collect(
   *,
   params: Params | None = None,
   prompt_length: int = 0,
-) -> list[Sample]:
-  """Draws what is missing of the wanted samples, stores and charges it; returns them in the order of `wanted`.
+) -> ByProblem[Sample]:
+  """Draws what is missing of the wanted samples, stores and charges it; returns all that are in the store.
 
   Each process draws for its own problems. What was finished before an error is stored and charged.
 
@@ -142,8 +143,8 @@ def keep(
   *,
   all_there: bool = True,
   elsewhere: bool = False,
-) -> list[Sample]:
-  """Stores and charges what a source gives of the wanted samples that are missing; returns what there is of them.
+) -> ByProblem[Sample]:
+  """Stores and charges what a source gives of the wanted samples that are missing; returns all that are in the store.
 
   Args:
     context: the processes.
@@ -162,15 +163,15 @@ def keep(
   if hosts.leads:
     ledger.settle()
     write_prompts(kept, name)
-  have = {(s.problem_id, s.index): s for s in store.read()}
+  have = store.by_problem()
   hosts.meet(f'read {place}')
-  missing = [key for key in wanted if key not in have]
+  missing = _missing(have, wanted)
+  mine = {p: hosts.mine(p) for p, _ in wanted}
   if kept.counted:
-    context.meter.skip(sum(hosts.mine(p) for p, i in wanted if (p, i) in have))
+    context.meter.skip(sum(mine[p] for p, _ in wanted) - sum(mine[p] for p, _ in missing))
   begun = time.monotonic()
   try:
-    mine = [key for key in missing if hosts.mine(key[0])]
-    for samples in source(mine) if missing else ():
+    for samples in source([(p, i) for p, i in missing if mine[p]]) if missing else ():
       for sample in samples:
         if hosts.speaks:
           store.add(sample)
@@ -184,20 +185,16 @@ def keep(
     if hosts.leads and missing:
       ledger.settle(seconds=0.0 if elsewhere else (time.monotonic() - begun) * context.train_mesh.size)
   if missing:
-    have = {(s.problem_id, s.index): s for s in store.read()}
-  if all_there and (lack := sum(key not in have for key in wanted)):
+    have = store.by_problem()
+  if all_there and (lack := len(_missing(have, missing))):
     raise DistributedError(f'{kept.folder}: {lack} samples are missing; does an earlier run still write there?')
-  return [have[key] for key in wanted if key in have]
+  return have
 
 
-def in_order(problems: Sequence[Problem], samples: Iterable[Sample], count: int) -> list[Sample]:
-  """Samples with an index below `count` by problem and index, whatever order they finished in.
-
-  Those of problems that are not asked, as where the study was larger once, are left out.
-  """
-  place = {p.id: i for i, p in enumerate(problems)}
-  found = (s for s in samples if s.index < count and s.problem_id in place)
-  return sorted(found, key=lambda s: (place[s.problem_id], s.index))
+def _missing(have: ByProblem[Sample], wanted: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+  """Those of (problem id, index) that are not there."""
+  there = {p: set(have.indices(p)) for p in dict.fromkeys(p for p, _ in wanted)}
+  return [(p, i) for p, i in wanted if i not in there[p]]
 
 
 def write_prompts(kept: Kept, model: str) -> None:

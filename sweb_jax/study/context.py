@@ -26,6 +26,7 @@ from sweb_jax.runtime.progress import Meter
 from sweb_jax.sampling import stops
 from sweb_jax.study.endpoint import EndpointModel, open_endpoint
 from sweb_jax.study.recorded import RecordedModel, open_recorded
+from sweb_jax.tasks.grading import SecondOpinions
 from sweb_jax.tasks.rendering import Renderer
 
 Variants = Mapping[str, Sequence[Model]]
@@ -120,6 +121,10 @@ class Context:
     """Prompts to ids, for a model; `examples` go before every prompt."""
     return Renderer(self.model(name).tokenizer, examples, chat)
 
+  def prompts(self, renderer: Renderer, task: tasks.Task, problems: Sequence[Problem]) -> dict[str, tuple[int, ...]]:
+    """Problem id -> ids of its prompt, each encoded once however many samples are drawn after it."""
+    return dict(zip((p.id for p in problems), renderer.prompts([task.prompt(p) for p in problems]), strict=True))
+
   def read(self, renderer: Renderer, prompts: Mapping[str, Sequence[int]]) -> dict[str, Prompts]:
     """How many tokens are read before the samples of each problem, from the ids of its prompt."""
     prefix = len(renderer.prefix)
@@ -135,6 +140,11 @@ class Context:
   def problems(self, folder: str, count: int) -> list[Problem]:
     """The first `count` problems of a step of problems."""
     return list(records.read(Problem, self.root / folder / layout.PROBLEMS))[:count]
+
+  @functools.cached_property
+  def second_opinions(self) -> SecondOpinions:
+    """math-verify's, kept in the workdir."""
+    return SecondOpinions(self.root / layout.SECOND_OPINIONS, self.hosts.prefix)
 
   def check(self) -> None:
     """Raises Interrupted once the run was asked to stop."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-from collections.abc import Iterator, Sequence
+import itertools
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from sweb_jax.budget import Arm
 from sweb_jax.curation import select
 from sweb_jax.records import Example, Problem
 from sweb_jax.runtime import files
+from sweb_jax.study import tokenised
 from sweb_jax.study.allocation import Allocation
 from sweb_jax.study.context import Context
 from sweb_jax.study.opinions import Opinions
@@ -40,6 +42,8 @@ class Examples(Step):
   """Of the judge that filters them."""
   earlier: Examples | None = None
   """Of the round before, which are kept."""
+  learners: Mapping[str, bool] = dataclasses.field(default_factory=dict)
+  """Models that are trained on it -> whether they read chat turns."""
 
   @property
   def folder(self) -> str:
@@ -80,34 +84,44 @@ class Examples(Step):
     if not examples:
       raise Nothing(self._reason(counts), counts)
     files.write_text(context.root / self.folder / layout.EXAMPLES, records.dumps(examples))
+    del examples
+    for learner, chat in self.learners.items():  # So that no training has to wait for it.
+      tokenised.make(context, self.folder, context.renderer(learner, chat, ''))
     context.meter.add()
 
   def read(self, context: Context) -> list[Example]:
     return list(records.read(Example, context.root / self.folder / layout.EXAMPLES))
 
   def _select(self, context: Context, problems: Sequence[Problem]) -> tuple[list[Example], dict[str, int]]:
-    """What is kept of the arm's samples, those of several generators numbered through, the first generator's first."""
-    held = self.graded.read(context, self.arm.whole)
-    samples, verdicts = [], []
-    for s, v in _numbered(held):
-      samples.append(s)
-      verdicts.append(v)
-    keep = self.settings['data.filter']
-    if keep == 'majority' and isinstance(self.graded, Allocation):
-      verdicts = grading.add_votes(context.tasks['train'].same, problems, verdicts)  # Over all that the arm holds.
+    """What is kept of the arm's samples, those of several generators numbered through, the first generator's first.
+
+    A problem is read at a time: what is held is what is kept.
+    """
+    task, keep, cut = context.tasks['train'], self.settings['data.filter'], 0
+
+    def graded() -> Iterator[list[Graded]]:
+      nonlocal cut
+      for p, *held in zip(problems, *self.graded.read(context, self.arm.whole).values(), strict=True):
+        context.hosts.progressed()
+        rows = _numbered(itertools.chain.from_iterable(held))
+        cut += sum(s.finish == 'length' for s, _ in rows)
+        if keep == 'majority' and isinstance(self.graded, Allocation):  # Over all that the arm holds.
+          verdicts = grading.add_votes(task.same, [p], [v for _, v in rows])
+          rows = [(s, v) for (s, _), v in zip(rows, verdicts, strict=True)]
+        yield rows
+
     examples, counts = select(
       problems,
-      {p.id: context.tasks['train'].prompt(p) for p in problems},
-      samples,
-      verdicts,
-      first=1 + max((s.index for s in samples), default=0),
+      {p.id: task.prompt(p) for p in problems},
+      graded(),
+      first=sys.maxsize,  # What the arm holds is all its own.
       max_per_problem=self.settings['data.max_per_problem'],
       dedupe=self.settings['data.dedupe'],
       balance=self.settings['data.balance'],
       keep=keep,
       opinions=self.opinions and self.opinions.read(context),
     )
-    return examples, counts | {'cut': sum(s.finish == 'length' for s in samples)}
+    return examples, counts | {'cut': cut}
 
   def _reason(self, counts: dict[str, int]) -> str:
     """Why there is nothing, by what removed the samples."""
@@ -125,13 +139,9 @@ def gold(context: Context, problems: Sequence[Problem]) -> list[Example]:
   return [Example(p.id, context.tasks['train'].prompt(p), p.solutions[0]) for p in problems if p.solutions]
 
 
-def _numbered(held: dict[str, Sequence[Graded]]) -> Iterator[Graded]:
-  count: collections.Counter[str] = collections.Counter()
-  for rows in held.values():
-    for s, v in rows:
-      index = count[s.problem_id]
-      count[s.problem_id] += 1
-      if index == s.index:
-        yield s, v
-      else:
-        yield dataclasses.replace(s, index=index), dataclasses.replace(v, index=index)
+def _numbered(rows: Iterable[Graded]) -> list[Graded]:
+  """A problem's samples with the indices 0, 1, ..."""
+  return [
+    (s, v) if s.index == i else (dataclasses.replace(s, index=i), dataclasses.replace(v, index=i))
+    for i, (s, v) in enumerate(rows)
+  ]

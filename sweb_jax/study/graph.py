@@ -101,7 +101,7 @@ class _Builder:
       judge = opinions.get(arm.generator) if arms_lib.by_judge(c, arm) else None
       yield (made := self._examples(s, arm, problems['train'], where, judge, earlier))
       examples[arm.name] = made
-      for learner in c.learners if arm.learner is None else (arm.learner,):
+      for learner in self._trained_on(arm):
         for r in range(c.train.seeds):
           yield (model := self._model(s, learner, arm, made, problems['validation'], r))
           trained.setdefault((learner, arm.name), model)
@@ -237,7 +237,12 @@ class _Builder:
       graded=graded,
       opinions=opinions,
       earlier=earlier,
+      learners={learner: learner in c.chat for learner in self._trained_on(arm)},
     )
+
+  def _trained_on(self, arm: Arm) -> tuple[str, ...]:
+    """The learners that are trained on an arm."""
+    return tuple(self.config.learners) if arm.learner is None else (arm.learner,)
 
   def _model(
     self, s: int, learner: str, arm: Arm, examples: Examples, validation: Problems, repeat: int

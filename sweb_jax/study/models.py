@@ -16,19 +16,20 @@ from sweb_jax.budget import training_flops_per_token
 from sweb_jax.models import sharding
 from sweb_jax.models.decoder import Params
 from sweb_jax.models.source import save_model
-from sweb_jax.records import Example, Problem
+from sweb_jax.records import Problem
 from sweb_jax.runtime import files
 from sweb_jax.runtime.hosts import Interrupted
 from sweb_jax.sampling import Request
+from sweb_jax.study import tokenised
 from sweb_jax.study.collect import Asked, complete
 from sweb_jax.study.context import Context
 from sweb_jax.study.examples import Examples
 from sweb_jax.study.problems import Problems
 from sweb_jax.study.step import Nothing, Step, Training
+from sweb_jax.study.tokenised import Tokenised
 from sweb_jax.study.work import Assumed, Work
 from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training import Agreement, DataError, Fit, Lora, Optimizer, Packer, Schedule, aside, back, fit, marks
-from sweb_jax.training.data import Rendered
 
 _SEEDS_APART = 1_000_000
 """Between the seeds of two fine-tunings on the same data: question sets have those in between."""
@@ -115,15 +116,16 @@ class Models(Training):
     """Fills in the missing results, writes them, and the parameters of the best of all."""
     s, folder, model = self.settings, context.root / self.folder, context.model(self.learner)
     renderer = context.renderer(self.learner, s['chat'][self.learner], '')
-    rows = [(e, renderer.example(e)) for e in self.examples.read(context)]
-    rows, left_out = fitting(rows, s['train.row_length'], s['train.too_long'])
-    if not rows:
+    every = tokenised.read(context, self.examples.folder, renderer)
+    examples = every.fitting(s['train.row_length'], s['train.too_long'])
+    left_out = len(every.rows) - len(examples.rows)
+    if not len(examples.rows):
       raise Nothing(f'all {left_out} examples are longer than config.train.row_length={s["train.row_length"]}')
-    about = _about(rows) | {'left_out_too_long': left_out}
+    about = examples.about() | {'left_out_too_long': left_out}
     seed = s['seed'] + self.examples.question_set + _SEEDS_APART * self.repeat
-    count = self.steps(len(rows))
-    self._warn_of_warmup(count, len(rows))
-    packer = self._packer(context, rows, count, seed)
+    count = self.steps(len(examples.rows))
+    self._warn_of_warmup(count, len(examples.rows))
+    packer = self._packer(context, examples, count, seed)
     validation = context.problems(self.validation.folder, self.validation.count)
     agreement = Agreement(context.train_mesh)
 
@@ -186,19 +188,17 @@ class Models(Training):
     scores = itertools.chain.from_iterable(r['validation'] for r in results.values())
     return {'learning_rate': best, **results[best], 'validation': list(scores)}
 
-  def _packer(
-    self, context: Context, rows: Sequence[tuple[Example, Rendered]], count: int, seed: int
-  ) -> Packer:
+  def _packer(self, context: Context, examples: Tokenised, count: int, seed: int) -> Packer:
     """The batches of so many steps. Raises DataError that names the examples' file."""
     try:
       return Packer(
-        [rendered for _, rendered in rows],
+        examples.rows,
         batch=self.settings['train.batch'],
         steps=count,
         seed=seed,
         row_length=self.settings['train.row_length'],
         multiple_of=sharding.ways(context.train_mesh) * context.micro_batches,
-        ids=[f'{i} ({e.problem_id})' for i, (e, _) in enumerate(rows)],
+        ids=examples.names(),
       )
     except DataError as e:
       file = context.root / self.examples.folder / layout.EXAMPLES
@@ -217,7 +217,7 @@ class Models(Training):
       self.learner, self.learner, question_set, s['seed'] + question_set, renderer, s['sampling.max_new_tokens'],
       s['sampling.dtype'],
     )  # fmt: skip
-    requests = [Request(p.id, 0, renderer.prompt(task.prompt(p))) for p in mine]
+    requests = [Request(p, 0, ids) for p, ids in context.prompts(renderer, task, mine).items()]
     samples = list(complete(context, asked, requests, params))
     by_id = {p.id: p for p in mine}
     right = sum(v.correct for v in tasks.verdicts(task, ((by_id[x.problem_id], x) for x in samples)))
@@ -231,7 +231,7 @@ class Models(Training):
     charged = {e.file for e in budget.read(folder)}
     problems = context.problems(self.validation.folder, self.validation.count)
     renderer = context.renderer(self.learner, self.settings['chat'][self.learner], '')
-    prompt = sum(len(renderer.prompt(context.tasks['validation'].prompt(p))) for p in problems)
+    prompt = sum(map(len, context.prompts(renderer, context.tasks['validation'], problems).values()))
     entries = []
     for rate, result in results.items():
       file, scores = f'{layout.rate(rate)}/{layout.RESULT}', result['validation']
@@ -264,22 +264,6 @@ def optimizer(settings: Mapping[str, Any], *, remat: str, micro_batches: int) ->
   )
 
 
-def fitting(
-  rows: Sequence[tuple[Example, Rendered]], row_length: int, too_long: str
-) -> tuple[list[tuple[Example, Rendered]], int]:
-  """The examples that fit a row, and how many do not.
-
-  Args:
-    rows: examples with their ids.
-    row_length: an example takes one column less than it has ids.
-    too_long: 'leave_out', or 'refuse': all are kept, and who packs them will name the one that is too long.
-  """
-  if too_long == 'refuse':
-    return list(rows), 0
-  kept = [(e, rendered) for e, rendered in rows if len(rendered[0]) - 1 <= row_length]
-  return kept, len(rows) - len(kept)
-
-
 def _result(folder: epath.Path, rate: float) -> dict[str, Any]:
   path = folder / layout.rate(rate) / layout.RESULT
   return files.read_json(path) if path.exists() else {}
@@ -293,13 +277,3 @@ def _best(results: Mapping[float, Mapping[str, Any]]) -> float:
 def _has_parameters(folder: epath.Path, rate: float) -> bool:
   """Whether the best checkpoint of a learning rate is there; a model folder's config is written last."""
   return (folder / layout.rate(rate) / layout.BEST / layout.CONFIG).exists()
-
-
-def _about(rows: Sequence[tuple[Example, Rendered]]) -> dict[str, int]:
-  """The size of a data set."""
-  return {
-    'examples': len(rows),
-    'problems': len({e.problem_id for e, _ in rows}),
-    'unique': len({(e.problem_id, ' '.join(e.solution.split())) for e, _ in rows}),
-    'tokens': sum(len(ids) for _, (ids, _) in rows),
-  }

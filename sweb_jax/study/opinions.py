@@ -7,6 +7,8 @@ arms with the filter 'judge' it reads every whole sample and no solution.
 from __future__ import annotations
 
 import dataclasses
+import heapq
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
@@ -58,14 +60,16 @@ class Opinions(Step):
     """Asks what was not asked before; the judge's words stay in the folder."""
     of = self.verdicts.samples.problems
     problems = context.problems(of.folder, of.count)
-    (graded,) = self.verdicts.read(context, self.count).values()
+    (found,) = self.verdicts.read(context, self.count).values()
+    graded = itertools.chain.from_iterable(found)
     if self.of == layout.ALL:
       samples = [s for s, _ in graded if s.finish != 'length']
     else:
       seed = self.settings['seed'] + self.verdicts.samples.question_set
-      order = sorted((s for s, v in graded if v.correct), key=lambda s: digest(f'{seed} {s.problem_id} {s.index}'))
-      chosen = {(s.problem_id, s.index) for s in order[: self.most]}
-      samples = [s for s, _ in graded if (s.problem_id, s.index) in chosen]
+      # Those with the smallest hashes, in the order of problems.
+      correct = ((digest(f'{seed} {s.problem_id} {s.index}'), n, s) for n, (s, v) in enumerate(graded) if v.correct)
+      chosen = heapq.nsmallest(self.most, correct)
+      samples = [s for _, _, s in sorted(chosen, key=lambda row: row[1])]
     opinions = self._ask(context, problems, samples)
     if context.hosts.leads:
       files.write_text(context.root / self.folder / layout.OPINIONS, records.dumps(opinions))
@@ -82,14 +86,15 @@ class Opinions(Step):
     gold = self.of == layout.KEPT and s['judge.gold']
     chat = s['chat'][self.model]
     renderer = context.renderer(self.model, chat, judge.worked_examples(self.task, gold=gold))
-    prompts = {}
+    texts = {}
     for sample in samples:
       problem = by_id[sample.problem_id]
       solution = (problem.solutions[0] if problem.solutions else problem.gold) if gold else None
       # Every sample has a prompt of its own, and is a problem of its own to the engine and the ledger.
-      prompts[_name(sample)] = renderer.prompt(judge.prompt(problem.text, sample.text, solution))
-    if not prompts:
+      texts[_name(sample)] = judge.prompt(problem.text, sample.text, solution)
+    if not texts:
       return []
+    prompts = dict(zip(texts, renderer.prompts(list(texts.values())), strict=True))
     question_set = self.verdicts.samples.question_set
     asked = Asked(
       self.model, self.model, question_set, s['seed'] + question_set, renderer, s['judge.max_new_tokens'],
@@ -97,9 +102,9 @@ class Opinions(Step):
     )  # fmt: skip
     read = context.read(renderer, prompts)
     kept = Kept(context.root / self.folder, read, kind='judge', counted=False)
-    replies = collect(context, asked, kept, prompts, [(name, 0) for name in prompts])
+    replies = collect(context, asked, kept, prompts, [(name, 0) for name in prompts]).read(prompts)
     pairs = zip(samples, replies, strict=True)
-    return [_opinion(sample, reply, read[reply.problem_id].prompt) for sample, reply in pairs]
+    return [_opinion(sample, reply, read[reply.problem_id].prompt) for sample, (reply, *_) in pairs]
 
 
 def _name(sample: Sample) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from etils import epath
 from rich.console import Console
@@ -11,13 +11,19 @@ from sweb_jax import layout, tasks
 from sweb_jax.config import ConfigError, rules_of
 from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.source import Model
-from sweb_jax.records import Example, Problem
+from sweb_jax.records import Problem
 from sweb_jax.study import recorded
 from sweb_jax.study.opened import Study, transfer_message
 from sweb_jax.study.problems import Problems, check_unchanged
 from sweb_jax.study.recorded import RecordedModel
+from sweb_jax.study.state import State, state
 from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training import DataError
+
+_AT_ONCE = 1024
+"""Texts that are encoded together."""
+_OF_ROWS = ('samples', 'allocations', 'examples', 'models')
+"""Kinds of steps for which the lengths of prompts and solutions matter, as long as one is to be done."""
 
 
 def check(study: Study, root: epath.Path, console: Console | None = None) -> list[str]:
@@ -51,7 +57,8 @@ def check(study: Study, root: epath.Path, console: Console | None = None) -> lis
     if isinstance(step, Problems) and step.split == 'train'
     for p in chosen[step.folder]
   }
-  return [*_check_rows(study, list(train.values()))] if train else []
+  left = any(s.kind in _OF_ROWS and state(root, s) is not State.DONE for s in study.graph.steps)
+  return [*_check_rows(study, list(train.values()))] if train and left else []
 
 
 def _look_through_recorded(study: Study, chosen: Mapping[str, Sequence[Problem]], console: Console) -> None:
@@ -84,11 +91,15 @@ def _check_rows(study: Study, problems: Sequence[Problem]) -> Iterator[str]:
   t, most = c.train, c.sampling.max_new_tokens
   mixed = any(rules_of(c, variant)['mix_gold'] for variant in (None, *c.variants))
   drawn = [a for a in study.graph.arms.all if a.budget]
+  if not (c.gold or mixed or drawn):
+    return
+  solved = [p for p in problems if p.solutions]
   for learner, renderer in _renderers(study):
+    lengths_of = _lengths(renderer.prompts, [task.prompt(p) for p in problems])
+    prompts = dict(zip((p.id for p in problems), lengths_of, strict=True))
+    solutions = _lengths(renderer.solutions, [p.solutions[0] for p in solved])
     if c.gold or mixed:
-      lengths = {
-        p.id: len(renderer.example(Example(p.id, task.prompt(p), p.solutions[0]))[0]) for p in problems if p.solutions
-      }
+      lengths = {p.id: prompts[p.id] + n for p, n in zip(solved, solutions, strict=True)}
       if not lengths:
         raise ConfigError(f'config.gold: the problems of {c.task.name} have no solutions by people; set it to False')
       long = [name for name, n in lengths.items() if n - 1 > t.row_length]
@@ -106,19 +117,24 @@ def _check_rows(study: Study, problems: Sequence[Problem]) -> Iterator[str]:
         )
     if not drawn:
       continue
-    prompt = max(len(renderer.prompt(task.prompt(p))) for p in problems)
+    prompt = max(prompts.values())
     if prompt + most - 1 > t.row_length and t.too_long == 'refuse':
       yield (
         f'config.train.row_length={t.row_length}: beside the longest prompt of {prompt} tokens a row of {learner} has '
         f'room for {t.row_length + 1 - prompt}, and samples may have {most} (config.sampling.max_new_tokens); a longer '
         "one that is kept will stop the training; raise it, or set config.train.too_long='leave_out'"
       )
-    tokens = [len(renderer.tokenizer.encode(p.solutions[0])) + 1 for p in problems if p.solutions]
-    if over := sum(n > most for n in tokens):
+    if over := sum(n > most for n in solutions):
       yield (
-        f'{over} of {len(tokens)} solutions by people have more than config.sampling.max_new_tokens={most} tokens; a '
-        'sample of that length is cut, wrong and charged'
+        f'{over} of {len(solutions)} solutions by people have more than config.sampling.max_new_tokens={most} tokens; '
+        'a sample of that length is cut, wrong and charged'
       )
+
+
+def _lengths(encode: Callable[[Sequence[str]], list[tuple[int, ...]]], texts: Sequence[str]) -> list[int]:
+  """Tokens of each text."""
+  batches = (texts[i : i + _AT_ONCE] for i in range(0, len(texts), _AT_ONCE))
+  return [len(ids) for batch in batches for ids in encode(batch)]
 
 
 def _renderers(study: Study) -> Iterator[tuple[str, Renderer]]:

@@ -41,5 +41,5 @@ class Report(Step):
     return digest([self.format, plain(self.settings), [[s.version, plain(s.extent)] for s in self.steps]])
 
   def run(self, context: Context) -> None:
-    analysis.write(context.root, context.tasks['test'].prompt)
+    analysis.write(context.root, context.tasks['test'].prompt, context.hosts.progressed)
     context.meter.add()

@@ -13,10 +13,11 @@ from sweb_jax import layout
 from sweb_jax.budget import Prompts, by_model, dollars, read_prompts
 from sweb_jax.budget import read as read_ledgers
 from sweb_jax.records import Problem, Sample
+from sweb_jax.runtime.by_problem import ByProblem
 from sweb_jax.sampling import Store
 from sweb_jax.sampling.endpoint import EndpointError
 from sweb_jax.study import endpoint, recorded
-from sweb_jax.study.collect import Asked, Kept, collect, in_order, keep, write_prompts
+from sweb_jax.study.collect import Asked, Kept, collect, keep, write_prompts
 from sweb_jax.study.context import Context
 from sweb_jax.study.endpoint import EndpointModel
 from sweb_jax.study.problems import Problems
@@ -63,10 +64,11 @@ class Samples(Step):
     wanted = [(p.id, i) for p in problems for i in range(self.count)]
     draw(context, self, self.folder, self.generator, self.model, problems, wanted, params=params)
 
-  def read(self, context: Context, count: int) -> list[Sample]:
-    """The first `count` samples of every problem, by problem and index."""
-    problems = context.problems(self.problems.folder, self.problems.count)
-    return in_order(problems, Store(context.root / self.folder).read(), count)
+  def read(self, context: Context, count: int) -> Iterator[list[Sample]]:
+    """The first `count` samples of every problem, a problem at a time."""
+    ids = [p.id for p in context.problems(self.problems.folder, self.problems.count)]
+    for rows in Store(context.root / self.folder).by_problem().read(ids):
+      yield [s for s in rows if s.index < count]
 
   def estimate(self, assumed: Assumed) -> Iterator[Work]:
     yield assumed.drawing('sample', self.model, self.problems.count, self.items, few_shot=self.trained is None)
@@ -84,8 +86,8 @@ def draw(
   params=None,
   first: int = 0,
   counted: bool = True,
-) -> list[Sample]:
-  """Draws training data as the settings of a step say.
+) -> ByProblem[Sample]:
+  """Draws training data as the settings of a step say; returns all that the folder has.
 
   Args:
     context: the models.
@@ -125,7 +127,7 @@ def draw(
     s['sampling.top_p'],
     () if params is not None else stop_strings,  # A fine-tuned model ends by itself.
   )
-  prompts = {p.id: renderer.prompt(task.prompt(p)) for p in problems}
+  prompts = context.prompts(renderer, task, problems)
   kept = Kept(context.root / folder, context.read(renderer, prompts), first=first, counted=counted)
   # With the same length of the longest prompt, later rounds of a policy compile nothing.
   longest = max(map(len, prompts.values()))
@@ -143,7 +145,7 @@ def _ask(
   wanted: Sequence[tuple[str, int]],
   first: int,
   counted: bool,
-) -> list[Sample]:
+) -> ByProblem[Sample]:
   """The samples of an endpoint; what a reply says was read is known before its samples are stored.
 
   Raises EndpointError, also where several processes would ask.

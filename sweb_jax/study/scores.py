@@ -86,10 +86,9 @@ class Scores(Step):
       *((0.0, 0, 1.0) if greedy else (s['sampling.temperature'], s['sampling.top_k'], s['sampling.top_p'])),
       stop_strings if params is None else (),  # A fine-tuned model ends by itself.
     )
-    prompts = {p.id: renderer.prompt(task.prompt(p)) for p in problems}
+    prompts = context.prompts(renderer, task, problems)
     kept = Kept(context.root / folder, context.read(renderer, prompts), kind='evaluation')
     wanted = [(p.id, i) for p in problems for i in range(count)]
     samples = collect(context, asked, kept, prompts, wanted, params=params)
-    verdicts.extend(
-      context, context.root / folder, task, problems, samples, self.extent['grading.second_opinion']
-    )
+    opinion = self.extent['grading.second_opinion']
+    verdicts.extend(context, context.root / folder, task, problems, samples, count, opinion)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from etils import epath
@@ -11,12 +11,17 @@ from etils import epath
 from sweb_jax import layout, records, tasks
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
+from sweb_jax.runtime.by_problem import ByProblem
+from sweb_jax.sampling import Store
 from sweb_jax.study.context import Context
 from sweb_jax.study.samples import Samples
 from sweb_jax.study.step import Step
 from sweb_jax.tasks import grading
 
 Graded = tuple[Sample, Verdict]
+
+_ROWS = 8192
+"""Samples that are graded between two files, and more where one problem has more."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,18 +43,23 @@ class Verdicts(Step):
 
   def run(self, context: Context) -> None:
     """Grades what has no verdict yet."""
-    of = self.samples.problems
-    samples = self.samples.read(context, self.samples.count)
+    of, folder = self.samples.problems, context.root / self.folder
+    samples = Store(context.root / self.samples.folder).by_problem()
     opinion = self.extent['grading.second_opinion']
     problems = context.problems(of.folder, of.count)
-    extend(context, context.root / self.folder, context.tasks['train'], problems, samples, opinion)
+    extend(context, folder, context.tasks['train'], problems, samples, self.samples.count, opinion)
     context.meter.add()
 
-  def read(self, context: Context, count: int) -> dict[str, list[Graded]]:
-    """Generator -> the first `count` samples of every problem with their verdicts, by problem and index."""
-    verdicts = read(context.root / self.folder)
-    samples = self.samples.read(context, count)
-    return {self.samples.generator: [(s, verdicts[s.problem_id, s.index]) for s in samples]}
+  def read(self, context: Context, count: int) -> dict[str, Iterator[list[Graded]]]:
+    """Generator -> the first `count` samples of every problem with their verdicts, a problem at a time."""
+    return {self.samples.generator: self._read(context, count)}
+
+  def _read(self, context: Context, count: int) -> Iterator[list[Graded]]:
+    of, verdicts = self.samples.problems, by_problem(context.root / self.folder)
+    graded = verdicts.read(p.id for p in context.problems(of.folder, of.count))
+    for samples, found in zip(self.samples.read(context, count), graded, strict=True):
+      verdict_of = {v.index: v for v in found}
+      yield [(s, verdict_of[s.index]) for s in samples]
 
 
 def extend(
@@ -57,51 +67,78 @@ def extend(
   folder: epath.Path,
   task: tasks.Task,
   problems: Sequence[Problem],
-  samples: Sequence[Sample],
+  samples: ByProblem[Sample],
+  count: int,
   second_opinion: bool,
 ) -> None:
   """Writes the verdicts that a folder lacks, with votes where answers can be compared.
+
+  So many problems at a time, each time as a file: what is held does not grow with the study, and after a kill it goes
+  on from there.
 
   Args:
     context: the processes; each grades samples of its own problems, the first writes.
     folder: of the verdicts.
     task: what grades.
     problems: of the samples.
-    samples: by problem and index.
+    samples: of these problems, and perhaps of others.
+    count: samples of each problem to be graded, the first.
     second_opinion: verdicts also hold math-verify's opinion, where the task's answers are mathematical.
   """
-  hosts = context.hosts
-  known = read(folder)
+  hosts, known = context.hosts, by_problem(folder)
   second_opinion = second_opinion and task.second_opinion
-  missing = [s for s in samples if not _complete(known.get((s.problem_id, s.index)), second_opinion)]
-  if not missing:
-    return
-  number = 1 + max((layout.number_of(p.name) for p in folder.glob(layout.VERDICTS)), default=-1)
-  file = folder / layout.numbered(layout.VERDICTS, number)
-  by_id = {p.id: p for p in problems}
-  mine = [s for s in missing if hosts.mine(s.problem_id)]
-  verdicts = tasks.verdicts(task, ((by_id[s.problem_id], s) for s in mine))
+  number = layout.next_number(layout.VERDICTS, (p.name for p in folder.glob(layout.VERDICTS)))
+  missing: dict[str, set[int]] = {}
+  for p, verdicts in zip(problems, known.read(p.id for p in problems), strict=True):
+    graded = {v.index for v in verdicts if _complete(v, second_opinion)}
+    missing[p.id] = {i for i in samples.indices(p.id) if i < count} - graded
+  todo = [p for p in problems if missing[p.id]]
+  at_once = max(1, _ROWS // count)
+  with context.second_opinions:
+    for start in range(0, len(todo), at_once):
+      context.check()
+      mine = [p for p in todo[start : start + at_once] if hosts.mine(p.id)]
+      file = folder / layout.numbered(layout.VERDICTS, number + start // at_once)
+      text = records.dumps(_graded(context, task, mine, samples, known, missing, second_opinion))
+      if hosts.count > 1:
+        text = hosts.exchange(file, text)
+      if hosts.leads:
+        files.write_text(file, text)
+
+
+def _graded(
+  context: Context,
+  task: tasks.Task,
+  problems: Sequence[Problem],
+  samples: ByProblem[Sample],
+  known: ByProblem[Verdict],
+  missing: Mapping[str, set[int]],
+  second_opinion: bool,
+) -> list[Verdict]:
+  """The missing verdicts of some problems."""
+  ids = [p.id for p in problems]
+
+  def pairs() -> Iterator[tuple[Problem, Sample]]:
+    for p, rows in zip(problems, samples.read(ids), strict=True):
+      yield from ((p, s) for s in rows if s.index in missing[p.id])
+      context.hosts.progressed()
+
+  verdicts = tasks.verdicts(task, pairs())
   if second_opinion:
-    verdicts = grading.add_second_opinions(problems, verdicts)
-  if hosts.count > 1:
-    lines = hosts.exchange(file, records.dumps(verdicts)).encode().splitlines()
-    verdicts = [records.from_json(Verdict, line) for line in lines]
-  if not hosts.leads:
-    return
-  found = known | {(v.problem_id, v.index): v for v in verdicts}
-  if task.same is not None:
-    # Over all samples: a vote names the first sample with the same answer, which may have been graded before.
-    found = {(v.problem_id, v.index): v for v in grading.add_votes(task.same, problems, list(found.values()))}
-  files.write_text(file, records.dumps(found[s.problem_id, s.index] for s in missing))
+    verdicts = context.second_opinions.add(problems, verdicts, context.hosts.progressed)
+  if task.same is None:
+    return verdicts
+  # Over all samples: a vote names the first sample with the same answer, which may have been graded before.
+  new = {(v.problem_id, v.index) for v in verdicts}
+  before = [v for rows in known.read(ids) for v in rows if (v.problem_id, v.index) not in new]
+  voted = grading.add_votes(task.same, problems, before + verdicts)
+  return [v for v in voted if (v.problem_id, v.index) in new]
 
 
-def read(folder: epath.Path) -> Mapping[tuple[str, int], Verdict]:
-  """(problem id, index) -> verdict; of two on the same sample the later one stands."""
-  rows = (v for path in sorted(folder.glob(layout.VERDICTS)) for v in records.read(Verdict, path))
-  return {(v.problem_id, v.index): v for v in rows}
+def by_problem(folder: epath.Path) -> ByProblem[Verdict]:
+  """The verdicts of a folder; of two on the same sample the later one stands."""
+  return ByProblem(Verdict, sorted(folder.glob(layout.VERDICTS)), latest=True)
 
 
-def _complete(verdict: Verdict | None, second_opinion: bool) -> bool:
-  if verdict is None:
-    return False
+def _complete(verdict: Verdict, second_opinion: bool) -> bool:
   return not second_opinion or verdict.lenient is None or bool(verdict.second_reason)

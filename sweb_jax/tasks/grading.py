@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
+import json
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 
 from absl import logging
+from etils import epath
 
+from sweb_jax import layout
 from sweb_jax.answers import grade
-from sweb_jax.answers.pool import Pool, PoolError
+from sweb_jax.answers.pool import Opinion, Pool, PoolError
 from sweb_jax.records import Problem, Sample, Verdict
+from sweb_jax.runtime import files
 
 MAX_WORKERS = 4
 """Processes that run math-verify for one job."""
+
+_PAIRS = 512
+"""Opinions after which those that are new are written: a killed run asks again for no more than these."""
 
 
 def verdict(task: str, problem: Problem, sample: Sample) -> Verdict:
@@ -35,30 +45,102 @@ def verdict(task: str, problem: Problem, sample: Sample) -> Verdict:
   )
 
 
-def add_second_opinions(problems: Sequence[Problem], verdicts: Sequence[Verdict]) -> list[Verdict]:
-  """The verdicts with math-verify's opinion on each lenient answer, from worker processes with a deadline.
+class SecondOpinions:
+  """math-verify's opinions, each asked for once: they are kept by gold answer and answer, written as they come.
 
-  An answer is asked about once a problem, however many samples gave it. Raises PoolError (a RuntimeError) where
-  math-verify cannot be run.
+  To be used in a `with`, by any number of threads at a time: the worker processes are started when there is something
+  to ask, and go when the last thread leaves. Several processes may keep their opinions in one folder.
+
+  Args:
+    folder: of files of `layout.PAIRS`, each of lines of gold answer, answer, whether they are equal, and the reason.
+    prefix: comes before the number in the names of new files, another in each process.
   """
-  golds = {p.id: p.gold for p in problems}
-  asked = list(dict.fromkeys((golds[v.problem_id], v.lenient) for v in verdicts if v.lenient is not None))
-  if not asked:
-    return list(verdicts)
-  try:
-    with Pool(min(MAX_WORKERS, os.cpu_count() or 1)) as pool:
-      opinions = dict(zip(asked, pool.second_opinions(asked), strict=True))
-  except PoolError as e:
-    raise PoolError(f'{e}; --config.grading.second_opinion=False goes without second opinions') from e
 
-  def told(v: Verdict) -> Verdict:
-    if v.lenient is None:
-      return v
-    opinion = opinions[golds[v.problem_id], v.lenient]
-    reason = grade.second_reason(opinion, v.lenient_correct)
-    return dataclasses.replace(v, second_opinion=opinion.equal, second_reason=reason)
+  def __init__(self, folder: epath.Path, prefix: str = ''):
+    self._folder, self._prefix = folder, prefix
+    self._lock = threading.Lock()
+    self._users = 0
+    self._pool: Pool | None = None
 
-  return [told(v) for v in verdicts]
+  def __enter__(self) -> SecondOpinions:
+    with self._lock:
+      self._users += 1
+    return self
+
+  def __exit__(self, *_) -> None:
+    with self._lock:
+      self._users -= 1
+      if self._pool and not self._users:
+        self._pool.close()
+        self._pool = None
+
+  @functools.cached_property
+  def _known(self) -> dict[tuple[str, str], Opinion]:
+    known = {}
+    for path in sorted(self._folder.glob(layout.PAIRS)):
+      for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+          gold, answer, equal, reason = json.loads(line)
+          known[gold, answer] = Opinion(equal, reason)
+        except (ValueError, TypeError) as e:
+          logging.warning('%s, line %d: not an opinion, which is asked for again: %s', path, number, e)
+    return known
+
+  def add(
+    self, problems: Sequence[Problem], verdicts: Sequence[Verdict], on_opinion: Callable[[], None] = lambda: None
+  ) -> list[Verdict]:
+    """The verdicts with an opinion on each lenient answer, from worker processes with a deadline.
+
+    Where there is none (it timed out, a worker died), it is asked for again when the pair comes again. `on_opinion` is
+    called after each that was asked for. Raises PoolError (a RuntimeError) where math-verify cannot be run.
+    """
+    golds = {p.id: p.gold for p in problems}
+    pairs = dict.fromkeys((golds[v.problem_id], v.lenient) for v in verdicts if v.lenient is not None)
+    if not pairs:
+      return list(verdicts)
+    with self._lock:
+      asked = self._ask([p for p in pairs if p not in self._known], on_opinion)
+
+    def told(v: Verdict) -> Verdict:
+      if v.lenient is None:
+        return v
+      pair = golds[v.problem_id], v.lenient
+      opinion = asked.get(pair) or self._known[pair]
+      reason = grade.second_reason(opinion, v.lenient_correct)
+      return dataclasses.replace(v, second_opinion=opinion.equal, second_reason=reason)
+
+    return [told(v) for v in verdicts]
+
+  def _ask(self, pairs: Sequence[tuple[str, str]], on_opinion: Callable[[], None]) -> dict[tuple[str, str], Opinion]:
+    """The opinion on each pair; what is one is known from then on."""
+    if not pairs:
+      return {}
+    found: dict[tuple[str, str], Opinion] = {}
+    kept = 0
+    try:
+      if self._pool is None:
+        self._pool = Pool(min(MAX_WORKERS, os.cpu_count() or 1)).__enter__()
+      for pair, opinion in zip(pairs, self._pool.second_opinions(pairs), strict=True):
+        found[pair] = opinion
+        on_opinion()
+        if len(found) - kept == _PAIRS:
+          self._keep(dict(itertools.islice(found.items(), kept, None)))
+          kept = len(found)
+    except PoolError as e:
+      raise PoolError(f'{e}; --config.grading.second_opinion=False goes without second opinions') from e
+    finally:
+      self._keep(dict(itertools.islice(found.items(), kept, None)))
+    return found
+
+  def _keep(self, found: Mapping[tuple[str, str], Opinion]) -> None:
+    new = {pair: opinion for pair, opinion in found.items() if opinion.equal is not None}
+    if not new:
+      return
+    self._known.update(new)
+    number = layout.next_number(layout.PAIRS, (p.name for p in self._folder.glob(layout.PAIRS)), self._prefix)
+    lines = (json.dumps([*pair, opinion.equal, opinion.reason], ensure_ascii=False) for pair, opinion in new.items())
+    path = self._folder / layout.numbered(layout.PAIRS, number, self._prefix)
+    files.write_text(path, ''.join(f'{line}\n' for line in lines))
 
 
 def add_votes(

@@ -33,7 +33,7 @@ class Renderer:
   @functools.cached_property
   def prefix(self) -> tuple[int, ...]:
     """Ids that all prompts share, BOS first; empty without worked examples."""
-    return self._begin(self.few_shot) if self.few_shot else ()
+    return self._begun([self.few_shot])[0] if self.few_shot else ()
 
   @functools.cached_property
   def stop_ids(self) -> tuple[int, ...]:
@@ -43,14 +43,20 @@ class Renderer:
 
   def prompt(self, text: str) -> tuple[int, ...]:
     """Ids of a prompt as they follow the prefix; with BOS where there is no prefix."""
-    text = self._ended(text)
-    begun = tuple(self.tokenizer.encode(text)) if self.few_shot else self._begin(text)
-    return begun + self._answer
+    return self.prompts([text])[0]
+
+  def prompts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+    """`prompt` of each text; many are encoded together, which is faster."""
+    return self._prompts(texts, first=not self.few_shot)
+
+  def solutions(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+    """Ids that a zero-shot training row has after its prompt: all of them carry loss."""
+    return [(*ids, self.stop_ids[0]) for ids in self.tokenizer.encode_all(texts)]
 
   def example(self, example: Example) -> tuple[tuple[int, ...], int]:
     """Ids of a zero-shot training row, and how many of them (the prompt) carry no loss."""
-    prompt = self._begin(self._ended(example.prompt)) + self._answer
-    return (*prompt, *self.tokenizer.encode(example.solution), self.stop_ids[0]), len(prompt)
+    (prompt,), (solution,) = self._prompts([example.prompt], first=True), self.solutions([example.solution])
+    return prompt + solution, len(prompt)
 
   def text(self, tokens: Sequence[int], stop_strings: Sequence[str] = ()) -> str:
     """The text of a completion, without its stop token, up to the first stop string."""
@@ -58,16 +64,19 @@ class Renderer:
     ends = [i for i in (text.find(s) for s in stop_strings) if i >= 0]
     return text[: min(ends)] if ends else text
 
-  def _ended(self, text: str) -> str:
-    """`text` as it stands at the end of the user's turn, trimmed as the template has it."""
-    return text.rstrip() if self.chat else text
+  def _prompts(self, texts: Sequence[str], *, first: bool) -> list[tuple[int, ...]]:
+    """Ids of prompts that come first in their rows, or after the prefix."""
+    ended = [t.rstrip() for t in texts] if self.chat else texts  # The template trims the end of the user's turn.
+    begun = self._begun(ended) if first else map(tuple, self.tokenizer.encode_all(ended))
+    return [ids + self._answer for ids in begun]
 
-  def _begin(self, text: str) -> tuple[int, ...]:
-    """A row up to the end of `text`, BOS first."""
+  def _begun(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+    """Rows up to the end of each text, BOS first."""
     if not self.chat:
-      return (self.tokenizer.bos_id, *self.tokenizer.encode(text))
+      return [(self.tokenizer.bos_id, *ids) for ids in self.tokenizer.encode_all(texts)]
     # Together, as the template has it: pieces may span the two.
-    return (self.tokenizer.bos_id, self.tokenizer.turn_ids()[0], *self.tokenizer.encode(f'user\n{text.lstrip()}'))
+    begin = self.tokenizer.bos_id, self.tokenizer.turn_ids()[0]
+    return [(*begin, *ids) for ids in self.tokenizer.encode_all([f'user\n{t.lstrip()}' for t in texts])]
 
   @functools.cached_property
   def _answer(self) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Fine-tuning: examples to packed batches, the step, the loop with scored checkpoints."""
 
 from sweb_jax.training.agreement import Agreement
-from sweb_jax.training.data import DataError, Packer
+from sweb_jax.training.data import DataError, Packer, Rows
 from sweb_jax.training.loop import Fit, Schedule, fit, marks
 from sweb_jax.training.lora import Lora, LoraError
 from sweb_jax.training.metrics import TrainingError
@@ -15,6 +15,7 @@ __all__ = [
   'LoraError',
   'Optimizer',
   'Packer',
+  'Rows',
   'Schedule',
   'TrainingError',
   'aside',

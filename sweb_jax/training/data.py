@@ -6,6 +6,7 @@ examples a step sees is a function of (seed, step) alone, so a resumed run needs
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Sequence
@@ -33,14 +34,53 @@ class Batch(NamedTuple):
   weights: Float[np.ndarray, 'R M']
 
 
-Rendered = tuple[tuple[int, ...], int]
+Rendered = tuple[Sequence[int], int]
 """Ids of an example and the length of its prompt."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rows(Sequence[Rendered]):
+  """The ids of N examples in one array, which may lie in a file; those of a prompt stand there once."""
+
+  ids: Int[np.ndarray, ' T']
+  spans: Int[np.ndarray, 'N 4']
+  """Of each example: begin and end of its prompt in `ids`, begin and end of its solution."""
+
+  @classmethod
+  def of(cls, rendered: Sequence[Rendered]) -> Rows:
+    """The same examples, from one sequence of ids for each."""
+    ends = np.cumsum([0, *(len(ids) for ids, _ in rendered)])
+    middle = ends[:-1] + [start for _, start in rendered]
+    ids = np.concatenate([np.asarray(ids, np.int32) for ids, _ in rendered]) if rendered else np.zeros(0, np.int32)
+    return cls(ids, np.stack([ends[:-1], middle, middle, ends[1:]], axis=1))
+
+  def __len__(self) -> int:
+    return len(self.spans)
+
+  def __getitem__(self, i: int) -> tuple[Int[np.ndarray, ' L'], int]:
+    first, middle, again, last = self.spans[i]
+    return np.concatenate([self.ids[first:middle], self.ids[again:last]]), int(middle - first)
+
+  @property
+  def prompts(self) -> Int[np.ndarray, ' N']:
+    """Tokens of each prompt."""
+    return self.spans[:, 1] - self.spans[:, 0]
+
+  @property
+  def lengths(self) -> Int[np.ndarray, ' N']:
+    """Tokens of each example, prompt and solution."""
+    return self.prompts + self.spans[:, 3] - self.spans[:, 2]
 
 
 def examples_at(step: int, *, examples: int, batch: int, seed: int) -> list[int]:
   """Numbers of the examples of one step: epochs in keyed random order, back to back."""
-  at = range(step * batch, (step + 1) * batch)
-  return [int(_order(seed, i // examples, examples)[i % examples]) for i in at]
+  first, end = step * batch, (step + 1) * batch
+  found: list[int] = []
+  while first < end:  # An epoch at a time.
+    at = first % examples
+    found += _order(seed, first // examples, examples)[at : at + end - first].tolist()
+    first += min(examples - at, end - first)
+  return found
 
 
 @functools.lru_cache(maxsize=8)
@@ -88,7 +128,7 @@ class Packer:
 
   def __init__(
     self,
-    rendered: Sequence[Rendered],
+    rendered: Rows | Sequence[Rendered],
     *,
     batch: int,
     steps: int,
@@ -97,40 +137,40 @@ class Packer:
     multiple_of: int = 1,
     ids: Sequence[str] = (),
   ):
-    if not rendered:
+    if not len(rendered):
       raise DataError('there is no example to train on: no sample was kept')
+    self._rows = rendered if isinstance(rendered, Rows) else Rows.of(rendered)
     self._ids = ids or [str(i) for i in range(len(rendered))]
-    longest = max(range(len(rendered)), key=lambda i: len(rendered[i][0]))
-    if (tokens := len(rendered[longest][0])) - 1 > row_length:
+    self._columns = self._rows.lengths - 1
+    longest = int(self._columns.argmax())
+    if (columns := int(self._columns[longest])) > row_length:
       raise DataError(
-        f'example {self._ids[longest]} has {tokens} tokens, config.train.row_length={row_length} holds '
+        f'example {self._ids[longest]} has {columns + 1} tokens, config.train.row_length={row_length} holds '
         f'{row_length + 1}; raise it or lower config.sampling.max_new_tokens'
       )
-    self._rendered, self._batch, self._seed = rendered, batch, seed
-    needed = max((len(self._rows(step, row_length)) for step in range(steps)), default=1)
+    self._batch, self._seed = batch, seed
+    needed = max((len(self._packed(step, row_length)) for step in range(steps)), default=1)
     rows = _rounded(needed, multiple_of)
     if rows > _rounded(needed, 1):
       # Devices would have nothing but padding: the examples are spread over all of them, in shorter rows.
       shorter = (-(-row_length * eighths // 8) for eighths in range(1, 9))
-      enough = (n for n in shorter if n >= tokens - 1)
-      row_length = next(n for n in enough if all(len(self._rows(step, n)) <= rows for step in range(steps)))
+      enough = (n for n in shorter if n >= columns)
+      row_length = next(n for n in enough if all(len(self._packed(step, n)) <= rows for step in range(steps)))
     self._row_length = row_length
+    losses = (self._rows.lengths - self._rows.prompts).tolist()
     targets = max(
-      (sum(len(ids) - start for ids, start in row) for step in range(steps) for row in self._rows(step, row_length)),
-      default=1,
+      (sum(losses[i] for i in row) for step in range(steps) for row in self._packed(step, row_length)), default=1
     )
     self._shape = rows, min(_rounded(targets, 8), row_length)
 
-  def _rows(self, step: int, row_length: int) -> list[list[Rendered]]:
-    items = [
-      self._rendered[i]
-      for i in examples_at(step, examples=len(self._rendered), batch=self._batch, seed=self._seed)
-    ]
-    return [[items[i] for i in row] for row in first_fit([len(ids) - 1 for ids, _ in items], row_length)]
+  def _packed(self, step: int, row_length: int) -> list[list[int]]:
+    """The examples of a step, by row."""
+    items = examples_at(step, examples=len(self._rows), batch=self._batch, seed=self._seed)
+    return [[items[i] for i in row] for row in first_fit(self._columns[items].tolist(), row_length)]
 
   def names(self, step: int) -> list[str]:
     """The examples of a step."""
-    at = examples_at(step, examples=len(self._rendered), batch=self._batch, seed=self._seed)
+    at = examples_at(step, examples=len(self._rows), batch=self._batch, seed=self._seed)
     return [self._ids[i] for i in at]
 
   def batch(self, step: int) -> Batch:
@@ -139,9 +179,9 @@ class Packer:
     tokens, segments, positions = (np.zeros((rows, self._row_length), np.int32) for _ in range(3))
     target_at, target = (np.zeros((rows, targets), np.int32) for _ in range(2))
     weights = np.zeros((rows, targets), np.float32)
-    for r, row in enumerate(self._rows(step, self._row_length)):
+    for r, row in enumerate(self._packed(step, self._row_length)):
       column = n = 0
-      for segment, (ids, start) in enumerate(row, 1):
+      for segment, (ids, start) in enumerate(map(self._rows.__getitem__, row), 1):
         length, losses = len(ids) - 1, len(ids) - start
         span = slice(column, column + length)
         tokens[r, span], segments[r, span], positions[r, span] = ids[:-1], segment, np.arange(length)

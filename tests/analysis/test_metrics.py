@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from sweb_jax.analysis import equations as equations_lib
 from sweb_jax.analysis import metrics
 from sweb_jax.analysis.equations import equations
 
@@ -149,3 +150,14 @@ def test_majority_vote_agrees_with_a_count_by_hand():
     winner = max(cast, key=lambda v: (cast.count(v), -v), default=-1)
     expected = winner >= 0 and bool(answers[winner] == 1)
     assert metrics.majority(np.array([votes]), correct[None], 5).tolist() == [expected]
+
+
+def test_only_the_end_of_a_side_is_looked_at_and_nothing_that_a_whole_side_has_is_missed(monkeypatch):
+  rng = np.random.default_rng(0)
+  characters = list('0123456789 .,==++-*/()xX_$%\\\nab²½×{}:')
+  texts = [''.join(rng.choice(characters, rng.integers(60))) for _ in range(5000)]
+  texts += [r'$x_1 = 2, -3 + 4 = 1$', '1.2.3+4=5', 'a, -(-2) - 1 = 1', r'\frac{3}{4} + 1 = 2', '1,000 + 20,5 = 3']
+  found = [equations(text) for text in texts]
+  monkeypatch.setattr(equations_lib, '_end', lambda side: side)
+  assert found == [equations(text) for text in texts]
+  assert sum(map(bool, found)) > 50

@@ -29,6 +29,15 @@ def test_rows_land_by_problem_and_index_whatever_their_order(make_workdir):
   assert [d.correct.shape for d in results.sampled[1, 'student', 'base']] == [(4, 3)]
 
 
+def test_who_waits_for_a_report_hears_that_it_gets_on(make_workdir):
+  reading, writing, workdir = [], [], make_workdir()
+  results = read(workdir, progressed=lambda: reading.append(1))
+  evaluations = sum(len(seeds) for found in (results.greedy, results.sampled) for seeds in found.values())
+  assert len(reading) == len(results.drawn) + evaluations > 2
+  write(workdir, progressed=lambda: writing.append(1))
+  assert len(writing) > len(reading)
+
+
 def test_excerpts_are_the_first_problems_of_the_first_set(make_workdir):
   excerpts = read(make_workdir(), excerpts=1, shown=2).excerpts
   assert [e.problem.id for e in excerpts] == ['train0-0']

@@ -4,6 +4,7 @@ import collections
 import random
 
 import pytest
+from etils import epath
 
 from sweb_jax import budget, records
 from sweb_jax.budget import Ledger, Prompts
@@ -144,3 +145,17 @@ def test_a_damaged_line_is_named(folder):
   (folder / 'ledger-000000.jsonl').write_text('{"file": 3')
   with pytest.raises(budget.BudgetError, match=r'ledger-000000\.jsonl, line 1: not a line of a ledger'):
     budget.read(folder)
+
+
+def test_chunks_are_listed_and_not_asked_for_one_by_one(tmp_path, monkeypatch):
+  """Each question to an object store takes its time."""
+  for i in range(50):
+    files.write_text(tmp_path / f'chunk-{i:06d}.jsonl', records.dumps([sample('a', i, 3)]))
+  ledger = Ledger(tmp_path, job='j', model='m', prompts={'a': Prompts(0, 4)})
+  ledger.settle()
+  asked = []
+  exists = type(epath.Path(tmp_path)).exists
+  monkeypatch.setattr(type(epath.Path(tmp_path)), 'exists', lambda self: asked.append(self.name) or exists(self))
+  ledger.settle()
+  assert sum(e.tokens['completion'] for e in budget.read(tmp_path)) == 150
+  assert not [name for name in asked if name.startswith('chunk-')]

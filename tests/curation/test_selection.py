@@ -13,10 +13,14 @@ SAMPLES = [Sample(p, i, text, (1,), 'stop', 0.0) for (p, i), text in sorted(TEXT
 VERDICTS = [Verdict(s.problem_id, s.index, None, s.text != 'bad', '') for s in SAMPLES]
 
 
+def by_problem(samples: list[Sample], verdicts: list[Verdict], problems: list[Problem] = PROBLEMS) -> list[list]:
+  pairs = list(zip(samples, verdicts, strict=True))
+  return [[(s, v) for s, v in pairs if s.problem_id == p.id] for p in problems]
+
+
 def chosen(*, first: int, max_per_problem: int = 0, dedupe: bool = False, balance: bool = False):
-  examples, counts = select(
-    PROBLEMS, PROMPTS, SAMPLES, VERDICTS, first=first, max_per_problem=max_per_problem, dedupe=dedupe, balance=balance
-  )
+  rules = dict(max_per_problem=max_per_problem, dedupe=dedupe, balance=balance)
+  examples, counts = select(PROBLEMS, PROMPTS, by_problem(SAMPLES, VERDICTS), first=first, **rules)
   assert all(e.prompt == PROMPTS[e.problem_id] for e in examples)
   return [(e.problem_id, e.solution) for e in examples], counts
 
@@ -49,14 +53,13 @@ def test_balance_keeps_no_more_of_a_problem_than_the_median_solved_one_has():
   how = dict(max_per_problem=0, dedupe=False, balance=True)
   problems = [*PROBLEMS, Problem('c', 'three', '3')]
   one = [Sample('c', 0, 'x', (1,), 'stop', 0.0)]
-  examples, counts = select(
-    problems, PROMPTS | {'c': 'Q'}, [*SAMPLES, *one], [*verdicts, Verdict('c', 0, None, True, '')], first=5, **how
-  )
+  graded = by_problem([*SAMPLES, *one], [*verdicts, Verdict('c', 0, None, True, '')], problems)
+  examples, counts = select(problems, PROMPTS | {'c': 'Q'}, graded, first=5, **how)
   assert [e.problem_id for e in examples] == ['b'] * 4 + ['a'] * 4 + ['c']  # Of 5, 4 and 1.
   assert counts == {'sampled': 11, 'wrong': 1, 'over the balance': 1, 'kept': 9}
 
 
 def test_nothing_right_gives_no_examples_and_counts_0():
   wrong = [Verdict(s.problem_id, s.index, None, False, '') for s in SAMPLES]
-  found = select(PROBLEMS, PROMPTS, SAMPLES, wrong, first=5, max_per_problem=0, dedupe=True)
+  found = select(PROBLEMS, PROMPTS, by_problem(SAMPLES, wrong), first=5, max_per_problem=0, dedupe=True)
   assert found == ([], {'sampled': 10, 'wrong': 10, 'kept': 0})

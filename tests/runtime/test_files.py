@@ -4,6 +4,7 @@ import errno
 import json
 import pathlib
 import subprocess
+import time
 
 import pytest
 from etils import epath
@@ -87,3 +88,33 @@ def test_the_name_of_an_object_is_absolute(monkeypatch, tmp_path):
   monkeypatch.chdir(tmp_path)
   assert files.absolute('gs://bucket/a/b') == epath.Path('gs://bucket/a/b')
   assert files.absolute('a') == epath.Path(tmp_path / 'a')
+
+
+def test_work_side_by_side_gives_its_results_in_order_and_reads_no_further_than_a_few_ahead():
+  taken = []
+
+  def items():
+    for i in range(500):
+      taken.append(i)
+      yield i
+
+  def work(i):
+    time.sleep(0.002 * (i % 3))
+    return i * i
+
+  found = files.side_by_side(work, items())
+  assert [next(found) for _ in range(10)] == [i * i for i in range(10)]
+  assert len(taken) < 60
+  assert list(found) == [i * i for i in range(10, 500)]
+
+
+def test_an_error_of_work_side_by_side_is_raised_in_its_turn():
+  def work(i):
+    if i == 3:
+      raise OSError('the third')
+    return i
+
+  found = files.side_by_side(work, range(100))
+  assert [next(found) for _ in range(3)] == [0, 1, 2]
+  with pytest.raises(OSError, match='the third'):
+    next(found)

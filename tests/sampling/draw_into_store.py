@@ -21,8 +21,8 @@ def main(folder: epath.Path) -> None:
   devices.prepare(folder.parent)
   store._CHUNK_SAMPLES = 16
   samples = Store(folder)
-  have = {(s.problem_id, s.index) for s in samples.read()}
-  print(len(have), flush=True)
+  have = samples.by_problem()
+  print('read', flush=True)
   model, task = open_model('embedded:wc'), tasks.get('arithmetic')
   renderer = Renderer(model.tokenizer)
   problems = task.problems('train', 60, 0)
@@ -32,7 +32,7 @@ def main(folder: epath.Path) -> None:
     model.config, mesh, Rule(0.7, forbidden=(0, 2)), stop_ids=(1,), prompt_length=48, max_new_tokens=48, slots=16,
     steps=4,
   )
-  requests = [r for r in wanted if (r.problem_id, r.index) not in have]
+  requests = [r for r in wanted if r.index not in have.indices(r.problem_id)]
   for c in engine.run(model.load(mesh), requests, key=jax.random.key(3)):
     samples.add(Sample(c.problem_id, c.index, renderer.text(c.tokens), c.tokens, c.finish, round(c.logprob, 4)))
   samples.flush()

@@ -9,11 +9,15 @@ import time
 
 import pytest
 
+from sweb_jax import layout, records
 from sweb_jax.records import Sample
-from sweb_jax.sampling import Store
 
 SCRIPT = pathlib.Path(__file__).with_name('draw_into_store.py')
 KILLS, SAMPLES = 20, 720
+
+
+def drawn(folder: pathlib.Path) -> list[Sample]:
+  return list(records.read(Sample, *sorted(folder.glob(layout.CHUNKS))))
 
 
 @pytest.mark.slow
@@ -21,7 +25,7 @@ def test_a_run_killed_at_20_random_moments_ends_with_the_samples_of_an_undisturb
   with forked(SCRIPT) as script:
     script.start(tmp_path / 'whole')
     assert script.ends() == 0
-    whole = {(s.problem_id, s.index): s for s in Store(tmp_path / 'whole').read()}
+    whole = {(s.problem_id, s.index): s for s in drawn(tmp_path / 'whole')}
     assert len(whole) == SAMPLES
 
     folder = tmp_path / 'killed'
@@ -34,12 +38,12 @@ def test_a_run_killed_at_20_random_moments_ends_with_the_samples_of_an_undisturb
         time.sleep(0.01)
       time.sleep(draw.uniform(0.0, 0.1))
       script.kill(pid)
-      before, found = found, list(Store(folder).read())
+      before, found = found, drawn(folder)
       assert found[: len(before)] == before  # Nothing finished is lost or changed.
     assert 0 < len(found) < SAMPLES
     script.start(folder)
     assert script.ends() == 0
-  samples = list(Store(folder).read())
+  samples = drawn(folder)
   assert len(samples) == SAMPLES
   for s in samples:
     undisturbed = whole.pop((s.problem_id, s.index))

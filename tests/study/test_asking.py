@@ -11,14 +11,15 @@ import jax
 import pytest
 from etils import epath
 
-from sweb_jax import layout, records
+from sweb_jax import layout, records, tasks
 from sweb_jax.config import ConfigError, validate
 from sweb_jax.records import Problem, Sample, Verdict
+from sweb_jax.runtime.by_problem import ByProblem
 from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.sampling import Store
 from sweb_jax.study import collect, opened, preflight
 from sweb_jax.study import verdicts as verdicts_lib
-from sweb_jax.tasks import TaskError
+from sweb_jax.tasks import TaskError, grading
 
 DATA = Path(os.environ.get('SWEB_TEST_DATA', Path(__file__).parents[2] / '../shared/data'))
 
@@ -77,7 +78,13 @@ def graded(config, root) -> list[Verdict]:
       store.add(Sample(p.id, i, text, (1, 2), 'stop', -1.0))
   store.flush()
   verdicts.run(context)
-  return list(verdicts_lib.read(context.root / verdicts.folder).values())
+  return verdicts_in(context.root / verdicts.folder)
+
+
+def verdicts_in(folder) -> list[Verdict]:
+  """The verdicts that stand, in the order in which samples were first graded."""
+  rows = records.read(Verdict, *sorted(Path(folder).glob(layout.VERDICTS)))
+  return list({(v.problem_id, v.index): v for v in rows}.values())
 
 
 SUMS = {'task__name': 'gsm8k', 'task__train': 3, 'task__validation': 2, 'task__test': 3, 'budgets': {'low': {'wc': 2}}}
@@ -94,13 +101,41 @@ def test_verdicts_of_a_study_hold_both_readings_and_the_second_opinion(runs, sum
 def test_second_opinions_can_be_left_out_and_had_later(runs, sums, tmp_path, monkeypatch):
   config = runs.tiny(**SUMS, generators=('wc',), data_dir=sums, grading__second_opinion=False)
   with monkeypatch.context() as patched:
-    patched.setattr(verdicts_lib.grading, 'Pool', None)
+    patched.setattr(grading, 'Pool', None)
     found = graded(config, tmp_path / 'work')
   assert {(v.second_opinion, v.second_reason) for v in found} == {(None, '')}
   later = graded(runs.tiny(**SUMS, generators=('wc',), data_dir=sums), tmp_path / 'work')
   assert {(v.second_opinion, v.second_reason) for v in later} == {(True, 'agrees')}
   assert [(v.correct, v.vote) for v in later] == [(v.correct, v.vote) for v in found]
   assert len(list((tmp_path / 'work' / layout.verdicts(0, 'wc')).glob(layout.VERDICTS))) == 2  # Nothing is rewritten.
+
+
+def test_verdicts_are_written_a_few_problems_at_a_time_and_a_killed_run_goes_on_from_there(
+  runs, sums, tmp_path, monkeypatch
+):
+  config = runs.tiny(**SUMS, generators=('wc',), data_dir=sums, grading__second_opinion=False)
+  whole = graded(config, tmp_path / 'whole')
+  monkeypatch.setattr(verdicts_lib, '_ROWS', 2)  # One problem at a time.
+  again, asked = tasks.verdicts, []
+
+  def stopped(task, pairs):
+    asked.append(list(pairs))
+    if len(asked) == 3:
+      raise KeyboardInterrupt
+    return again(task, asked[-1])
+
+  monkeypatch.setattr(verdicts_lib.tasks, 'verdicts', stopped)
+  with pytest.raises(KeyboardInterrupt):
+    graded(config, tmp_path / 'work')
+  folder, progress = tmp_path / 'work' / layout.verdicts(0, 'wc'), []
+  monkeypatch.setattr(Hosts, 'progressed', lambda self: progress.append(self))
+  assert verdicts_in(folder) == whole[:4] and len(list(folder.glob(layout.VERDICTS))) == 2
+  context, steps = steps_of(config, tmp_path / 'work')
+  steps[layout.verdicts(0, 'wc')].run(context)
+  assert verdicts_in(folder) == whole
+  assert [len(pairs) for pairs in asked] == [2, 2, 2, 2]  # Of four problems' worth, one was asked for twice.
+  assert {p.id for p, _ in asked[3]} == {whole[-1].problem_id}
+  assert progress  # For processes that wait for this one.
 
 
 @pytest.mark.parametrize(
@@ -117,7 +152,12 @@ def test_the_task_says_where_a_model_stops_that_was_not_fine_tuned(
   config = runs.tiny(**SUMS, generators=('wc',), data_dir=sums, sampling__few_shot=few_shot)
   context, steps = steps_of(config, tmp_path / 'work')
   seen = []
-  monkeypatch.setattr('sweb_jax.study.scores.collect', lambda c, asked, *_, **__: seen.append(asked.stop_strings) or [])
+
+  def collect(context, asked, *_, **__):
+    seen.append(asked.stop_strings)
+    return ByProblem(Sample, [])
+
+  monkeypatch.setattr('sweb_jax.study.scores.collect', collect)
   scores = steps[layout.scores(layout.TEST, 0, 'wc', 'base')]
   scores.problems.run(context)
   problems = context.problems(scores.problems.folder, 3)
@@ -205,7 +245,7 @@ def test_the_same_task_as_a_further_test_set_gives_the_verdicts_of_the_study(run
   config = runs.tiny(generators=(), budgets={}, transfer={'again': {'task': 'arithmetic', 'test': 10}})
   runs(tmp_path, config, ('evaluate',))
   ours, theirs = (
-    verdicts_lib.read(epath.Path(tmp_path) / layout.scores(test, 0, 'wc', 'base') / layout.BASE / layout.GREEDY)
+    verdicts_in(tmp_path / layout.scores(test, 0, 'wc', 'base') / layout.BASE / layout.GREEDY)
     for test in (layout.TEST, 'again')
   )
   assert ours == theirs and len(ours) == 10

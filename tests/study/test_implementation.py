@@ -17,7 +17,6 @@ from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.decoder import DecoderError
 from sweb_jax.records import Sample, Verdict
 from sweb_jax.study import opened, preflight
-from sweb_jax.study import verdicts as verdicts_lib
 from sweb_jax.training import LoraError
 
 PACKAGE = Path(sweb_jax.__file__).parent
@@ -43,8 +42,10 @@ def test_texts_verdicts_and_tables_are_the_same(both):
     assert native == gemma and native
   for run in ('base', 'wc_low'):
     at = layout.scores(layout.TEST, 0, 'wc', run), f'{layout.BASE if run == "base" else "rate_0.0025"}/{layout.GREEDY}'
-    native, gemma = (verdicts_lib.read(root / '/'.join(at)) for root in both.values())
-    assert native == gemma and isinstance(next(iter(native.values())), Verdict)
+    native, gemma = (
+      list(records.read(Verdict, *(root / '/'.join(at)).glob(layout.VERDICTS))) for root in both.values()
+    )
+    assert native == gemma and native
   for name in ('data', 'accuracy', 'differences'):
     native, gemma = (list(csv.reader((root / layout.TABLES / f'{name}.csv').open())) for root in both.values())
     assert native == gemma

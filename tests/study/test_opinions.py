@@ -18,9 +18,9 @@ from sweb_jax.answers import judge
 from sweb_jax.answers.judge import Opinion
 from sweb_jax.config import ConfigError
 from sweb_jax.models.tokenizer import TokenizerError
-from sweb_jax.records import Example, Sample
+from sweb_jax.records import Example, Sample, Verdict
 from sweb_jax.runtime.hosts import Hosts
-from sweb_jax.study import STAGES, collect, opened, runner, verdicts
+from sweb_jax.study import STAGES, collect, opened, runner
 
 KEPT, ALL = (layout.opinions(0, 'wc', of) for of in (layout.KEPT, layout.ALL))
 LOW, HIGH = (layout.examples(0, arm) for arm in ('wc_low', 'wc_high'))
@@ -82,7 +82,8 @@ def judged(runs, tmp_path, monkeypatch):
 def asked(judged, monkeypatch):
   """What the judge was asked: it says right where every step is right, and of the first problem it says nothing."""
   seen = []
-  found = verdicts.read(judged.root / layout.verdicts(0, 'wc'))
+  rows = records.read(Verdict, *(judged.root / layout.verdicts(0, 'wc')).glob(layout.VERDICTS))
+  found = {(v.problem_id, v.index): v for v in rows}
   first = judged.problems[0].id
   assert {(v.correct, v.valid) for v in found.values()} == {(True, True), (True, False), (False, False)}
 
@@ -179,6 +180,7 @@ def test_two_processes_share_the_asking_and_the_first_writes_the_same(judged, as
       prefix=f'{index:03d}-',
       mine=lambda name: zlib.crc32(name.encode()) % 2 == index,
       barrier=lambda name: meeting.wait(),
+      progressed=lambda: None,
     )
     judged.run('opinions', 'examples', context=judged.study.context(judged.root, hosts))
 

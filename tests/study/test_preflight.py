@@ -111,3 +111,15 @@ def test_long_prompts_and_solutions_are_told_of(runs, tmp_path):
   assert not notes_of('leave_out')  # As the config asks for.
   notes = preflight.check(opened.open_study(runs.tiny(sampling__max_new_tokens=16)), epath.Path(tmp_path))
   assert any('more than config.sampling.max_new_tokens=16' in note for note in notes)
+
+
+def test_lengths_are_looked_at_only_while_something_is_to_be_drawn_or_trained(runs, done, tmp_path, monkeypatch):
+  encoded, encode_all = [], Tokenizer.encode_all
+  monkeypatch.setattr(Tokenizer, 'encode_all', lambda self, texts: encoded.extend(texts) or encode_all(self, texts))
+  preflight.check(opened.open_study(runs.tiny()), epath.Path(done))
+  assert not encoded
+  preflight.check(opened.open_study(runs.tiny(train__learning_rates=(1e-3, 5e-3))), epath.Path(done))
+  assert encoded
+  encoded.clear()
+  preflight.check(opened.open_study(runs.tiny()), epath.Path(tmp_path / 'new'))
+  assert len(encoded) == len(set(encoded))  # Each prompt and each solution once.

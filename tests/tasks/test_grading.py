@@ -1,10 +1,13 @@
 """What stands in a verdict beside the verdict: the lenient reading, math-verify's opinion, the vote."""
 
+import os
+
 import pytest
+from etils import epath
 
 from sweb_jax import tasks
 from sweb_jax.answers.grade import same
-from sweb_jax.answers.pool import PoolError
+from sweb_jax.answers.pool import Opinion, PoolError
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import grading
 from sweb_jax.tasks.arithmetic import Arithmetic
@@ -35,7 +38,7 @@ def test_a_sample_that_was_cut_has_no_answer_in_any_reading():
   assert cut == Verdict('half', 0, None, False, 'truncated', lenient_correct=False)
 
 
-def test_second_opinions_are_on_the_lenient_answer_and_each_is_asked_for_once(monkeypatch):
+def test_second_opinions_are_on_the_lenient_answer_and_each_is_asked_for_once(tmp_path, monkeypatch):
   asked = []
 
   class Pool(grading.Pool):
@@ -47,7 +50,8 @@ def test_second_opinions_are_on_the_lenient_answer_and_each_is_asked_for_once(mo
   texts = r'\boxed{0.5}', 'It is $1/2$', r'\boxed{2}', r'\boxed{0.5}', 'I give up.', r'\boxed{\frac{1}{}}'
   verdicts = draw(HALF, *texts)
   verdicts += draw(TWO, r'\boxed{0.5}')
-  found = grading.add_second_opinions([HALF, TWO], verdicts)
+  with grading.SecondOpinions(epath.Path(tmp_path)) as opinions:
+    found = opinions.add([HALF, TWO], verdicts)
   assert [v.second_opinion for v in found[:5]] == [True, True, False, True, None]
   assert [v.second_reason for v in found[:5]] == ['agrees', 'agrees', 'agrees', 'agrees', '']
   assert (found[5].second_opinion or False) == (found[5].second_reason == 'differs')
@@ -58,19 +62,68 @@ def test_second_opinions_are_on_the_lenient_answer_and_each_is_asked_for_once(mo
   assert [(v.answer, v.correct, v.reason, v.lenient, v.lenient_correct) for v in found] == plain
 
 
-def test_a_math_verify_that_cannot_be_run_is_named_with_how_to_go_without(monkeypatch):
+def test_second_opinions_are_kept_for_whoever_asks_next_and_time_outs_are_not(tmp_path, monkeypatch):
+  verdicts = draw(HALF, r'\boxed{0.5}', r'\boxed{1/3}', r'\boxed{9^{9^{9^9}}}')
+  with grading.SecondOpinions(epath.Path(tmp_path)) as opinions:
+    found = opinions.add([HALF], verdicts)
+    pids = opinions._pool.pids
+  assert [v.second_reason for v in found] == ['agrees', 'agrees', 'timed out']
+  assert pids and not any(os.path.exists(f'/proc/{pid}') for pid in pids)
+  asked = []
+
+  class Pool(grading.Pool):
+    def second_opinions(self, pairs):
+      asked.extend(pairs)
+      return iter([Opinion(False, 'not equal')] * len(pairs))
+
+  monkeypatch.setattr(grading, 'Pool', Pool)
+  with grading.SecondOpinions(epath.Path(tmp_path), 'other-') as later:
+    again = later.add([HALF], verdicts)
+    assert again[:2] == found[:2] and again[2].second_opinion is False
+    assert asked == [(HALF.gold, '9^{9^{9^9}}')]
+    assert later.add([HALF], verdicts) == again and len(asked) == 1
+  assert sorted(p.name for p in tmp_path.iterdir()) == ['pairs-000000.jsonl', 'pairs-other-000000.jsonl']
+
+
+def test_second_opinions_that_came_before_the_end_are_not_asked_for_again(tmp_path, monkeypatch):
+  verdicts = draw(HALF, *(rf'\boxed{{{i}}}' for i in range(1, 8)))
+
+  class Pool(grading.Pool):
+    left = 5
+
+    def second_opinions(self, pairs):
+      for pair in pairs:
+        if not Pool.left:
+          raise KeyboardInterrupt
+        Pool.left -= 1
+        asked.append(pair)
+        yield Opinion(False, 'not equal')
+
+  monkeypatch.setattr(grading, 'Pool', Pool)
+  monkeypatch.setattr(grading, '_PAIRS', 2)
+  asked = []
+  with pytest.raises(KeyboardInterrupt), grading.SecondOpinions(epath.Path(tmp_path)) as opinions:
+    opinions.add([HALF], verdicts)
+  assert len(list(tmp_path.iterdir())) == 3 and len(asked) == 5  # Of 2, 2 and 1.
+  Pool.left = 9
+  with grading.SecondOpinions(epath.Path(tmp_path)) as opinions:
+    found = opinions.add([HALF], verdicts)
+  assert [v.second_reason for v in found] == ['agrees'] * 7 and len(asked) == len(set(asked)) == 7
+
+
+def test_a_math_verify_that_cannot_be_run_is_named_with_how_to_go_without(tmp_path, monkeypatch):
   def refuse(*_):
     raise PoolError('math-verify cannot be imported')
 
   monkeypatch.setattr(grading.Pool, '__enter__', refuse)
   with pytest.raises(PoolError, match=r'cannot be imported; --config\.grading\.second_opinion=False goes without'):
-    grading.add_second_opinions([HALF], draw(HALF, r'\boxed{0.5}'))
+    grading.SecondOpinions(epath.Path(tmp_path)).add([HALF], draw(HALF, r'\boxed{0.5}'))
 
 
-def test_where_nothing_was_answered_no_worker_is_started(monkeypatch):
+def test_where_nothing_was_answered_no_worker_is_started(tmp_path, monkeypatch):
   monkeypatch.setattr(grading, 'Pool', None)
   verdicts = draw(HALF, 'I give up.')
-  assert grading.add_second_opinions([HALF], verdicts) == verdicts
+  assert grading.SecondOpinions(epath.Path(tmp_path)).add([HALF], verdicts) == verdicts
 
 
 def test_a_sample_on_which_the_grader_fails_is_wrong_with_the_reason_and_stops_nothing(monkeypatch):

@@ -112,3 +112,15 @@ def test_what_is_built_is_what_is_parsed():
   assert dataclasses.astuple(found)[3:] == (sp.BPE, True, False, False, False)
   words = sp.parse(open_model('embedded:wc').tokenizer.model)
   assert words.model_type == sp.WORD and words.add_dummy_prefix and words.remove_extra_whitespaces
+
+
+@pytest.mark.parametrize('chat', [False, True])
+@pytest.mark.parametrize('few_shot', ['', 'a b\n\n'])
+def test_many_texts_have_the_ids_that_each_has_by_itself(chat, few_shot):
+  tokenizer, renderer = spelling(), Renderer(spelling(), few_shot, chat)
+  texts = ['a b', '', ' x\n', 'a b', '  q \n ', 'é' * 40, *(f'{i} a' for i in range(200))]
+  assert tokenizer.encode_all(texts) == [tokenizer.encode(t) for t in texts] and tokenizer.encode_all([]) == []
+  assert renderer.prompts(texts) == [renderer.prompt(t) for t in texts]
+  zero_shot = Renderer(spelling(), chat=chat)
+  rows = [p + s for p, s in zip(zero_shot.prompts(texts), renderer.solutions(texts), strict=True)]
+  assert rows == [renderer.example(Example('p', t, t))[0] for t in texts]
