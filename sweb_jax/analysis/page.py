@@ -105,11 +105,9 @@ def _answer(built: Sequence[Table]) -> str:
   first, others = headline.sentences(built)
   if not first:
     first, others = others, []
-  rest = ''.join(f'<li>{_e(line)}</li>' for line in others)
-  return ''.join([
-    *map(_sentence, first),
-    f'<details><summary>{len(others)} other comparisons</summary><ul>{rest}</ul></details>\n' if others else '',
-  ])
+  items = ''.join(f'<li>{_e(line)}</li>' for line in others)
+  rest = f'<details><summary>Other comparisons: {len(others)}</summary><ul>{items}</ul></details>\n' if others else ''
+  return ''.join(map(_sentence, first)) + rest
 
 
 def _sentence(line: str) -> str:

@@ -17,6 +17,7 @@ class Report(Step):
 
   kind: ClassVar[str] = 'report'
   stage: ClassVar[str] = 'report'
+  format: ClassVar[int] = 2
   derived: ClassVar[bool] = True
   divided: ClassVar[bool] = False
 
