@@ -77,7 +77,7 @@ def complete(
     context: the models, and where they lie.
     asked: who is asked.
     requests: what to draw.
-    params: of the model, on `context.mesh`; None where there is no request.
+    params: of the model, on its `context.mesh`; None where there is no request.
     prompt_length: the longest prompt to expect; with the same one, later calls compile nothing; 0: the longest here.
 
   Raises:
@@ -89,7 +89,7 @@ def complete(
   key = jax.random.fold_in(jax.random.key(asked.seed), zlib.crc32(asked.name.encode()))
   engine = _engine(context, asked, prompt_length or max(len(r.prompt) for r in requests))
   for n, c in enumerate(engine.run(params, requests, key=key)):
-    _check_together(context, n)
+    _check_together(context, asked.model, n)
     context.hosts.progressed()
     text = asked.renderer.text(c.tokens, asked.stop_strings)
     yield Sample(c.problem_id, c.index, text, c.tokens, c.finish, round(c.logprob, 4))
@@ -107,7 +107,8 @@ def collect(
 ) -> list[Sample]:
   """Draws what is missing of the wanted samples, stores and charges it; returns them in the order of `wanted`.
 
-  Each process draws for its own problems. What was finished before an error is stored and charged.
+  Processes that draw as one draw for the same problems, and each writes what is drawn for its own. What was finished
+  before an error is stored and charged.
 
   Args:
     context: the models, and where they lie.
@@ -115,7 +116,7 @@ def collect(
     kept: where samples are stored.
     prompts: problem id -> ids after the shared prefix.
     wanted: (problem id, index) of each sample.
-    params: of the model, on `context.mesh`; None: as they are before fine-tuning.
+    params: of the model, on its `context.mesh`; None: as they are before fine-tuning.
     prompt_length: as in `complete`.
 
   Raises:
@@ -139,11 +140,11 @@ def collect(
     # Reading weights is a meeting of all processes: one for whose problems nothing is missing must come to it too.
     params = context.params(asked.model, asked.question_set, asked.dtype)
   try:
-    requests = [Request(p, i, prompts[p]) for p, i in missing if hosts.mine(p)]
+    requests = [Request(p, i, prompts[p]) for p, i in missing if hosts.ours(p)]
     for sample in complete(context, asked, requests, params, prompt_length):
-      if hosts.speaks:
+      if hosts.mine(sample.problem_id):
         store.add(sample)
-      context.meter.add(int(kept.counted), tokens=len(sample.tokens))
+        context.meter.add(int(kept.counted), tokens=len(sample.tokens))
     store.flush()
     hosts.barrier(f'drawn {place}')
   finally:
@@ -182,7 +183,7 @@ def _engine(context: Context, asked: Asked, prompt_length: int) -> Engine:
   model = context.model(asked.model)
   return Engine(
     model.config,
-    context.mesh,
+    context.mesh(asked.model),
     _rule(context, asked),
     stop_ids=asked.renderer.stop_ids,
     stop_table=context.stop_table(asked.model, asked.stop_strings) if asked.stop_strings else None,
@@ -202,9 +203,9 @@ def _rule(context: Context, asked: Asked) -> Rule:
   return Rule(asked.temperature, asked.top_k, asked.top_p, forbidden)
 
 
-def _check_together(context: Context, turn: int) -> None:
+def _check_together(context: Context, model: str, turn: int) -> None:
   """Raises Interrupted once the run was asked to stop: at the same turn where processes draw together."""
   if context.hosts.together == 1:
     context.check()
-  elif turn % _TURNS == 0 and sharding.least(not context.hosts.stop.is_set(), context.mesh) < 1:
+  elif turn % _TURNS == 0 and sharding.least(not context.hosts.stop.is_set(), context.mesh(model)) < 1:
     raise Interrupted

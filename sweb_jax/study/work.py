@@ -24,6 +24,14 @@ class Work(NamedTuple):
   seconds: float
 
 
+class Rates(NamedTuple):
+  """FLOP/s by model, of the whole machine."""
+
+  sampling: Mapping[str, float]
+  training: Mapping[str, float]
+  """Of learners."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Assumed:
   """Lengths and rates of a study, measured or assumed."""
@@ -36,9 +44,7 @@ class Assumed:
   """Tokens of a zero-shot prompt."""
   few_shot: int
   """Tokens of the worked examples before it."""
-  sampling_rate: float
-  """FLOP/s."""
-  training_rate: float
+  rates: Rates
   examples: Mapping[str, int] = dataclasses.field(default_factory=dict)
   """Folder of a step of examples -> how many there are, where they are there."""
 
@@ -49,7 +55,7 @@ class Assumed:
     tokens = samples * self.completion
     read = runs * (problems * (prompt or self.prompt) + few_shot * self.few_shot)
     flops = flops_per_token(self.parameters[model]) * (tokens + read)
-    return Work(kind, model, samples, tokens, flops, flops / self.sampling_rate)
+    return Work(kind, model, samples, tokens, flops, flops / self.rates.sampling[model])
 
   def judging(self, model: str, samples: int) -> Work:
     """Work of a judge: each sample is read with its problem and a right solution, and answered in as many tokens."""
@@ -60,4 +66,4 @@ class Assumed:
     """Work of training on so many examples, prompts included."""
     tokens = examples * (self.prompt + self.completion)
     flops = training_flops_per_token(self.parameters[model]) * tokens
-    return Work('train', model, examples, tokens, flops, flops / self.training_rate)
+    return Work('train', model, examples, tokens, flops, flops / self.rates.training[model])
