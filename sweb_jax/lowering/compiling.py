@@ -47,11 +47,13 @@ class Lowered:
   """'prefill', 'decode' (a token of every row) or 'train'."""
   mesh: str
   layers: int
+  """That were compiled."""
   computed: int
-  """Bytes of parameters, optimiser's state and cache, by the sharding alone."""
+  """Bytes of parameters, optimiser's state and cache, by the sharding alone; of all layers."""
   beside: int
   """Bytes of the weights that a learner's checkpoints are scored with, beside the state that is trained."""
   arguments: int
+  """Of all layers."""
   outputs: int
   """Beyond the arguments that are given back in place."""
   temporaries: int
@@ -103,7 +105,8 @@ def compiled(step: Step, layers: int, compiler: str = '') -> Lowered:
   Raises LoweringError where the compiler refuses it, or it does not fit.
   """
   lowered, tokens = step.lower(layers)
-  given, state = step.state(layers)
+  given, _ = step.state(layers)
+  _, state = step.state(step.layers)
   found = _on_slice(step, lowered, compiler) if compiler else _simulated(step, lowered)
   program = found.program
   return Lowered(
@@ -137,12 +140,11 @@ def deeper(shallow: Lowered, deep: Lowered, step: Step) -> Lowered:
     return low + (high - low) * share
 
   counts = [{(m.kind, m.bytes, m.group): m.count for m in x.messages} for x in (shallow, deep)]
-  fields = ('arguments', 'outputs', 'temporaries', 'flops', 'cycles')
+  fields = ('outputs', 'temporaries', 'flops', 'cycles')
   grown = {name: extended(getattr(shallow, name), getattr(deep, name)) for name in fields}
   return dataclasses.replace(
     deep,
     layers=step.layers,
-    computed=step.state(step.layers)[1],
     collectives={},
     messages=tuple(
       Message(kind, extended(*(c.get((kind, size, group), 0.0) for c in counts)), size, group)

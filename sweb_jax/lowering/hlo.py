@@ -116,10 +116,10 @@ def read(text: str, by_condition: bool = False) -> Program:
     for _, shape, operation, rest in c.lines:
       kind = operation.removesuffix('-start')
       if kind in COLLECTIVES:
-        sizes = [n for _, n in _sizes(shape)]
-        # What begins a message gives its operand and its result; an all-reduce, which needs no operand, its results.
-        size = sizes[-1] if kind != operation and kind != 'all-reduce' else sum(sizes)
-        counts[kind, size, _group(rest)] += c.times
+        sizes = [n for dims, n in _sizes(shape) if dims or kind == operation]
+        if kind != operation and kind != 'all-reduce':  # What begins a message gives its operands, then its results.
+          sizes = sizes[len(sizes) // 2 :]
+        counts[kind, sum(sizes), _group(rest)] += c.times
       if not c.fused and (found := _CYCLES.search(rest)):
         cycles += c.times * float(found[1])
       if operation == 'dot':

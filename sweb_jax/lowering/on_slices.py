@@ -11,8 +11,8 @@ from sweb_jax.lowering.steps import Step, Work, samples, steps
 from sweb_jax.lowering.times import Times
 from sweb_jax.study.work import Rates
 
-_DEPTHS = (4, 6)
-"""Layers of the models that are compiled for a plan; time grows by as much with each further one."""
+_PERIODS = (2, 3)
+"""Models of so many periods of layers are compiled for a plan; time grows by as much with each further layer."""
 
 _OCCUPIED = 0.8
 """Of the rows that are drawn together, those that are not finished, on average."""
@@ -51,8 +51,8 @@ def show(config: ConfigDict, name: str, layers: int, console: Console) -> list[s
 def rates(config: ConfigDict, name: str, console: Console) -> Rates:
   """FLOP/s of a slice while it draws and trains, of each model by the times of its own compiled steps.
 
-  Models of two depths are compiled, and those of all layers take as much more as these say. Four of five rows are taken
-  to be unfinished on average. Loading, compiling and grading are left out.
+  Models of two and three periods of layers are compiled, and each further layer takes as much more as these say. Four
+  of five rows are taken to be unfinished on average. Loading, compiling and grading are left out.
 
   Args:
     config: resolved and valid; `config.estimate` has the lengths.
@@ -66,7 +66,7 @@ def rates(config: ConfigDict, name: str, console: Console) -> Rates:
   works: dict[tuple[str, str], Work] = {}
   for step in steps(config, chip.memory, devices=slices.devices(name)):
     console.print(f'{name}: {step.model}, {step.name}')
-    shallow, deep = (compiling.compiled(step, min(n, step.layers), version) for n in _DEPTHS)
+    shallow, deep = (compiling.compiled(step, min(n * step.period, step.layers), version) for n in _PERIODS)
     found = compiling.deeper(shallow, deep, step)
     if wrong := tables.misfits([found], chip.memory):
       raise LoweringError(f'{name}: {wrong[0]}')

@@ -52,6 +52,8 @@ class Step:
   state: Callable[[int], tuple[int, int]]
   """Layers -> bytes of the state that is lowered, bytes of it as it will be."""
   layers: int
+  period: int
+  """After so many layers their kinds are repeated."""
   beside: int
   """Bytes of the weights that a learner's checkpoints are scored with, beside the state that is trained."""
   vocabulary: set[int]
@@ -172,7 +174,7 @@ def _drawing(
     lowered = decode.decode.lower(*arrays, rows, *rest, steps=config.engine.steps, rule=rule, config=c, **common)
     return lowered, max(slots + 1, config.engine.steps * slots // sharding.ways(mesh))
 
-  about = functools.partial(Step, name, mesh=mesh, state=sizes, layers=shape.layers, beside=0, **_sizes(shape, mesh))
+  about = functools.partial(Step, name, mesh=mesh, state=sizes, beside=0, **_sizes(shape, mesh))
 
   def work(layers: int, tokens: int, read: slice) -> Work:
     c, *arrays = state(layers)
@@ -190,9 +192,12 @@ def samples(config: ConfigDict) -> int:
   return max(map(int, counts), default=1)
 
 
-def _sizes(shape: Decoder, mesh: Mesh) -> dict[str, set[int]]:
-  """Of the vocabulary and the width, whole and on a device."""
+def _sizes(shape: Decoder, mesh: Mesh) -> dict[str, Any]:
+  """Fields of a step: its layers, and the sizes of vocabulary and width, whole and on a device."""
+  kinds = shape.attention
   return {
+    'layers': shape.layers,
+    'period': next(n for n in range(1, shape.layers + 1) if kinds[n:] == kinds[: shape.layers - n]),
     'vocabulary': {shape.vocab_size, shape.vocab_size // mesh.shape['tensor']},
     'width': {shape.width, shape.width // mesh.shape['fsdp']},
   }
@@ -242,5 +247,5 @@ def _training(config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, besi
     return Work(tokens, training_flops_per_token(c.active_parameters) * tokens, _bytes((base, state, state)))
 
   return Step(
-    name, 'train', mesh, train, sizes, shape.layers, beside, **_sizes(shape, mesh), work=work, loops=1
+    name, 'train', mesh, train, sizes, beside=beside, **_sizes(shape, mesh), work=work, loops=1
   )

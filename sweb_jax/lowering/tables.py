@@ -59,9 +59,10 @@ def show_times(name: str, found: Sequence[tuple[Step, Lowered, Times]], console:
       )  # fmt: skip
   console.print(links)
   console.print(
-    'A step: a call of prompts, a token in every row, an update. Products: by the cycles that the compiler estimates.\n'
-    'Messages: bytes over the links of the mesh axes, as if nothing else went on. Bound: the FLOPs of the model, none\n'
-    'twice, at the peak, or what a step reads, at the bandwidth. MFU: those FLOPs against the peak. Tokens/s: a chip.'
+    'A step: a call of prompts, a token in every row, an update; times in ms. GB: the state of all layers, with the\n'
+    'temporaries of those compiled. Products: by the cycles that the compiler estimates. Messages: bytes over links\n'
+    'of the mesh axes, as if nothing else went on. Bound: what a step reads, at the bandwidth, or the FLOPs of the\n'
+    'model, none twice, at the peak. MFU: those FLOPs against the peak. Tokens/s: of a chip.'
   )
 
 
