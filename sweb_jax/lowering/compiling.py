@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import os
 import re
-import tempfile
 import time
 from typing import Any
 
@@ -14,7 +13,7 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from sweb_jax.lowering import hlo
+from sweb_jax.lowering import hlo, slices
 from sweb_jax.lowering.hlo import Message, Program
 from sweb_jax.lowering.steps import Step, steps
 from sweb_jax.runtime import files
@@ -181,16 +180,9 @@ def _found(step: Step, done: jax.stages.Compiled, seconds: float, **read: Any) -
 
 def _simulated(step: Step, lowered: jax.stages.Lowered) -> _Found:
   begun = time.monotonic()
-  with tempfile.TemporaryFile() as said:
-    # XLA speaks to the process's standard error, not to Python's.
-    own = os.dup(2)
-    os.dup2(said.fileno(), 2)
-    try:
-      # The machine code is never run. What is looked at is decided before, and does not depend on these.
-      done = lowered.compile({'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True})
-    finally:
-      os.dup2(own, 2)
-      os.close(own)
+  with slices.standard_error() as said:
+    # The machine code is never run. What is looked at is decided before, and does not depend on these.
+    done = lowered.compile({'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True})
     said.seek(0)
     warnings = said.read().decode(errors='replace').count(_REMATERIALISED)
   return dataclasses.replace(_found(step, done, time.monotonic() - begun), rematerialised=warnings)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import re
 import sys
-from typing import Any
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any
 
 from sweb_jax.budget import machines
 from sweb_jax.budget.machines import Chip
@@ -14,6 +17,19 @@ from sweb_jax.budget.machines import Chip
 
 class CompilerError(ValueError):
   """The TPU's compiler is not there, or is of another version than JAX asks for; the message says what to do."""
+
+
+@contextlib.contextmanager
+def standard_error() -> Iterator[IO[bytes]]:
+  """A file that takes what XLA says meanwhile: it speaks to the process's standard error, not to Python's."""
+  with tempfile.TemporaryFile() as said:
+    own = os.dup(2)
+    os.dup2(said.fileno(), 2)
+    try:
+      yield said
+    finally:
+      os.dup2(own, 2)
+      os.close(own)
 
 
 def compiler() -> str:
@@ -59,6 +75,7 @@ def devices(name: str) -> list[Any]:
 
   shape = machines.CHIPS[kind].topologies[chips]
   try:
-    return topologies.get_topology_desc(platform='tpu', topology_name=f'{kind}:{shape}').devices
+    with standard_error():  # libtpu tells of all that it did not find here.
+      return topologies.get_topology_desc(platform='tpu', topology_name=f'{kind}:{shape}').devices
   except jax.errors.JaxRuntimeError as e:
     raise CompilerError(f'--slice={name}: libtpu {version} does not compile for it: {str(e).splitlines()[0]}') from e

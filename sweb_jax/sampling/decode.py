@@ -144,44 +144,40 @@ def prefill(
 
   stationary = mesh.shape['fsdp'] > 1
   config.run_blocks(params, tokens, positions, attend, inference=True, mesh=mesh, stationary=stationary)
-  blocks, width, length = cache.prompts[0][0].shape[0], cache.prompts[0][0].shape[-1] // places, tokens.shape[1]
-  mine = (targets == jnp.arange(blocks * places)[:, None]).reshape(blocks, places, -1)
-  source, begun = mine.argmax(axis=-1), mine.any(axis=-1)[..., None, None, None]
-  # A row's place may be on any device: all go everywhere first. Each place then takes its own, if any, in one pass.
-  everywhere = NamedSharding(mesh, PartitionSpec(None, sharding.kv_axis(config, mesh)))
-  kept = jax.lax.with_sharding_constraint(tuple(kept), everywhere)
+  width = cache.prompts[0][0].shape[-1] // places
 
   def write(old: LayerKV, new: LayerKV) -> LayerKV:
-    k, v = old
-    for place in range(places):
-      to = slice(place * width, place * width + length)
-      new_k, new_v = (x[source[:, place]] for x in new)
-      k = k.at[..., to].set(jnp.where(begun[:, place], new_k, k[..., to]))
-      v = v.at[:, :, to].set(jnp.where(begun[:, place], new_v, v[:, :, to]))
-    return k, v
+    # A row's place may be on any device: all rows go everywhere first, once a layer and not once a row.
+    everywhere = NamedSharding(mesh, PartitionSpec(None, sharding.kv_axis(config, mesh)))
+    new = jax.lax.with_sharding_constraint(new, everywhere)
+
+    def put(row, kv):
+      block, column = targets[row] // places, targets[row] % places * width
+      k, v = (jax.lax.dynamic_slice_in_dim(x, row, 1) for x in new)
+      at = (block, 0, 0, column), (block, 0, column, 0)
+      return tuple(jax.lax.dynamic_update_slice(*args) for args in zip(kv, (k, v), at, strict=True))
+
+    return jax.lax.fori_loop(0, tokens.shape[0], put, old)
 
   prompts = tuple(write(old, new) for old, new in zip(cache.prompts, kept, strict=True))
   return cache._replace(prompts=jax.lax.with_sharding_constraint(prompts, kv_sharding(config, mesh)))
 
 
-def _append(old: LayerKV, new: LayerKV, lengths: Int[Array, S]) -> LayerKV:
-  """Writes a chunk's keys and values after what each row has already, in place."""
+def append_by_row(old: LayerKV, new: LayerKV, lengths: Int[Array, S]) -> LayerKV:
+  """Writes a chunk's keys and values after the columns that each row has already, whole chunks of them, in place."""
+  put = jax.vmap(jax.lax.dynamic_update_slice_in_dim, in_axes=(0, 0, 0, None))
+  return put(old[0], new[0], lengths, 2), put(old[1], new[1], lengths, 1)
 
-  def by_row(old, new, lengths):
-    put = jax.vmap(jax.lax.dynamic_update_slice_in_dim, in_axes=(0, 0, 0, None))
-    return put(old[0], new[0], lengths, 2), put(old[1], new[1], lengths, 1)
 
-  def in_one_pass(old, new, lengths):
-    steps, at = new[0].shape[-1], jnp.arange(old[0].shape[-1])
-    here = at // steps == lengths[:, None] // steps
-    # The chunk, again and again along the columns: by a product it is made where it is needed, and never kept.
-    again = (jnp.arange(steps)[:, None] == at % steps).astype(new[0].dtype)
-    exactly = 'highest' if again.dtype == jnp.float32 else None
-    k, v = (jnp.matmul(*pair, precision=exactly) for pair in ((new[0], again), (again.T, new[1])))
-    return jnp.where(here[:, None, None, :], k, old[0]), jnp.where(here[:, None, :, None], v, old[1])
-
-  # A TPU writes rows one after another, a microsecond or more each.
-  return jax.lax.platform_dependent(old, new, lengths, tpu=in_one_pass, default=by_row)
+def append_in_one_pass(old: LayerKV, new: LayerKV, lengths: Int[Array, S]) -> LayerKV:
+  """The same in a pass over the whole cache: a TPU writes rows one after another, a microsecond or more each."""
+  steps, at = new[0].shape[-1], jnp.arange(old[0].shape[-1])
+  here = at // steps == lengths[:, None] // steps
+  # The chunk, again and again along the columns: by a product it is made where it is needed, and never kept.
+  again = (jnp.arange(steps)[:, None] == at % steps).astype(new[0].dtype)
+  exactly = 'highest' if again.dtype == jnp.float32 else None
+  k, v = (jnp.matmul(*pair, precision=exactly) for pair in ((new[0], again), (again.T, new[1])))
+  return jnp.where(here[:, None, None, :], k, old[0]), jnp.where(here[:, None, :, None], v, old[1])
 
 
 @functools.partial(
@@ -238,7 +234,8 @@ def decode(
   chunk = tuple((jnp.zeros_like(k[..., :steps]), jnp.zeros_like(v[:, :, :steps])) for k, v in cache.completions)
   chunk, drawn = draw_chunk(feed, chunk, rows, key, stops, start=start, steps=steps, rule=rule, mesh=mesh)
 
-  completions = tuple(_append(old, new, rows.length) for old, new in zip(cache.completions, chunk, strict=True))
+  append = functools.partial(jax.lax.platform_dependent, tpu=append_in_one_pass, default=append_by_row)
+  completions = tuple(append(old, new, rows.length) for old, new in zip(cache.completions, chunk, strict=True))
   completions = jax.lax.with_sharding_constraint(completions, kv_sharding(config, mesh))
   return cache._replace(completions=completions), drawn
 
