@@ -9,8 +9,9 @@ versions' and those of each generation (docs.cloud.google.com/tpu/docs), same da
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
+
+from sweb_jax.budget import machines
 
 PRICES_READ = '2026-11-22'
 
@@ -25,14 +26,10 @@ class Generation:
 
   api_name: str
   """What gcloud calls it."""
-  units: int
-  """The number in a name as 'v5p-32' counts so many a chip: v5p counts TensorCores, two a chip."""
   runtime: str
   """Runtime version of its virtual machines."""
   gke: tuple[str, str]
   """Accelerator label and machine family in GKE."""
-  topologies: Mapping[int, str]
-  """Chips -> shape of the slice."""
   zones: Mapping[str, tuple[float, float]]
   """Zone -> dollars a chip and hour, on demand and spot (0: no spot price is listed)."""
 
@@ -40,10 +37,8 @@ class Generation:
 GENERATIONS = {
   'v5e': Generation(
     'v5litepod',
-    1,
     'v2-alpha-tpuv5-lite',
     ('tpu-v5-lite-podslice', 'ct5lp-hightpu'),
-    {4: '2x2', 8: '2x4', 16: '4x4', 32: '4x8', 64: '8x8', 128: '8x16', 256: '16x16'},
     {
       'europe-west4-b': (1.56, 0.4045),
       'us-central1-a': (1.20, 0.2449),
@@ -54,18 +49,14 @@ GENERATIONS = {
   ),
   'v5p': Generation(
     'v5p',
-    2,
     'v2-alpha-tpuv5',
     ('tpu-v5p-slice', 'ct5p-hightpu'),
-    {4: '2x2x1', 8: '2x2x2', 16: '2x2x4', 32: '2x4x4', 64: '4x4x4', 128: '4x4x8', 256: '4x8x8', 512: '8x8x8'},
     {'europe-west4-b': (4.2525, 1.3485), 'us-central1-a': (4.20, 0.9286), 'us-east5-a': (4.20, 1.68)},
   ),
   'v6e': Generation(
     'v6e',
-    1,
     'v2-alpha-tpuv6e',
     ('tpu-v6e-slice', 'ct6e-standard'),
-    {4: '2x2', 8: '2x4', 16: '4x4', 32: '4x8', 64: '8x8', 128: '8x16', 256: '16x16'},
     {
       'asia-northeast1-b': (3.24, 0.8577),
       'europe-west4-a': (2.97, 1.0375),
@@ -83,20 +74,30 @@ GENERATIONS = {
 class Slice:
   """A slice of TPU chips that are wired to each other."""
 
-  generation: Generation
+  kind: str
+  """As 'v5e'."""
   name: str
   """As 'v5e-64'."""
   chips: int
 
   @property
+  def generation(self) -> Generation:
+    return GENERATIONS[self.kind]
+
+  @property
+  def topology(self) -> str:
+    """Its shape, as '8x8'."""
+    return machines.CHIPS[self.kind].topologies[self.chips]
+
+  @property
   def accelerator_type(self) -> str:
     """Its name for gcloud, as 'v5litepod-64'."""
-    return f'{self.generation.api_name}-{self.chips * self.generation.units}'
+    return f'{self.generation.api_name}-{self.chips * machines.CHIPS[self.kind].units}'
 
   @property
   def chips_per_host(self) -> int:
     """Chips of one virtual machine: 8 chips of v5e and v6e are one machine, larger slices have 4 a machine."""
-    return 8 if self.chips == 8 and self.generation.units == 1 else 4
+    return 8 if self.chips == 8 and self.kind != 'v5p' else 4
 
   @property
   def hosts(self) -> int:
@@ -105,25 +106,21 @@ class Slice:
 
 def parse_slice(name: str) -> Slice:
   """The slice of a name as 'v5e-64', 'v5p-32' (TensorCores: 16 chips) or 'v6e-8'. Raises LaunchError."""
-  match = re.fullmatch(r'(v5e|v5p|v6e)-(\d+)', name)
-  if match:
-    generation = GENERATIONS[match[1]]
-    chips, rest = divmod(int(match[2]), generation.units)
-    if not rest and chips in generation.topologies:
-      return Slice(generation, name, chips)
-  known = (f'{kind}-{n * g.units}' for kind, g in GENERATIONS.items() for n in g.topologies)
-  raise LaunchError(f'config.accelerator={name!r}: slices are {", ".join(known)}')
+  try:
+    kind, chips = machines.parse_slice(name)
+  except machines.SliceError as e:
+    raise LaunchError(f'config.accelerator={name!r}: {e}') from e
+  return Slice(kind, name, chips)
 
 
 def dollars_an_hour(slice_: Slice, slices: int, zone: str, spot: bool) -> float:
   """List price of so many slices, in dollars an hour. Raises LaunchError where no price is known."""
   prices = slice_.generation.zones.get(zone)
-  kind = slice_.name.partition('-')[0]
   if prices is None:
     zones = ', '.join(slice_.generation.zones)
-    raise LaunchError(f'no list price of {kind} in zone {zone!r} is known; zones of {kind} are {zones}')
+    raise LaunchError(f'no list price of {slice_.kind} in zone {zone!r} is known; zones of {slice_.kind} are {zones}')
   if not prices[spot]:
-    raise LaunchError(f'no spot price of {kind} in zone {zone!r} is known')
+    raise LaunchError(f'no spot price of {slice_.kind} in zone {zone!r} is known')
   return prices[spot] * slice_.chips * slices
 
 

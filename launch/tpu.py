@@ -9,6 +9,7 @@ back after a preemption, logs, stop, delete; cost says what it will cost; jobset
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import signal
@@ -36,11 +37,19 @@ _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print the commands and the cost,
 _HOURS = flags.DEFINE_float('hours', None, "How long the study runs; not given: its own plan's estimate.", 0.0)
 
 
-def planned_hours(study: Sequence[str]) -> float:
-  """Hours that a study's plan expects on the machine that its config.estimate describes. Raises LaunchError."""
+def planned_hours(study: Sequence[str], slice_name: str) -> float:
+  """Hours that a study's plan expects.
+
+  Args:
+    study: flags of its command.
+    slice_name: whose compiled steps give the times; '': the machine that its config.estimate describes does.
+
+  Raises LaunchError.
+  """
   with tempfile.TemporaryDirectory() as folder:
     here = [a for a in study if not a.startswith('--workdir=')]
     argv = [sys.executable, '-m', 'sweb_jax.main', *here, f'--workdir={folder}', '--dry_run']
+    argv += [f'--slice={slice_name}'] if slice_name else []
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
   total = re.search(r'^\W*all\W.*?([\d,]+\.\d)\W*$', done.stdout, re.MULTILINE)
   if done.returncode or not total:
@@ -79,7 +88,7 @@ def _act(p: pod.Pod) -> int:
     hours, unknown = _HOURS.value, None
     if hours is None:
       try:
-        hours = planned_hours(p.study)
+        hours = planned_hours(p.study, _compiled_for(p))
       except LaunchError as e:
         unknown = e
     print(commands.printed(p, action, hours))
@@ -116,6 +125,15 @@ def _act(p: pod.Pod) -> int:
     if done.returncode:
       raise process.error(done, p)
   return 0
+
+
+def _compiled_for(p: pod.Pod) -> str:
+  """The slice that the plan's steps are compiled for; '' where they cannot be, which is said."""
+  if p.slices == 1 and importlib.util.find_spec('libtpu'):
+    return p.slice.name
+  why = f"of {p.slices} slices" if p.slices > 1 else "without the TPU's compiler (the extra `tpu`)"
+  print(f"Hours are by the study's config.estimate: {why} its steps are not compiled.")
+  return ''
 
 
 def _tell_what_stays() -> None:

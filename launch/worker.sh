@@ -53,7 +53,7 @@ make_environment() {
     python3 -m pip install --quiet --target "$home/uv" uv
     "$home/uv/bin/uv" venv --quiet --seed --python 3.11 "$home/venv"
   fi
-  "$home/venv/bin/pip" install --quiet --constraint "$root/constraints/$version.txt" --editable "${root}[gcs]" 'jax[tpu]'
+  "$home/venv/bin/pip" install --quiet --constraint "$root/constraints/$version.txt" --editable "${root}[gcs,tpu]"
   echo "$made" > "$home/venv/.complete"  # An install that was cut short is done again.
 }
 

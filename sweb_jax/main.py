@@ -42,6 +42,9 @@ _PATIENCE = flags.DEFINE_float('patience', 1800.0, 'Seconds to wait for a proces
 _SILENCE = flags.DEFINE_float('silence', 25.0, 'Seconds without a sign of life after which a process counts as dead.')
 _GRACE = flags.DEFINE_float('grace', 45.0, 'Seconds from a SIGTERM until the process ends, saved or not.', 1.0)
 _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Check the config, print the plan, and stop; needs no data or weights.')
+_SLICE = flags.DEFINE_string(
+  'slice', None, "With --dry_run: the plan for a TPU slice as 'v5e-64', by its compiler's times; needs the extra `tpu`."
+)
 _REDO = flags.DEFINE_bool('redo', False, 'Make again what was made for another config; it is moved to superseded/.')
 _FROM_WORKDIR = flags.DEFINE_string('from_workdir', None, 'Take over every finished step that fits from this workdir.')
 
@@ -52,6 +55,10 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'unexpected arguments {argv[1:]}; flags are written --name=value')
   if unknown := set(_STAGES.value) - set(STAGES):
     raise app.UsageError(f'--stages={",".join(sorted(unknown))}: stages are {", ".join(STAGES)}')
+  if _SLICE.value and not _DRY_RUN.value:
+    raise app.UsageError('--slice goes with --dry_run: a run takes the machine that it is on')
+  if _SLICE.value:
+    os.environ['JAX_PLATFORMS'] = 'cpu'  # Before JAX is imported: the slice is not at hand.
   from sweb_jax import config as config_lib
   from sweb_jax.runtime import devices, distributed, files, supervisor
   from sweb_jax.runtime.hosts import Hosts, Interrupted
@@ -83,7 +90,12 @@ def main(argv: list[str]) -> None:
     stopping.heed()  # A kill asks for the same clean stop as Ctrl-C.
     root = files.absolute(_WORKDIR.value)
     study = opened.open_study(config, without_data=_DRY_RUN.value)
-    command.plan(study, root, console)
+    rates = None
+    if _SLICE.value:
+      from sweb_jax.lowering import on_slices
+
+      rates = on_slices.rates(config, _SLICE.value, console)
+    command.plan(study, root, console, rates)
     if _DRY_RUN.value:
       return
     command.run(study, root, hosts, _STAGES.value, console, redo=_REDO.value, from_workdir=_FROM_WORKDIR.value)

@@ -92,6 +92,7 @@ def _at(config: ConfigDict, field: str):
     ('mesh.fsdp', 0, 'must be positive'),
     ('mesh.data', 0, 'or -1'),
     ('estimate.sampling_flops', 0.0, 'must be positive'),
+    ('engine.draw_on', 'chips', "must be 'slice', 'hosts' or ''"),
   ],
 )
 def test_a_field_that_makes_no_sense_is_named_with_what_is_wanted(field, value, message):

@@ -63,8 +63,7 @@ def get_config() -> ConfigDict:
     }
   )
   config.evaluate.maj_k = (1, 4, 8, 16)
-  # By lowering, v5e-64 holds this: two hosts of four chips draw together, as 27B needs, and a checkpoint of it is
-  # scored beside the state that is trained. docs/pods.md has the numbers.
+  # Of training. v5e-64 draws as one, on a mesh that each model gets by its size. docs/pods.md has the numbers.
   config.mesh.update({'data': -1, 'fsdp': 8, 'tensor': 8})
   config.estimate.update(
     {

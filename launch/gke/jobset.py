@@ -25,7 +25,7 @@ def jobset(pod: Pod) -> dict[str, Any]:
   accelerator, _ = slice_.generation.gke
   selector = {
     'cloud.google.com/gke-tpu-accelerator': accelerator,
-    'cloud.google.com/gke-tpu-topology': slice_.generation.topologies[slice_.chips],
+    'cloud.google.com/gke-tpu-topology': slice_.topology,
   }
   if pod.spot:
     selector['cloud.google.com/gke-spot'] = 'true'

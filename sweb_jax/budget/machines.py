@@ -1,21 +1,19 @@
-"""How long a plan takes on TPU chips: training by arithmetic, drawing by what a step reads from memory."""
+"""TPU chips and slices: what a chip can do, how slices are wired, and what they are called. Free of JAX.
+
+Peaks, memory and links: Google's pages on each generation (docs.cloud.google.com/tpu/docs/v5e, v6e, v5p), read on
+2026-11-22 and 26. A link is a quarter (v5e, v6e: four links) of a chip's bandwidth to its neighbours, for v5p a twelfth
+of that both ways on six links. Cycles: the clock at which the matrix units make the peak.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Protocol
-
-from sweb_jax.models.decoder import Decoder
+import re
+from collections.abc import Mapping
 
 
-class Work(Protocol):
-  """A row of a plan, as `study.step.Work`."""
-
-  kind: str
-  model: str
-  tokens: int
-  flops: int
+class SliceError(ValueError):
+  """A name that no slice has; the message has those that there are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,65 +26,37 @@ class Chip:
   """Bytes a second from its memory at most."""
   memory: float
   """Bytes."""
+  link: float
+  """Bytes a second to one neighbour."""
+  hertz: float
+  """Cycles a second, as the compiler counts them."""
+  ring: int
+  """Chips in a row of a slice from which on its ends are wired to each other."""
+  units: int
+  """The number in a slice's name counts so many a chip: of v5p TensorCores, two a chip."""
+  topologies: Mapping[int, str]
+  """Chips -> shape of the slice."""
 
 
-# Google's pages on each generation (docs.cloud.google.com/tpu/docs/v5e, v6e, v5p), read on 2026-11-22.
-CHIPS = {'v5e': Chip(197e12, 819e9, 16e9), 'v6e': Chip(918e12, 1638e9, 32e9), 'v5p': Chip(459e12, 2765e9, 95e9)}
+_FLAT = {4: '2x2', 8: '2x4', 16: '4x4', 32: '4x8', 64: '8x8', 128: '8x16', 256: '16x16'}
+_CUBES = {
+  4: '2x2x1', 8: '2x2x2', 16: '2x2x4', 32: '2x4x4', 64: '4x4x4', 128: '4x4x8', 256: '4x8x8', 512: '8x8x8'
+}  # fmt: skip
+
+CHIPS = {
+  'v5e': Chip(197e12, 819e9, 16e9, 50e9, 1.5e9, 16, 1, _FLAT),
+  'v5p': Chip(459e12, 2765e9, 95e9, 100e9, 1.75e9, 4, 2, _CUBES),
+  'v6e': Chip(918e12, 1638e9, 32e9, 100e9, 1.75e9, 16, 1, _FLAT),
+}
 
 
-def step_seconds(
-  config: Decoder, chip: Chip, chips: int, *, tensor: int, slots: int, context: int, itemsize: int = 2
-) -> float:
-  """Seconds to draw one token in every slot: the weights and all caches are read once, or the products are made.
-
-  Args:
-    config: the architecture.
-    chip: of which there are `chips`.
-    chips: data x tensor; every group of `tensor` chips holds all weights.
-    tensor: chips that share a copy of the weights.
-    slots: rows decoded together on all chips.
-    context: tokens in a row's cache, on average.
-    itemsize: bytes of a weight and of a cached number.
-  """
-  rows = slots * tensor / chips
-  cache = 2 * sum(a.kv_heads * a.head_width for a in config.attention if a.cached) * context * rows
-  read = (config.parameters + cache) * itemsize / tensor
-  return max(read / chip.bandwidth, 2 * config.active_parameters * rows / tensor / chip.flops)
-
-
-def plan_seconds(
-  works: Sequence[Work],
-  shapes: Mapping[str, Decoder],
-  chip: Chip,
-  chips: int,
-  *,
-  tensor: int,
-  slots: int,
-  context: int,
-  utilisation: float = 0.4,
-  occupancy: float = 0.8,
-  bandwidth_share: float = 0.6,
-) -> dict[str, float]:
-  """Seconds of each kind of work of a plan; loading, compiling and grading are left out.
-
-  Args:
-    works: of the plan.
-    shapes: model name -> architecture.
-    chip: of which there are `chips`.
-    chips: all work on one step at a time.
-    tensor: chips that share a copy of the weights while drawing.
-    slots: rows decoded together on all chips.
-    context: tokens in a row's cache, on average.
-    utilisation: share of the chip's FLOP/s that training reaches, of the FLOPs without recomputation.
-    occupancy: share of the slots that hold an unfinished row.
-    bandwidth_share: share of the chip's bandwidth that a decode step reaches.
-  """
-  out: dict[str, float] = {}
-  for work in works:
-    if work.kind == 'train':
-      seconds = work.flops / (chips * chip.flops * utilisation)
-    else:
-      step = step_seconds(shapes[work.model], chip, chips, tensor=tensor, slots=slots, context=context)
-      seconds = work.tokens / (slots * occupancy) * step / bandwidth_share
-    out[work.kind] = out.get(work.kind, 0.0) + seconds
-  return out
+def parse_slice(name: str) -> tuple[str, int]:
+  """Generation and chips of a name as 'v5e-64', 'v5p-32' (TensorCores: 16 chips) or 'v6e-8'. Raises SliceError."""
+  match = re.fullmatch(r'(\w+)-(\d+)', name)
+  if match and match[1] in CHIPS:
+    chip = CHIPS[match[1]]
+    chips, rest = divmod(int(match[2]), chip.units)
+    if not rest and chips in chip.topologies:
+      return match[1], chips
+  known = (f'{kind}-{n * chip.units}' for kind, chip in CHIPS.items() for n in chip.topologies)
+  raise SliceError(f'slices are {", ".join(known)}')

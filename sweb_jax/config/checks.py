@@ -50,6 +50,8 @@ def validate(config: ConfigDict) -> None:
   few_shot = config.estimate.few_shot_tokens
   need(few_shot >= 0, 'estimate.few_shot_tokens', few_shot, 'must not be negative')
   need(config.engine.slots >= 0, 'engine.slots', config.engine.slots, 'must be positive, or 0: chosen by memory')
+  draw_on = config.engine.draw_on
+  need(draw_on in ('', 'slice', 'hosts'), 'engine.draw_on', draw_on, "must be 'slice', 'hosts' or '': as the chips are")
   need(config.mesh.data == -1 or config.mesh.data > 0, 'mesh.data', config.mesh.data, 'must be positive, or -1: all')
   need(config.task.name, 'task.name', config.task.name, 'name a task')
   _check_own(config.task.name, config.task, 'task', need)

@@ -161,6 +161,9 @@ def default() -> ConfigDict:
       'engine': {
         'slots': 0,  # Completions decoded together; 0: as many as are of use and fit into memory.
         'steps': 16,  # Tokens between two refills.
+        # What draws as one: 'slice', all chips of a slice; 'hosts', each host by itself, or those that mesh.tensor
+        # spans; '': a slice where its chips run nothing else (v5e, v6e), else hosts.
+        'draw_on': '',
         'jobs': 1,  # Jobs of a stage side by side, in threads; for small models on several CPU cores.
       },
       'estimate': {  # For the plan: what was measured on this kind of machine.

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
-import tempfile
-from collections.abc import Mapping
+import re
+import time
+from typing import Any
 
+import jax
+from etils import epath
 from ml_collections import ConfigDict
-from rich.console import Console
-from rich.table import Table
 
-from sweb_jax.lowering import hlo
+from sweb_jax.lowering import hlo, slices
+from sweb_jax.lowering.hlo import Message, Program
 from sweb_jax.lowering.steps import Step, steps
+from sweb_jax.runtime import files
+
+CACHE = epath.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'sweb_jax' / 'lowering'
+"""What the TPU's compiler once found; may be deleted."""
+
+_FORMAT = 1
+"""Of the files in it."""
+
+LESS = (
+  'split the model over more devices (config.mesh), or for training raise config.train.micro_batches, for sampling '
+  'lower config.engine.slots'
+)
+"""What makes a step fit."""
 
 _REMATERIALISED = 'Involuntary full rematerialization'
 
@@ -28,12 +44,15 @@ class Lowered:
   model: str
   step: str
   """'prefill', 'decode' (a token of every row) or 'train'."""
+  mesh: str
   layers: int
+  """That were compiled."""
   computed: int
-  """Bytes of parameters, optimiser's state and cache, by the sharding alone."""
+  """Bytes of parameters, optimiser's state and cache, by the sharding alone; of all layers."""
   beside: int
   """Bytes of the weights that a learner's checkpoints are scored with, beside the state that is trained."""
   arguments: int
+  """Of all layers."""
   outputs: int
   """Beyond the arguments that are given back in place."""
   temporaries: int
@@ -46,6 +65,11 @@ class Lowered:
   """Arrays of a vocabulary entry for every token of the step, which there should be none of."""
   rematerialised: int
   """How often XLA found no way between two shardings but to gather everything."""
+  seconds: float = 0.0
+  """To compile it."""
+  cycles: float = 0.0
+  """As a TPU's compiler estimates them."""
+  messages: tuple[Message, ...] = ()
 
   @property
   def peak(self) -> int:
@@ -68,76 +92,121 @@ def lower(config: ConfigDict, hbm: float = 0.0, hosts: int = 1) -> list[Lowered]
   return [compiled(step, step.layers) for step in steps(config, hbm or 16e9, hosts)]
 
 
-def compiled(step: Step, layers: int) -> Lowered:
-  """Compiles a step of a model, or of a shorter one of so many layers."""
+def compiled(step: Step, layers: int, compiler: str = '') -> Lowered:
+  """Compiles a step of a model, or of a shorter one of so many layers.
+
+  Args:
+    step: to compile.
+    layers: of the model.
+    compiler: the TPU compiler's version, where the step's devices are a slice's: what it once found is kept in
+      `CACHE` and not compiled again. '': for simulated devices of this CPU.
+
+  Raises LoweringError where the compiler refuses it, or it does not fit.
+  """
   lowered, tokens = step.lower(layers)
-  given, state = step.state(layers)
-  with tempfile.TemporaryFile() as said:
-    # XLA speaks to the process's standard error, not to Python's.
-    own = os.dup(2)
-    os.dup2(said.fileno(), 2)
-    try:
-      # The machine code is never run. What is looked at is decided before, and does not depend on these.
-      done = lowered.compile({'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True})
-    finally:
-      os.dup2(own, 2)
-      os.close(own)
-    said.seek(0)
-    warnings = said.read().decode(errors='replace').count(_REMATERIALISED)
-  memory = done.memory_analysis()
-  if memory is None:
-    raise LoweringError(f'{step.model}, {step.name}: this version of XLA does not tell the memory of a program')
-  program = hlo.read(done.as_text())
+  given, _ = step.state(layers)
+  _, state = step.state(step.layers)
+  found = _on_slice(step, lowered, compiler) if compiler else _simulated(step, lowered)
+  program = found.program
   return Lowered(
     step.model,
     step.name,
+    ' x '.join(f'{k}={n}' for k, n in step.mesh.shape.items() if n > 1) or 'one device',
     layers,
     state,
     step.beside,
-    memory.argument_size_in_bytes - given + state,
-    memory.output_size_in_bytes - memory.alias_size_in_bytes,
-    memory.temp_size_in_bytes,
+    found.arguments - given + state,
+    found.outputs,
+    found.temporaries,
     program.flops,
     {kind: (t.count, t.bytes) for kind, t in program.collectives.items()},
     program.largest,
     tuple(s for s in program.holding(step.vocabulary, tokens) if not set(s) & step.width),  # But for the table itself.
-    warnings,
+    found.rematerialised,
+    found.seconds,
+    program.cycles,
+    program.messages,
   )
 
 
-def show(found: list[Lowered], mesh: Mapping[str, int], part: Mapping[str, int], console: Console) -> None:
-  """The steps as a table; `part` is what of the mesh one process draws on."""
-  whole, drawing = (' x '.join(f'{k}={v}' for k, v in m.items()) for m in (mesh, part))
-  table = Table(title=f'A device of the mesh {whole}' + (f'; drawing: {drawing}' if drawing != whole else ''))
-  for column in ('model', 'step', 'state, GB', 'at most, GB', 'TFLOP', 'messages, MB', 'largest', 'logits', 'remat'):
-    table.add_column(column, justify='left' if column in ('model', 'step', 'messages, MB') else 'right')
-  for x in found:
-    table.add_row(
-      x.model, x.step, f'{x.computed / 1e9:.2f}', f'{x.peak / 1e9:.2f}', f'{x.flops / 1e12:.3f}',
-      '\n'.join(f'{n:,.0f} {kind}: {b / 1e6:,.0f}' for kind, (n, b) in x.collectives.items()),
-      'x'.join(map(str, x.largest)), ', '.join('x'.join(map(str, s)) for s in x.logits) or 'none',
-      str(x.rematerialised),
-    )  # fmt: skip
-  console.print(table)
-  console.print(
-    'State: parameters, optimiser and cache, by the sharding alone. At most: with the temporaries of the program for\n'
-    'CPU, in 32 bits; a TPU in 16 bits needs less. Or, in training, with the weights that score a checkpoint beside\n'
-    'the state. FLOPs and messages: of a step; decode: of a token in every row.'
+def deeper(shallow: Lowered, deep: Lowered, step: Step) -> Lowered:
+  """The step of the whole model, by those of two shorter ones: with each layer more it grows by as much."""
+  if deep.layers == step.layers:
+    return deep
+  share = (step.layers - shallow.layers) / (deep.layers - shallow.layers)
+
+  def extended(low: float, high: float) -> float:
+    return low + (high - low) * share
+
+  counts = [{(m.kind, m.bytes, m.group): m.count for m in x.messages} for x in (shallow, deep)]
+  fields = ('outputs', 'temporaries', 'flops', 'cycles')
+  grown = {name: extended(getattr(shallow, name), getattr(deep, name)) for name in fields}
+  return dataclasses.replace(
+    deep,
+    layers=step.layers,
+    collectives={},
+    messages=tuple(
+      Message(kind, extended(*(c.get((kind, size, group), 0.0) for c in counts)), size, group)
+      for kind, size, group in {**counts[0], **counts[1]}
+    ),
+    **grown,
   )
 
 
-def misfits(found: list[Lowered], hbm: float) -> list[str]:
-  """What is wrong with the steps on devices of so many bytes, a message each."""
-  out = []
-  for x in found:
-    where = f'{x.model}, {x.step}'
-    if x.peak > hbm:
-      out.append(
-        f'{where}: needs {x.peak / 1e9:.1f} GB a device, {hbm / 1e9:g} GB are there; split the model over more devices '
-        '(config.mesh), or for training raise config.train.micro_batches, for sampling lower config.engine.slots'
-      )
-    if x.logits:
-      out.append(f'{where}: holds logits of every token at once: {x.logits[0]}')
-    if x.rematerialised:
-      out.append(f'{where}: XLA gathers whole arrays in {x.rematerialised} places to change their sharding')
-  return out
+@dataclasses.dataclass(frozen=True)
+class _Found:
+  """What a compiler made of a program."""
+
+  program: Program
+  arguments: int
+  outputs: int
+  temporaries: int
+  seconds: float
+  rematerialised: int = 0
+
+
+def _found(step: Step, done: jax.stages.Compiled, seconds: float, **read: Any) -> _Found:
+  memory = done.memory_analysis()
+  if memory is None:
+    raise LoweringError(f'{step.model}, {step.name}: this version of XLA does not tell the memory of a program')
+  return _Found(
+    hlo.read(done.as_text(), **read),
+    memory.argument_size_in_bytes,
+    memory.output_size_in_bytes - memory.alias_size_in_bytes,
+    memory.temp_size_in_bytes,
+    seconds,
+  )
+
+
+def _simulated(step: Step, lowered: jax.stages.Lowered) -> _Found:
+  begun = time.monotonic()
+  with slices.standard_error() as said:
+    # The machine code is never run. What is looked at is decided before, and does not depend on these.
+    done = lowered.compile({'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True})
+    said.seek(0)
+    warnings = said.read().decode(errors='replace').count(_REMATERIALISED)
+  return dataclasses.replace(_found(step, done, time.monotonic() - begun), rematerialised=warnings)
+
+
+def _on_slice(step: Step, lowered: jax.stages.Lowered, compiler: str) -> _Found:
+  devices = [(d.device_kind, *d.coords) for d in step.mesh.devices.flat]
+  told = repr((_FORMAT, compiler, jax.__version__, devices, lowered.as_text()))
+  path = CACHE / f'{hashlib.sha256(told.encode()).hexdigest()[:32]}.json'
+  if path.exists():
+    kept = files.read_json(path)
+    return _Found(hlo.program(kept.pop('program')), **kept)
+  begun = time.monotonic()
+  try:
+    done = lowered.compile()
+  except jax.errors.JaxRuntimeError as e:
+    raise LoweringError(f'{step.model}, {step.name}: {_why(str(e))}') from e
+  found = _found(step, done, time.monotonic() - begun, by_condition=True)
+  files.write_json(path, dataclasses.asdict(found), indent=None)
+  return found
+
+
+def _why(message: str) -> str:
+  """What the TPU's compiler refuses a program for, and what would help."""
+  if used := re.search(r'Used ([\d.]+)([MGT]) of ([\d.]+)G hbm', message):
+    return f'does not fit: the compiler needs {used[1]} {used[2]}iB of {used[3]} GiB a chip; {LESS}'
+  return f"the TPU's compiler refuses it: {message.splitlines()[0]}"

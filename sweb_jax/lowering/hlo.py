@@ -1,6 +1,7 @@
-"""What a compiled program does, read from its text: messages between devices, FLOPs, and what it holds in memory.
+"""What a compiled program does, read from its text: messages between devices, FLOPs, cycles, what it holds in memory.
 
-Bodies of loops count as often as they run where XLA knows how often that is, and once where it does not.
+Bodies of loops count as often as they run where XLA says how often that is. Where it does not, once; or, where that is
+asked for, as often as the largest number in the loop's condition, which is what a counter is compared with.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
 
 COLLECTIVES = ('all-gather', 'all-reduce', 'reduce-scatter', 'all-to-all', 'collective-permute')
 
@@ -19,6 +23,8 @@ _INSTRUCTION = re.compile(r'^\s+(?:ROOT )?%?([\w.\-]+) = (.*?) ([\w\-]+)\((.*)$'
 _ARRAY = re.compile(r'(\w+)\[([\d,]*)\]')
 _CALLED = re.compile(r'(?:calls|to_apply|body|condition|branch_computations)=(\{[^}]*\}|%?[\w.\-]+)')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+_NUMBER = re.compile(r'(\d+)\)')
 # What names memory and makes none.
 _NO_MEMORY = ('parameter', 'get-tuple-element', 'tuple', 'bitcast', 'while', 'conditional', 'call', 'constant')
 
@@ -33,24 +39,48 @@ class Traffic:
 
 
 @dataclasses.dataclass(frozen=True)
+class Message:
+  """A kind of message, of one size, among the same devices."""
+
+  kind: str
+  """Of `COLLECTIVES`."""
+  count: float
+  bytes: int
+  """Of the result of one, on one device."""
+  group: tuple[int, ...]
+  """Devices that exchange it, of the groups that do so side by side the first; by their number in the program."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Program:
   """One device's part of a compiled program."""
 
-  collectives: dict[str, Traffic]
-  """By kind; those of `COLLECTIVES` that there are."""
+  messages: tuple[Message, ...]
+  cycles: float
+  """Of a TPU, as its compiler estimates them; messages are not in them."""
   flops: float
   """Of products of matrices; a multiplication with its addition is 2."""
-  arrays: dict[tuple[int, ...], int]
+  arrays: tuple[tuple[tuple[int, ...], int], ...]
   """Shapes that are written to memory, and their bytes; what is fused away is left out."""
+
+  @property
+  def collectives(self) -> dict[str, Traffic]:
+    """Messages by kind; of `COLLECTIVES` those that there are."""
+    found = {}
+    for kind in COLLECTIVES:
+      of_kind = [m for m in self.messages if m.kind == kind]
+      if of_kind:
+        found[kind] = Traffic(sum(m.count for m in of_kind), sum(m.count * m.bytes for m in of_kind))
+    return found
 
   @property
   def largest(self) -> tuple[int, ...]:
     """The shape with the most bytes."""
-    return max(self.arrays, key=self.arrays.get, default=())
+    return max(self.arrays, key=lambda array: array[1], default=((), 0))[0]
 
   def holding(self, sizes: set[int], rows: int) -> list[tuple[int, ...]]:
     """Shapes with a dimension that is in `sizes`, whose others make at least so many rows."""
-    return [s for s in self.arrays if any(n in sizes and math.prod(s) // n >= rows for n in s)]
+    return [s for s, _ in self.arrays if any(n in sizes and math.prod(s) // n >= rows for n in s)]
 
 
 @dataclasses.dataclass
@@ -63,31 +93,69 @@ class _Computation:
   fused: bool = False
 
 
-def read(text: str) -> Program:
-  """Reads the text of a compiled module, as `jax.stages.Compiled.as_text` gives it."""
+def read(text: str, by_condition: bool = False) -> Program:
+  """Reads the text of a compiled module, as `jax.stages.Compiled.as_text` gives it.
+
+  Args:
+    text: of the module.
+    by_condition: loops of which XLA does not say how often they run are taken to run as often as their condition says.
+  """
   computations = _split(text)
   # A function stands before those that call it.
   for c in reversed(computations.values()):
     for _, _, operation, rest in c.lines:
-      trips = float(m[1]) if operation == 'while' and (m := _TRIPS.search(rest)) else 1.0
+      trips = _trips(rest, computations, by_condition) if operation == 'while' else 1.0
       for group in _CALLED.findall(rest):
         for name in re.findall(r'[\w.\-]+', group):
           if name in computations:
             computations[name].times += c.times * trips
             computations[name].fused |= c.fused or operation not in ('while', 'call', 'conditional')
-  counts, traffic, flops, arrays = collections.Counter(), collections.Counter(), 0.0, {}
+  counts, cycles, flops, arrays = collections.Counter(), 0.0, 0.0, {}
   for c in computations.values():
     shapes = {name: shape for name, shape, _, _ in c.lines}
     for _, shape, operation, rest in c.lines:
       kind = operation.removesuffix('-start')
       if kind in COLLECTIVES:
-        counts[kind] += c.times
-        traffic[kind] += c.times * sum(n for _, n in _sizes(shape))
+        sizes = [n for dims, n in _sizes(shape) if dims or kind == operation]
+        if kind != operation and kind != 'all-reduce':  # What begins a message gives its operands, then its results.
+          sizes = sizes[len(sizes) // 2 :]
+        counts[kind, sum(sizes), _group(rest)] += c.times
+      if not c.fused and (found := _CYCLES.search(rest)):
+        cycles += c.times * float(found[1])
       if operation == 'dot':
         flops += c.times * _dot_flops(shape, rest, shapes)
       if not c.fused and operation not in _NO_MEMORY:
         arrays |= {s: max(n, arrays.get(s, 0)) for s, n in _sizes(shape)}
-  return Program({k: Traffic(counts[k], traffic[k]) for k in COLLECTIVES if counts[k]}, flops, arrays)
+  messages = tuple(Message(kind, n, size, group) for (kind, size, group), n in counts.items())
+  return Program(messages, cycles, flops, tuple(arrays.items()))
+
+
+def _trips(rest: str, computations: dict[str, _Computation], by_condition: bool) -> float:
+  """How often a loop runs."""
+  if known := _TRIPS.search(rest):
+    return float(known[1])
+  condition = re.search(r'condition=%?([\w.\-]+)', rest)[1]
+  if not by_condition:
+    return 1.0
+  numbers = [int(m[1]) for _, _, op, r in computations[condition].lines if op == 'constant' and (m := _NUMBER.match(r))]
+  return float(max(numbers, default=1))
+
+
+def _group(rest: str) -> tuple[int, ...]:
+  """The first of the groups of devices that exchange a message, of a collective's attributes."""
+  if listed := re.search(r'(?:replica_groups|source_target_pairs)=\{\{([\d,]*)\}', rest):
+    return tuple(int(i) for i in listed[1].split(',') if i)
+  if iota := re.search(r'replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?', rest):
+    shape, dims = ([int(i) for i in part.split(',')] for part in iota.groups()[:2])
+    order = [int(i) for i in iota[3].split(',')] if iota[3] else range(len(dims))
+    return tuple(np.arange(math.prod(dims)).reshape(dims).transpose(order).reshape(shape)[0].ravel().tolist())
+  return ()
+
+
+def program(kept: dict[str, Any]) -> Program:
+  """The program whose `kept` is JSON's form of `dataclasses.asdict`."""
+  messages = tuple(Message(m['kind'], m['count'], m['bytes'], tuple(m['group'])) for m in kept['messages'])
+  return Program(messages, kept['cycles'], kept['flops'], tuple((tuple(shape), n) for shape, n in kept['arrays']))
 
 
 def _split(text: str) -> dict[str, _Computation]:

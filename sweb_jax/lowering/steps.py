@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,19 +14,31 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from sweb_jax.budget import flops_per_token, training_flops_per_token
 from sweb_jax.config import elsewhere
 from sweb_jax.models import sharding
 from sweb_jax.models.decoder import CachedDecoder, Decoder
-from sweb_jax.sampling import Engine, Rule, decode, own_cache
-from sweb_jax.sampling.capacity import choose_slots
+from sweb_jax.sampling import Rule, capacity, decode, own_cache
 from sweb_jax.sampling.chunk import Rows, Stops
 from sweb_jax.sampling.engine import bucket
+from sweb_jax.sampling.slots import share
 from sweb_jax.study import models
 from sweb_jax.study.fields import settings
 from sweb_jax.study.opened import open_models
 from sweb_jax.training import lora
-from sweb_jax.training.data import Batch
+from sweb_jax.training.data import Packer
 from sweb_jax.training.step import TrainState, train_step
+
+
+class Work(NamedTuple):
+  """What a step does: a call of prompts, a token in every row, an update."""
+
+  tokens: int
+  """On all devices; padding is none."""
+  flops: float
+  """On all devices, 2 a parameter and token, 6 in training; nothing twice."""
+  read: int
+  """Bytes that a device reads or writes at least."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,42 +47,59 @@ class Step:
 
   model: str
   name: str
+  mesh: Mesh
   lower: Callable[[int], tuple[Any, int]]
   """Layers -> what `jax.jit(...).lower` gave, tokens a device."""
   state: Callable[[int], tuple[int, int]]
   """Layers -> bytes of the state that is lowered, bytes of it as it will be."""
   layers: int
+  period: int
+  """After so many layers their kinds are repeated."""
   beside: int
   """Bytes of the weights that a learner's checkpoints are scored with, beside the state that is trained."""
   vocabulary: set[int]
   """Sizes of the vocabulary's dimension, whole and on a device."""
   width: set[int]
   """Likewise of the model's."""
+  work: Callable[[int], Work]
+  """Layers -> what the step does."""
+  loops: int
+  """How often the outermost loop runs whose end depends on what is drawn: the tokens of a chunk; 1 where none does."""
 
 
-def steps(config: ConfigDict, hbm: float, processes: int = 1) -> list[Step]:
+def steps(config: ConfigDict, hbm: float, processes: int = 0, devices: Sequence[Any] = ()) -> list[Step]:
   """The steps of a config: prefill and decode of its models, as learners are drawn from too, and training of learners.
 
-  Raises MeshError where there are not enough devices, or rows do not divide over them, and what `open_models` does.
-  `hbm`, bytes of a device, decides on the slots where the config does not. `processes` have the mesh between them: they
-  train together, and draw each by itself or with those that hold the rest of the model.
+  Args:
+    config: resolved and valid.
+    hbm: bytes of a device, which decide on the slots where the config does not, and on the mesh to draw on.
+    processes: which have the mesh between them; 0: those that its devices belong to.
+    devices: of TPU slices; their steps have the types and the lengths of `config.estimate`. (): simulated ones, in 32
+      bits, as the CPU's program of 16 bits keeps copies of everything in 32 besides, with examples as long as they may
+      become.
+
+  Raises:
+    MeshError: there are not enough devices, or rows do not divide over them.
+    SamplingError: weights that do not fit.
+    CheckpointError, DecoderError, LoraError, TokenizerError: as `open_models`.
   """
-  whole = sharding.make_mesh(**config.mesh)
-  part = sharding.part_to_draw(whole, processes, 0)
+  whole = sharding.make_mesh(**config.mesh, devices=devices)
+  processes = processes or len({d.process_index for d in whole.devices.flat})
+  itemsize = jnp.dtype(config.sampling.dtype).itemsize
   found, opened = [], open_models(config)
-  share = math.ceil(config.task.train * part.size / whole.size)
-  drawing = functools.partial(_drawing, problems=share, hbm=hbm)
   computed = (g for g in config.generators if not elsewhere(config.models[g]))
-  drawn = tuple(dict.fromkeys((*computed, *config.learners)))
-  for names, make, mesh in ((drawn, drawing, part), (config.learners, _training, whole)):
-    for name in names:
-      shape = opened[name][0].config
-      sizes = [{n, n // mesh.shape[axis]} for n, axis in ((shape.vocab_size, 'tensor'), (shape.width, 'fsdp'))]
-      copied = make is _training and (part != whole or config.sampling.dtype != 'float32')
+  for name in dict.fromkeys((*computed, *config.learners)):
+    shape = opened[name][0].config
+    part, *_ = capacity.choose_meshes(
+      shape, whole, draw_on=config.engine.draw_on, itemsize=itemsize, memory=hbm, processes=processes
+    )
+    problems = math.ceil(config.task.train * part.size / whole.size)
+    found += _drawing(config, name, shape, part, problems=problems, hbm=hbm, exact=bool(devices))
+    if name in config.learners:
+      copied = part != whole or config.sampling.dtype != 'float32'
       beside = _bytes(_weights(shape, config.sampling.dtype, part)) if copied else 0
-      for step, lower, state in make(config, name, shape, mesh):
-        found.append(Step(name, step, lower, state, shape.layers, beside, *sizes))
-  return found
+      found.append(_training(config, name, shape, whole, beside=beside, exact=bool(devices)))
+  return sorted(found, key=lambda step: step.name == 'train')
 
 
 def _bytes(tree: Any) -> int:
@@ -91,30 +120,28 @@ def _placed(tree: Any, shardings: Any) -> Any:
 
 
 def _drawing(
-  config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, problems: int, hbm: float
-) -> Iterator[tuple[str, Callable, Callable]]:
+  config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, problems: int, hbm: float, exact: bool
+) -> Iterator[Step]:
   """Prompts and chunks of tokens of a model, as the engine would ask for them for so many problems."""
-  del name
   s, e = config.sampling, config.estimate
   dtype = jnp.dtype(s.dtype)
-  samples = _samples(config)
+  count = samples(config)
   start = e.few_shot_tokens if s.few_shot else 0
-  own = isinstance(shape, CachedDecoder)  # Its rows hold the prefix too.
+  own = isinstance(shape, CachedDecoder)  # Its rows hold the prefix too, and each slot reads its prompt by itself.
   width = bucket(e.prompt_tokens + (start if own else 0))
   columns = -(-s.max_new_tokens // config.engine.steps) * config.engine.steps
-  slots = config.engine.slots or choose_slots(
-    shape, mesh, requests=samples * problems, columns=width + columns, itemsize=dtype.itemsize,
+  slots = config.engine.slots or capacity.choose_slots(
+    shape, mesh, requests=count * problems, columns=width + columns, itemsize=dtype.itemsize,
     free=int(hbm - _bytes(_weights(shape, dtype, mesh))), platform='tpu',
   )  # fmt: skip
   sharding.check_rows(slots, mesh, 'config.engine.slots')
   rule = Rule(s.temperature, s.top_k, s.top_p, forbidden=(0, 2))
-  engine = Engine(
-    shape, mesh, rule, stop_ids=(1,), prompt_length=e.prompt_tokens, max_new_tokens=s.max_new_tokens, slots=slots
+  block, places, at_once = share(
+    problems, 1 if own else count, slots, ways=sharding.ways(mesh), prompt_length=e.prompt_tokens
   )
-  block, places, at_once = engine.share(problems, samples, slots)
   ids = jax.ShapeDtypeStruct((at_once, width), jnp.int32)
 
-  def state(layers: int, dtype: Any = jnp.float32):
+  def state(layers: int, dtype: Any = dtype if exact else jnp.float32):
     c = dataclasses.replace(shape, layers=layers)
     params = _weights(c, dtype, mesh)
     if own:
@@ -133,7 +160,6 @@ def _drawing(
       shared = _placed(shared, decode.prefix_sharding(c, mesh))
     return c, params, shared, _placed(cache, decode.kv_sharding(c, mesh))
 
-  # In 32 bits: the CPU's program of 16 bits keeps copies of everything in 32 besides, which a TPU does not.
   def sizes(layers: int) -> tuple[int, int]:
     return _bytes(state(layers)[1:]), _bytes(state(layers, dtype)[1:])
 
@@ -149,32 +175,55 @@ def _drawing(
   def draw(layers: int):
     c, *arrays = state(layers)
     rows = Rows(np.zeros((slots, 2), np.uint32), *(np.zeros(slots, np.int32) for _ in range(7)))
-    rest = jax.random.key(0), Stops(jnp.zeros(1, jnp.int32), None), *((np.int32(0),) if own else ())
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    rest = key, Stops(jax.ShapeDtypeStruct((1,), jnp.int32), None), *((np.int32(0),) if own else ())
     how = dict(steps=config.engine.steps, rule=rule, config=c) | ({'prompt_columns': width} if own else {})
     lowered = device.decode.lower(*arrays, rows, *rest, **how, **common)
     return lowered, max(slots + 1, config.engine.steps * slots // sharding.ways(mesh))
 
-  yield 'prefill', prefill, sizes
-  yield 'decode', draw, sizes
+  about = functools.partial(Step, name, mesh=mesh, state=sizes, beside=0, **_sizes(shape, mesh))
+
+  def work(layers: int, tokens: int, read: slice) -> Work:
+    c, *arrays = state(layers)
+    return Work(tokens, flops_per_token(c.active_parameters) * tokens, _bytes(arrays[read]))
+
+  prompts = functools.partial(work, tokens=at_once * e.prompt_tokens, read=slice(2))
+  yield about('prefill', lower=prefill, work=prompts, loops=1)
+  token = functools.partial(work, tokens=slots, read=slice(3))
+  yield about('decode', lower=draw, work=token, loops=config.engine.steps)
 
 
-def _samples(config: ConfigDict) -> int:
+def samples(config: ConfigDict) -> int:
   """Samples a problem, of the largest budget that is given by its samples."""
   counts = [n for b in config.budgets.values() for g, n in b.items() if g in config.generators]
   return max(map(int, counts), default=1)
 
 
-def _training(
-  config: ConfigDict, name: str, shape: Decoder, mesh: Mesh
-) -> Iterator[tuple[str, Callable, Callable]]:
-  """An update of a learner, with every example as long as it may become."""
-  t = config.train
-  batch = t.batches.get(name, t.batch)
-  longest = min(t.row_length, config.estimate.prompt_tokens + config.sampling.max_new_tokens)
-  a_row = t.row_length // longest
+def _sizes(shape: Decoder, mesh: Mesh) -> dict[str, Any]:
+  """Fields of a step: its layers, and the sizes of vocabulary and width, whole and on a device."""
+  kinds = shape.attention
+  return {
+    'layers': shape.layers,
+    'period': next(n for n in range(1, shape.layers + 1) if kinds[n:] == kinds[: shape.layers - n]),
+    'vocabulary': {shape.vocab_size, shape.vocab_size // mesh.shape['tensor']},
+    'width': {shape.width, shape.width // mesh.shape['fsdp']},
+  }
+
+
+def _training(config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, beside: int, exact: bool) -> Step:
+  """An update of a learner: a batch with one example that is as long as it may become, or of nothing but such."""
+  t, e = config.train, config.estimate
+  prompt = min(e.prompt_tokens, t.row_length // 2)
+  longest = min(t.row_length - prompt, config.sampling.max_new_tokens)
+  usual = min(longest, e.completion_tokens) if exact else longest
   multiple = sharding.ways(mesh) * t.micro_batches
-  rows = -(-math.ceil(batch / a_row) // multiple) * multiple
-  targets = min(t.row_length, -(-a_row * config.sampling.max_new_tokens // 8) * 8)
+  lengths = [longest, *[usual] * (t.batches.get(name, t.batch) - 1)]
+  examples = [((0,) * (prompt + n), prompt) for n in lengths]
+  packer = Packer(
+    examples, batch=len(examples), steps=1, seed=0, row_length=t.row_length, multiple_of=multiple
+  )
+  batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), packer.batch(0))
+  rows, targets = batch.targets.shape
   fields = settings(config, 'models', train__batches=0, train__steps=0, chat={}, implementations={})
   optimizer = models.optimizer(fields, remat=t.remat, micro_batches=t.micro_batches)
 
@@ -195,10 +244,15 @@ def _training(
 
   def train(layers: int):
     c, state, base = given(layers)
-    ints = [jax.ShapeDtypeStruct((rows, n), jnp.int32) for n in (*[t.row_length] * 3, targets, targets)]
-    batch = Batch(*ints, jax.ShapeDtypeStruct((rows, targets), jnp.float32))
     rate = jax.ShapeDtypeStruct((), jnp.float32)
     lowered = train_step.lower(state, batch, rate, base, config=c, optimizer=optimizer, mesh=mesh)
     return lowered, rows * targets // multiple
 
-  yield 'train', train, sizes
+  def work(layers: int) -> Work:
+    c, state, base = given(layers)
+    tokens = sum(len(ids) for ids, _ in examples)
+    return Work(tokens, training_flops_per_token(c.active_parameters) * tokens, _bytes((base, state, state)))
+
+  return Step(
+    name, 'train', mesh, train, sizes, beside=beside, **_sizes(shape, mesh), work=work, loops=1
+  )

@@ -7,29 +7,38 @@ hidden units and the vocabulary.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from sweb_jax.models import decoder, rules
 
 AXES = ('data', 'fsdp', 'tensor')
 
+_WHOLE = ('TPU v5 lite', 'TPU v5e', 'TPU v6 lite', 'TPU v6e')
+
 
 class MeshError(ValueError):
   """The mesh does not fit the devices or the batch."""
 
 
-def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> Mesh:
+def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, *, devices: Sequence[Any] = ()) -> Mesh:
   """A mesh over the first data * fsdp * tensor devices; `data=-1` takes all that are left.
 
-  Raises MeshError where there are not enough devices.
+  Args:
+    data: copies of the parameters.
+    fsdp: parts of them, of which each has other rows of a batch.
+    tensor: parts of them that have the same rows.
+    devices: to take; (): those of this run.
+
+  Raises MeshError where there are not enough devices, or slices do not divide.
   """
-  # Neighbours in the mesh are neighbours on a host: what is split over `tensor` talks most.
-  devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+  devices = sorted(devices or jax.devices(), key=_place)
   if data == -1:
     data = max(1, len(devices) // (fsdp * tensor))
   need = data * fsdp * tensor
@@ -37,7 +46,43 @@ def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> Mesh:
     raise MeshError(
       f'config.mesh asks for data={data} x fsdp={fsdp} x tensor={tensor} = {need} devices; there are {len(devices)}'
     )
-  return Mesh(np.asarray(devices[:need]).reshape(data, fsdp, tensor), AXES)
+  if 1 < need < len(devices) and takes_whole_slices(devices):
+    raise MeshError(
+      f'config.mesh of {need} devices: there are {len(devices)} of {devices[0].device_kind}, which runs no program on '
+      'a part of a slice; config.mesh.data=-1 takes all'
+    )
+  return _mesh(devices[:need], data, fsdp, tensor)
+
+
+def takes_whole_slices(devices: Sequence[Any]) -> bool:
+  """Whether the TPU's compiler refuses programs for a part of a slice of such devices, as for v5e and v6e."""
+  return devices[0].device_kind in _WHOLE
+
+
+def _place(device: Any) -> tuple[int, int, int]:
+  return _slice(device), device.process_index, device.id
+
+
+def _slice(device: Any) -> int:
+  """Which slice of TPUs it is in; 0 where there are none."""
+  return getattr(device, 'slice_index', 0) if device.platform == 'tpu' else 0
+
+
+def _mesh(devices: Sequence[Any], *shape: int) -> Mesh:
+  """A mesh whose neighbours are wired to each other: the last axis talks most."""
+  slices = len({_slice(d) for d in devices})
+  if slices == 1:
+    return Mesh(mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True), AXES)
+  # Between slices there is a network only. What fsdp splits moves once a step; what tensor splits, many times a layer.
+  axis = next((i for i in (0, 1) if shape[i] % slices == 0), None)
+  if axis is None:
+    raise MeshError(
+      f'config.mesh of data={shape[0]} x fsdp={shape[1]} x tensor={shape[2]}: data or fsdp must be a multiple of the '
+      f'{slices} slices'
+    )
+  between = [slices if i == axis else 1 for i in range(3)]
+  within = [n // k for n, k in zip(shape, between, strict=True)]
+  return Mesh(mesh_utils.create_hybrid_device_mesh(within, between, devices, allow_split_physical_axes=True), AXES)
 
 
 def for_params(params: Any, mesh: Mesh) -> Any:
@@ -88,39 +133,58 @@ def processes_a_copy(mesh: Mesh, processes: int = 0) -> int:
   return together
 
 
-def part_to_draw(mesh: Mesh, processes: int, index: int) -> Mesh:
-  """The part of `mesh` on which one of so many processes draws: its own devices, or all those that `tensor` spans.
+def meshes_to_draw(mesh: Mesh, processes: int = 0, tensor: int = 0) -> tuple[Mesh, ...]:
+  """The meshes on which the parts of a training mesh draw, each for itself.
 
-  `tensor` stays as it is, `fsdp` is as much of it as lies in that part, `data` what is left. Raises MeshError as
-  `processes_a_copy` does.
+  Args:
+    mesh: of training.
+    processes: which have it between them; 0: those that its devices belong to.
+    tensor: a part is a whole slice, with the weights split over so many of its devices, and copies over `data`. 0: it
+      is the devices of a process, or of those that the mesh's own `tensor` spans; `fsdp` is as much as lies in them.
+
+  Raises:
+    MeshError: processes or slices have unequal parts of the mesh, or are left over, or `tensor` does not divide.
   """
+  devices = sorted(mesh.devices.flat, key=_place)
+  count = processes or len({d.process_index for d in devices})
   together = processes_a_copy(mesh, processes)
-  size = mesh.size // processes * together
-  part = mesh.devices.ravel()[index // together * size :][:size]
-  ways = size // mesh.shape['tensor']
-  fsdp = math.gcd(ways, mesh.shape['fsdp'])
-  return Mesh(part.reshape(ways // fsdp, fsdp, mesh.shape['tensor']), AXES)
+  size = mesh.size // count * together
+  fsdp = 1
+  if tensor:
+    size = slice_size(mesh)
+    if size % tensor:
+      raise MeshError(f'drawing: weights are split over {tensor} devices, which do not divide the {size} of a slice')
+  else:
+    tensor = mesh.shape['tensor']
+    fsdp = math.gcd(size // tensor, mesh.shape['fsdp'])
+  return tuple(
+    _mesh(devices[i : i + size], size // tensor // fsdp, fsdp, tensor) for i in range(0, mesh.size, size)
+  )
 
 
-def sampling_mesh(mesh: Mesh) -> Mesh:
-  """The part on which this process draws; with one process all of it. Raises MeshError as `processes_a_copy` does."""
-  if not mesh.is_multi_process:
-    return mesh
-  processes_a_copy(mesh)
-  return part_to_draw(mesh, jax.process_count(), jax.process_index())
+def slice_size(mesh: Mesh) -> int:
+  """Devices of the mesh in each slice."""
+  return mesh.size // len({_slice(d) for d in mesh.devices.flat})
 
 
-def to_sample_with(params: Any, mesh: Mesh) -> Any:
-  """Parameters of the mesh of all processes, on the `sampling_mesh`; a collective. With one process, as they are."""
-  if not mesh.is_multi_process:
+def own(meshes: Sequence[Mesh]) -> Mesh:
+  """That of `meshes_to_draw` on which this process draws."""
+  return next(m for m in meshes if m.local_devices)
+
+
+def to_draw_with(params: Any, mesh: Mesh, meshes: Sequence[Mesh]) -> Any:
+  """Parameters of a training mesh on that of `meshes_to_draw` which is this process's; a collective.
+
+  They move from shards to shards: no host has them whole. Where both meshes are the same they stay as they are.
+  """
+  local = own(meshes)
+  if local == mesh:
     return params
-  local = sampling_mesh(mesh)
-  shape = mesh.size // (local.shape['fsdp'] * local.shape['tensor']), local.shape['fsdp'], local.shape['tensor']
-  whole = for_params(params, Mesh(mesh.devices.reshape(shape), AXES))
-  gathered = jax.jit(lambda tree: tree, out_shardings=whole)(params)
+  every = Mesh(np.concatenate([m.devices for m in meshes]), AXES)
+  moved = jax.device_put(params, for_params(params, every))
   return jax.tree.map(
     lambda x, where: jax.make_array_from_single_device_arrays(x.shape, where, [s.data for s in x.addressable_shards]),
-    gathered,
+    moved,
     for_params(params, local),
   )
 

@@ -64,7 +64,7 @@ class Hosts:
     self.index, self.count, self._client, self._parent, self._deadline = index, count, client, parent, deadline
     self._patience, self._silence = patience, silence
     self.together = 1
-    """So many neighbouring processes draw as one: a model that does not fit into one is split over them."""
+    """So many neighbouring processes draw as one: those that hold a model between them, or those of a slice."""
     self.stop = threading.Event()
     """Set when any process was asked to stop, and by a job that failed, for those beside it."""
     self._asked = threading.Event()
@@ -88,19 +88,23 @@ class Hosts:
     return self.index == 0
 
   @property
-  def speaks(self) -> bool:
-    """Whether what this process drew and graded counts: of those that draw as one, the first does."""
-    return self.index % self.together == 0
-
-  @property
   def prefix(self) -> str:
     """What names this process in logs and file names: '' where there is only one."""
     return f'{self.index:03d}-' if self.count > 1 else ''
 
+  def ours(self, problem_id: str) -> bool:
+    """Whether this process draws for a problem, by itself or with others: a function of the id and their number."""
+    return _number(problem_id) % self._groups == self.index // self.together
+
   def mine(self, problem_id: str) -> bool:
-    """Whether a problem is this process's: a function of the id and the number of processes alone."""
-    number = int.from_bytes(hashlib.sha256(problem_id.encode()).digest()[8:16], 'little')
-    return number % (self.count // self.together) == self.index // self.together
+    """Whether this process writes and grades what is drawn for a problem: one of those that draw for it does."""
+    mine = _number(problem_id) // self._groups % self.together == self.index % self.together
+    return mine and self.ours(problem_id)
+
+  @property
+  def _groups(self) -> int:
+    """Of processes that draw as one."""
+    return self.count // self.together
 
   def progressed(self) -> None:
     """Notes that this process got on, for those who wait for it."""
@@ -144,7 +148,7 @@ class Hosts:
 
   def exchange(self, file: epath.Path, text: str) -> str:
     """All processes' lines for a `file` that process 0 is to write: returned there, '' elsewhere."""
-    files.write_text(file.parent / f'{file.name}.part-{self.index:03d}', text if self.speaks else '')
+    files.write_text(file.parent / f'{file.name}.part-{self.index:03d}', text)
     self.barrier(f'parts of {file.name}')
     if not self.leads:
       return ''
@@ -154,8 +158,8 @@ class Hosts:
     return text
 
   def total(self, numbers: Sequence[int]) -> list[int]:
-    """The sum of each number over processes that speak; a collective, which all call alike."""
-    return self._all([n if self.speaks else 0 for n in numbers]).sum(0).tolist()
+    """The sum of each number over all processes; a collective, which all call alike."""
+    return self._all(numbers).sum(0).tolist()
 
   def any(self, flag: bool) -> bool:
     """Whether any process says so; a collective, which all call alike."""
@@ -289,6 +293,10 @@ class Hosts:
   def _read(self, folder: str) -> dict[int, str]:
     found = self._client.key_value_dir_get(f'{_KEY}/{folder}/')
     return {int(key.rpartition('/')[2]): value for key, value in found}
+
+
+def _number(problem_id: str) -> int:
+  return int.from_bytes(hashlib.sha256(problem_id.encode()).digest()[8:16], 'little')
 
 
 def log_prefix(index: int, count: int) -> str:

@@ -1,7 +1,8 @@
-"""How many rows a device can decode together."""
+"""How many rows a device can decode together, and over how many devices of a slice a model is split for it."""
 
 from __future__ import annotations
 
+import math
 import os
 
 import jax
@@ -17,6 +18,9 @@ _MOST = {'cpu': 64}
 _MOST_ELSEWHERE = 256
 # Of what is free: the rest is for the activations of prefill, and for what else runs on the device.
 _SHARE = 0.7
+# Of a device's memory, for weights: what a step reads is then mostly the keys and values of many rows.
+_WEIGHTS = 0.25
+_WEIGHTS_AT_MOST = 0.8
 
 
 def choose_slots(
@@ -65,6 +69,70 @@ def choose_slots(
     slots, requests, row / 1e6, fit, free / 1e9, most,
   )  # fmt: skip
   return slots
+
+
+def choose_meshes(
+  config: Decoder, mesh: Mesh, *, draw_on: str, itemsize: int, memory: float, processes: int = 0
+) -> tuple[Mesh, ...]:
+  """The meshes on which the parts of a training mesh draw from a model, each for itself.
+
+  Args:
+    config: the architecture.
+    mesh: of training.
+    draw_on: 'slice', 'hosts', or '': as the devices allow (`config.engine.draw_on`).
+    itemsize: bytes of a parameter.
+    memory: bytes of a device; 0: unknown, and `tensor` on a slice is that of training.
+    processes: which have the mesh between them; 0: those that its devices belong to.
+
+  Raises:
+    MeshError: the devices run no program on a part of a slice, or the mesh does not divide into parts.
+    SamplingError: the weights do not fit.
+  """
+  needed = sharding.takes_whole_slices(mesh.devices.flat[:1])
+  if draw_on == 'hosts' and needed and mesh.is_multi_process:
+    raise sharding.MeshError(
+      f"config.engine.draw_on='hosts': {mesh.devices.flat[0].device_kind} runs no program on a part of a slice; "
+      "leave it at ''"
+    )
+  tensor = 0
+  if draw_on == 'slice' or (needed and not draw_on):
+    tensor = mesh.shape['tensor']
+    if memory:
+      tensor = choose_tensor(config, sharding.slice_size(mesh), memory, itemsize)
+  return sharding.meshes_to_draw(mesh, processes, tensor)
+
+
+def choose_tensor(config: Decoder, devices: int, memory: float, itemsize: int) -> int:
+  """Over how many devices of a slice weights and KV heads are split, to draw on all of it.
+
+  Of the powers of two that divide the devices and the KV heads of all layers the least whose part of the weights is at
+  most a quarter of a device's memory; where there is none, the largest.
+
+  Args:
+    config: the architecture.
+    devices: of the slice.
+    memory: bytes of a device.
+    itemsize: bytes of a parameter.
+
+  Raises:
+    SamplingError: the weights do not fit.
+  """
+  weights = config.parameters * itemsize
+  split = math.gcd(devices, *(a.kv_heads for a in config.attention))
+  ways = [1 << i for i in range(split.bit_length()) if split % (1 << i) == 0]
+  chosen = next((t for t in ways if weights / t <= _WEIGHTS * memory), ways[-1])
+  if weights / chosen > _WEIGHTS_AT_MOST * memory:
+    raise SamplingError(
+      f'drawing: {weights / 1e9:.1f} GB of weights, split over {chosen} devices as its KV heads and the slice of '
+      f"{devices} allow, leave no room in a device's {memory / 1e9:.0f} GB; take chips with more memory, or "
+      "config.sampling.dtype='bfloat16'"
+    )
+  return chosen
+
+
+def memory_of(device: jax.Device) -> int:
+  """Bytes of a device; 0 where it does not tell, as a CPU."""
+  return (device.memory_stats() or {}).get('bytes_limit', 0)
 
 
 def _power_of_two(wanted: int, fit: int) -> int:

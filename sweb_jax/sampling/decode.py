@@ -146,7 +146,6 @@ def prefill(
   config.run_blocks(params, tokens, positions, attend, inference=True, mesh=mesh, stationary=stationary)
   width = cache.prompts[0][0].shape[-1] // places
 
-
   def write(old: LayerKV, new: LayerKV) -> LayerKV:
     # A row's place may be on any device: all rows go everywhere first, once a layer and not once a row.
     everywhere = NamedSharding(mesh, PartitionSpec(None, sharding.kv_axis(config, mesh)))
@@ -162,6 +161,23 @@ def prefill(
 
   prompts = tuple(write(old, new) for old, new in zip(cache.prompts, kept, strict=True))
   return cache._replace(prompts=jax.lax.with_sharding_constraint(prompts, kv_sharding(config, mesh)))
+
+
+def append_by_row(old: LayerKV, new: LayerKV, lengths: Int[Array, S]) -> LayerKV:
+  """Writes a chunk's keys and values after the columns that each row has already, whole chunks of them, in place."""
+  put = jax.vmap(jax.lax.dynamic_update_slice_in_dim, in_axes=(0, 0, 0, None))
+  return put(old[0], new[0], lengths, 2), put(old[1], new[1], lengths, 1)
+
+
+def append_in_one_pass(old: LayerKV, new: LayerKV, lengths: Int[Array, S]) -> LayerKV:
+  """The same in a pass over the whole cache: a TPU writes rows one after another, a microsecond or more each."""
+  steps, at = new[0].shape[-1], jnp.arange(old[0].shape[-1])
+  here = at // steps == lengths[:, None] // steps
+  # The chunk, again and again along the columns: by a product it is made where it is needed, and never kept.
+  again = (jnp.arange(steps)[:, None] == at % steps).astype(new[0].dtype)
+  exactly = 'highest' if again.dtype == jnp.float32 else None
+  k, v = (jnp.matmul(*pair, precision=exactly) for pair in ((new[0], again), (again.T, new[1])))
+  return jnp.where(here[:, None, None, :], k, old[0]), jnp.where(here[:, None, :, None], v, old[1])
 
 
 @functools.partial(
@@ -218,18 +234,8 @@ def decode(
   chunk = tuple((jnp.zeros_like(k[..., :steps]), jnp.zeros_like(v[:, :, :steps])) for k, v in cache.completions)
   chunk, drawn = draw_chunk(feed, chunk, rows, key, stops, start=start, steps=steps, rule=rule, mesh=mesh)
 
-  # One pass over the cache a chunk, in place: the old values must not be reshaped for that.
-  here = completion_at // steps == rows.length[:, None] // steps
-  chunks = completion_at.shape[0] // steps
-
-  def append(old: LayerKV, new: LayerKV) -> LayerKV:
-    (k, v), (nk, nv) = old, new
-    return (
-      jnp.where(here[:, None, None, :], jnp.tile(nk, (1, 1, 1, chunks)), k),
-      jnp.where(here[:, None, :, None], jnp.tile(nv, (1, 1, chunks, 1)), v),
-    )
-
-  completions = tuple(append(old, new) for old, new in zip(cache.completions, chunk, strict=True))
+  append = functools.partial(jax.lax.platform_dependent, tpu=append_in_one_pass, default=append_by_row)
+  completions = tuple(append(old, new, rows.length) for old, new in zip(cache.completions, chunk, strict=True))
   completions = jax.lax.with_sharding_constraint(completions, kv_sharding(config, mesh))
   return cache._replace(completions=completions), drawn
 

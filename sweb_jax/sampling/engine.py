@@ -27,12 +27,7 @@ from sweb_jax.sampling.decode import SharedCache
 from sweb_jax.sampling.own_cache import OwnCache
 from sweb_jax.sampling.request import Completion, Request, SamplingError
 from sweb_jax.sampling.rule import Rule
-from sweb_jax.sampling.slots import Slots
-
-# Sharing a prompt pays where there is something to share: its keys are then read once for several rows, but each row
-# also passes over those of the block's other places.
-_SHARED_PROMPT = 32
-_SHARED_SAMPLES = 4
+from sweb_jax.sampling.slots import Slots, share
 
 
 class Engine:
@@ -78,7 +73,6 @@ class Engine:
     self._prefix = tuple(prefix)
     self._slots = slots
     self._steps = steps
-    self._ways = mesh.shape['data'] * mesh.shape['fsdp']
     self._own_cache = isinstance(config, CachedDecoder)
 
   def run(
@@ -122,7 +116,10 @@ class Engine:
       itemsize=jax.tree.leaves(params)[0].dtype.itemsize,
     )
     prompts = len({r.prompt for r in requests})
-    block, places, prompts_at_once = self.share(prompts, len(requests) // prompts, count)
+    samples = 1 if self._own_cache else len(requests) // prompts  # In its own cache each slot reads its prompt.
+    block, places, prompts_at_once = share(
+      prompts, samples, count, ways=sharding.ways(self._mesh), prompt_length=self._prompt_length
+    )
     slots = Slots(
       requests,
       slots=count,
@@ -167,27 +164,6 @@ class Engine:
     top = self._config.vocab_size
     if min(r.prompt) < 0 or max(r.prompt) >= top:
       raise SamplingError(f'{where}: the prompt has ids outside the vocabulary of {top}; is it the right tokenizer?')
-
-  def share(self, prompts: int, samples: int, slots: int) -> tuple[int, int, int]:
-    """Slots a block, places a block, and how many prompts to compute in one call.
-
-    Args:
-      prompts: different ones.
-      samples: of each, on average.
-      slots: rows decoded together.
-    """
-    if self._own_cache:
-      samples = 1  # Each slot reads its prompt by itself.
-    block = 1
-    if samples >= _SHARED_SAMPLES and self._prompt_length >= _SHARED_PROMPT:
-      while 2 * block <= samples and slots // self._ways % (2 * block) == 0:
-        block *= 2
-    # About log(b) earlier problems of a block still have a row running when its next one begins; a run that is over
-    # before then needs fewer places.
-    places = min(block.bit_length(), -(-prompts // (slots // block)))
-    # Computing as many prompts as there are slots at once would leave slots idle until that many are free.
-    at_once = slots // 8 // samples // self._ways * self._ways
-    return block, places, max(self._ways, at_once)
 
 
 def _padded(

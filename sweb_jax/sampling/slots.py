@@ -15,6 +15,11 @@ from collections.abc import Iterable
 
 from sweb_jax.sampling.request import Request
 
+# Sharing a prompt pays where there is something to share: its keys are then read once for several rows, but each row
+# also passes over those of the block's other places.
+_SHARED_PROMPT = 32
+_SHARED_SAMPLES = 4
+
 
 @dataclasses.dataclass(eq=False)
 class _Group:
@@ -121,6 +126,28 @@ class Slots:
     moved = collections.deque(group.waiting.popleft() for _ in range(min(waiting, max(room, waiting // 2))))
     self._places[block][place] = _unless_done(group)
     return _Group(group.prompt, moved)
+
+
+def share(prompts: int, samples: int, slots: int, *, ways: int, prompt_length: int) -> tuple[int, int, int]:
+  """Slots a block, places a block, and how many prompts to compute in one call.
+
+  Args:
+    prompts: different ones.
+    samples: of each, on average.
+    slots: rows decoded together.
+    ways: parts of the devices, which the slots are split over.
+    prompt_length: the longest prompt.
+  """
+  block = 1
+  if samples >= _SHARED_SAMPLES and prompt_length >= _SHARED_PROMPT:
+    while 2 * block <= samples and slots // ways % (2 * block) == 0:
+      block *= 2
+  # About log(b) earlier problems of a block still have a row running when its next one begins; a run that is over
+  # before then needs fewer places.
+  places = min(block.bit_length(), -(-prompts // (slots // block)))
+  # Computing as many prompts as there are slots at once would leave slots idle until that many are free.
+  at_once = slots // 8 // samples // ways * ways
+  return block, places, max(ways, at_once)
 
 
 def _unless_done(group: _Group) -> _Group | None:

@@ -78,7 +78,7 @@ def complete(
     context: the models, and where they lie.
     asked: who is asked.
     requests: what to draw.
-    params: of the model, on `context.mesh`; None where there is no request.
+    params: of the model, on its `context.mesh`; None where there is no request.
     prompt_length: the longest prompt to expect; with the same one, later calls compile nothing; 0: the longest here.
 
   Raises:
@@ -90,7 +90,7 @@ def complete(
   key = jax.random.fold_in(jax.random.key(asked.seed), zlib.crc32(asked.name.encode()))
   engine = _engine(context, asked, prompt_length or max(len(r.prompt) for r in requests))
   for n, c in enumerate(engine.run(params, requests, key=key)):
-    _check_together(context, n)
+    _check_together(context, asked.model, n)
     context.hosts.progressed()
     text = asked.renderer.text(c.tokens, asked.stop_strings)
     yield Sample(c.problem_id, c.index, text, c.tokens, c.finish, round(c.logprob, 4))
@@ -108,7 +108,8 @@ def collect(
 ) -> ByProblem[Sample]:
   """Draws what is missing of the wanted samples, stores and charges it; returns all that are in the store.
 
-  Each process draws for its own problems. What was finished before an error is stored and charged.
+  Processes that draw as one draw for the same problems, and each writes what is drawn for its own. What was finished
+  before an error is stored and charged.
 
   Args:
     context: the models, and where they lie.
@@ -116,7 +117,7 @@ def collect(
     kept: where samples are stored.
     prompts: problem id -> ids after the shared prefix.
     wanted: (problem id, index) of each sample.
-    params: of the model, on `context.mesh`; None: as they are before fine-tuning.
+    params: of the model, on its `context.mesh`; None: as they are before fine-tuning.
     prompt_length: as in `complete`.
 
   Raises:
@@ -166,16 +167,16 @@ def keep(
   have = store.by_problem()
   hosts.meet(f'read {place}')
   missing = _missing(have, wanted)
-  mine = {p: hosts.mine(p) for p, _ in wanted}
+  mine, ours = ({p: of(p) for p, _ in wanted} for of in (hosts.mine, hosts.ours))
   if kept.counted:
     context.meter.skip(sum(mine[p] for p, _ in wanted) - sum(mine[p] for p, _ in missing))
   begun = time.monotonic()
   try:
-    for samples in source([(p, i) for p, i in missing if mine[p]]) if missing else ():
+    for samples in source([(p, i) for p, i in missing if ours[p]]) if missing else ():
       for sample in samples:
-        if hosts.speaks:
+        if mine[sample.problem_id]:
           store.add(sample)
-        context.meter.add(int(kept.counted), tokens=len(sample.tokens))
+          context.meter.add(int(kept.counted), tokens=len(sample.tokens))
       if elsewhere:
         store.flush()
     store.flush()
@@ -213,7 +214,7 @@ def _engine(context: Context, asked: Asked, prompt_length: int) -> Engine:
   model = context.model(asked.model)
   return Engine(
     model.config,
-    context.mesh,
+    context.mesh(asked.model),
     _rule(context, asked),
     stop_ids=asked.renderer.stop_ids,
     stop_table=context.stop_table(asked.model, asked.stop_strings) if asked.stop_strings else None,
@@ -233,9 +234,9 @@ def _rule(context: Context, asked: Asked) -> Rule:
   return Rule(asked.temperature, asked.top_k, asked.top_p, forbidden)
 
 
-def _check_together(context: Context, turn: int) -> None:
+def _check_together(context: Context, model: str, turn: int) -> None:
   """Raises Interrupted once the run was asked to stop: at the same turn where processes draw together."""
   if context.hosts.together == 1:
     context.check()
-  elif turn % _TURNS == 0 and sharding.least(not context.hosts.stop.is_set(), context.mesh) < 1:
+  elif turn % _TURNS == 0 and sharding.least(not context.hosts.stop.is_set(), context.mesh(model)) < 1:
     raise Interrupted

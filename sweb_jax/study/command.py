@@ -16,13 +16,18 @@ from sweb_jax.study import estimate, preflight, reuse, runner
 from sweb_jax.study.arms import cost_table
 from sweb_jax.study.describe import describe, elsewhere
 from sweb_jax.study.opened import Study
+from sweb_jax.study.work import Rates
 
 
-def plan(study: Study, root: epath.Path, console: Console) -> None:
-  """Checks what can be checked without compute, and prints the plan. Raises what `preflight.check` does."""
+def plan(study: Study, root: epath.Path, console: Console, rates: Rates | None = None) -> None:
+  """Checks what can be checked without compute, and prints the plan. Raises what `preflight.check` does.
+
+  `rates` are of another machine than the one that the config describes.
+  """
   notes = preflight.check(study, root, console)
   arms = study.graph.arms
-  estimate.show(console, study.config.name, study.graph.steps, study.assumed(root), bool(study.config.train.epochs))
+  assumed = study.assumed(root, rates)
+  estimate.show(console, study.config.name, study.graph.steps, assumed, bool(study.config.train.epochs))
   if arms.all:
     counted = (f' ({a.samples:.4g} a problem)' if a.samples else '' for a in arms.all)
     console.print('Arms: ' + ', '.join(a.name + count for a, count in zip(arms.all, counted, strict=True)))

@@ -23,7 +23,7 @@ from sweb_jax.models.source import Model, open_model, read_params
 from sweb_jax.records import Problem
 from sweb_jax.runtime.hosts import Hosts, Interrupted
 from sweb_jax.runtime.progress import Meter
-from sweb_jax.sampling import stops
+from sweb_jax.sampling import capacity, stops
 from sweb_jax.study.endpoint import EndpointModel, open_endpoint
 from sweb_jax.study.recorded import RecordedModel, open_recorded
 from sweb_jax.tasks.grading import SecondOpinions
@@ -47,6 +47,10 @@ class Context:
   """Worked examples are charged once a step; else once a problem."""
   mesh_axes: Mapping[str, int]
   """Axis of the mesh -> devices along it."""
+  draw_on: str = ''
+  """'slice', 'hosts', or '': as the devices allow (`config.engine.draw_on`)."""
+  drawing_dtype: str = 'float32'
+  """Of weights and caches."""
   slots: int = 0
   """Completions decoded together; 0: as many as are of use and fit into memory."""
   steps: int = 16
@@ -67,10 +71,21 @@ class Context:
     """Over the devices of all processes."""
     return sharding.make_mesh(**self.mesh_axes)
 
-  @functools.cached_property
-  def mesh(self) -> Mesh:
-    """What is drawn on: each process samples by itself, or with those that hold the rest of the model."""
-    return sharding.sampling_mesh(self.train_mesh)
+  @functools.cache  # noqa: B019 (lives as long as the run)
+  def meshes(self, name: str) -> tuple[Mesh, ...]:
+    """What a model is drawn on: each process by itself, those that hold a model between them, or all of a slice."""
+    mesh = self.train_mesh
+    return capacity.choose_meshes(
+      self.model(name).config,
+      mesh,
+      draw_on=self.draw_on,
+      itemsize=jax.numpy.dtype(self.drawing_dtype).itemsize,
+      memory=capacity.memory_of(mesh.local_devices[0]),
+    )
+
+  def mesh(self, name: str) -> Mesh:
+    """Of `meshes`, this process's."""
+    return sharding.own(self.meshes(name))
 
   def check_machine(self) -> None:
     """What a run needs and a plan does not: weights, devices, and which processes draw as one.
@@ -87,8 +102,11 @@ class Context:
         variants[0].config.check()
       except decoder.DecoderError as e:
         raise decoder.DecoderError(f'config.models.{name}: {e}') from e
-    self.hosts.together = sharding.processes_a_copy(self.train_mesh)
-    sharding.check_rows(self.slots, self.mesh, 'config.engine.slots')
+    for name, variants in self.variants.items():
+      if not isinstance(variants[0], RecordedModel | EndpointModel):
+        mesh = self.mesh(name)
+        self.hosts.together = len({d.process_index for d in mesh.devices.flat})  # The same for all models.
+        sharding.check_rows(self.slots, mesh, 'config.engine.slots')
 
   def model(self, name: str) -> Model:
     """Its variants are alike but for the parameters."""
@@ -99,22 +117,22 @@ class Context:
     return self.variants[name][question_set % len(self.variants[name])]
 
   def params(self, name: str, question_set: int, dtype: str) -> Params:
-    """A model's parameters before fine-tuning, on `mesh`, read once."""
+    """A model's parameters before fine-tuning, on its `mesh`, read once."""
     with self._loading:
       return self._loaded(name, question_set % len(self.variants[name]), dtype)
 
   def trained_params(self, name: str, folder: epath.Path, dtype: str) -> Params:
-    """The parameters of a model that this study fine-tuned, on `mesh`."""
-    return read_params(folder, self.model(name).config, self.mesh, jax.numpy.dtype(dtype))
+    """The parameters of a model that this study fine-tuned, on its `mesh`."""
+    return read_params(folder, self.model(name).config, self.mesh(name), jax.numpy.dtype(dtype))
 
   def params_to_train(self, name: str, question_set: int) -> Params:
     """A model's parameters before fine-tuning, on the mesh of all processes."""
-    if self.hosts.count == 1:
+    if self.mesh(name) == self.train_mesh:
       return self.params(name, question_set, 'float32')
     return self.variant(name, question_set).load(self.train_mesh)
 
   def _load(self, name: str, variant: int, dtype: str) -> Params:
-    return self.variants[name][variant].load(self.mesh, jax.numpy.dtype(dtype))
+    return self.variants[name][variant].load(self.mesh(name), jax.numpy.dtype(dtype))
 
   @functools.cache  # noqa: B019 (lives as long as the run)
   def renderer(self, name: str, chat: bool, examples: str) -> Renderer:

@@ -12,20 +12,21 @@ from rich.table import Table
 from sweb_jax.budget import flops_per_token
 from sweb_jax.config import elsewhere
 from sweb_jax.study.step import Step
-from sweb_jax.study.work import Assumed, Work
+from sweb_jax.study.work import Assumed, Rates, Work
 
 _HOST_SECONDS = 1.0
 """Of a step that no model has a part in, as grading is."""
 
 
-def assumed(config: ConfigDict, parameters: Mapping[str, int], examples: Mapping[str, int]) -> Assumed:
-  """What a config assumes."""
+def assumed(
+  config: ConfigDict, parameters: Mapping[str, int], examples: Mapping[str, int], rates: Rates | None = None
+) -> Assumed:
+  """What a config assumes; with `rates`, on another machine than the one it describes."""
   e = config.estimate
   few_shot = e.few_shot_tokens if config.sampling.few_shot else 0
   others = tuple(name for name, source in config.models.items() if elsewhere(source))
-  return Assumed(
-    parameters, e.completion_tokens, e.prompt_tokens, few_shot, e.sampling_flops, e.training_flops, others, examples
-  )
+  own = Rates(dict.fromkeys(parameters, e.sampling_flops), dict.fromkeys(parameters, e.training_flops))
+  return Assumed(parameters, e.completion_tokens, e.prompt_tokens, few_shot, rates or own, others, examples)
 
 
 def plan(name: str, steps: Sequence[Step], of: Assumed) -> Table:

@@ -209,17 +209,17 @@ class Models(Training):
   ) -> tuple[float, int, float]:
     """Of greedy, zero-shot completions: share that is right, tokens drawn, share that ends in the stop token."""
     s, task, hosts = self.settings, context.tasks['validation'], context.hosts
-    mine = [p for p in problems if hosts.mine(p.id)]
     params = jax.tree.map(lambda x: x.astype(s['sampling.dtype']), params)  # As it will be evaluated.
-    params = sharding.to_sample_with(params, context.train_mesh)
+    params = sharding.to_draw_with(params, context.train_mesh, context.meshes(self.learner))
     question_set = self.examples.question_set
     asked = Asked(
       self.learner, self.learner, question_set, s['seed'] + question_set, renderer, s['sampling.max_new_tokens'],
       s['sampling.dtype'],
     )  # fmt: skip
-    requests = [Request(p, 0, ids) for p, ids in context.prompts(renderer, task, mine).items()]
-    samples = list(complete(context, asked, requests, params))
-    by_id = {p.id: p for p in mine}
+    ours = [p for p in problems if hosts.ours(p.id)]
+    requests = [Request(p, 0, ids) for p, ids in context.prompts(renderer, task, ours).items()]
+    samples = [x for x in complete(context, asked, requests, params) if hosts.mine(x.problem_id)]
+    by_id = {p.id: p for p in ours}
     right = sum(v.correct for v in tasks.verdicts(task, ((by_id[x.problem_id], x) for x in samples)))
     stopped = sum(x.finish == 'stop' for x in samples)
     right, tokens, stopped = hosts.total([right, sum(len(x.tokens) for x in samples), stopped])

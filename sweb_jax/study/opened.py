@@ -20,7 +20,7 @@ from sweb_jax.study.estimate import assumed
 from sweb_jax.study.graph import Graph, graph
 from sweb_jax.study.recorded import RecordedModel
 from sweb_jax.study.state import State, state
-from sweb_jax.study.work import Assumed
+from sweb_jax.study.work import Assumed, Rates
 from sweb_jax.training import lora
 
 
@@ -41,14 +41,14 @@ class Study:
     """Model -> number of parameters that a token has to do with, by which work is counted."""
     return {name: variants[0].config.active_parameters for name, variants in self.variants.items()}
 
-  def assumed(self, root: epath.Path) -> Assumed:
+  def assumed(self, root: epath.Path, rates: Rates | None = None) -> Assumed:
     """What a plan assumes, and how many examples there are where a workdir has them already."""
     found = {}
     for step in self.graph.steps if self.config.train.epochs else ():
       path = root / step.folder / layout.EXAMPLES
       if step.kind == 'examples' and state(root, step) is State.DONE and path.exists():
         found[step.folder] = len(path.read_bytes().splitlines())
-    return assumed(self.config, self.parameters, found)
+    return assumed(self.config, self.parameters, found, rates)
 
   def context(self, root: epath.Path, hosts: Hosts) -> Context:
     """What the steps are run with."""
@@ -60,6 +60,8 @@ class Study:
       costs=self.graph.arms.costs,
       share_prefix=c.cost.share_prefix,
       mesh_axes=c.mesh.to_dict(),
+      draw_on=c.engine.draw_on,
+      drawing_dtype=c.sampling.dtype,
       slots=c.engine.slots,
       steps=c.engine.steps,
       remat=c.train.remat,

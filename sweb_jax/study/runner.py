@@ -92,7 +92,7 @@ def _stage(
   logging.info('%s: %d steps to do, %d done before', stage, len(todo), sum(s is State.DONE for s in states.values()))
   items = sum(s.items for s in todo)
   if stage in ('sample', 'evaluate'):
-    items = round(items * context.hosts.together / context.hosts.count)  # About as many are this process's.
+    items = round(items / context.hosts.count)  # About as many are this process's.
   with told.stage(stage, items, sum(seconds[s.folder] for s in todo)) as meter:
     context.meter = meter
     while todo:

@@ -24,6 +24,14 @@ class Work(NamedTuple):
   seconds: float
 
 
+class Rates(NamedTuple):
+  """FLOP/s by model, of the whole machine."""
+
+  sampling: Mapping[str, float]
+  training: Mapping[str, float]
+  """Of learners."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Assumed:
   """Lengths and rates of a study, measured or assumed."""
@@ -36,9 +44,7 @@ class Assumed:
   """Tokens of a zero-shot prompt."""
   few_shot: int
   """Tokens of the worked examples before it."""
-  sampling_rate: float
-  """FLOP/s."""
-  training_rate: float
+  rates: Rates
   elsewhere: tuple[str, ...] = ()
   """Models that are not computed here."""
   examples: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -52,7 +58,8 @@ class Assumed:
     read = runs * (problems * (prompt or self.prompt) + few_shot * self.few_shot)
     size = self.parameters[model]
     flops = flops_per_token(size) * (tokens + read) if size else 0
-    return Work(kind, model, samples, tokens, flops, 0.0 if model in self.elsewhere else flops / self.sampling_rate)
+    seconds = 0.0 if model in self.elsewhere else flops / self.rates.sampling[model]
+    return Work(kind, model, samples, tokens, flops, seconds)
 
   def judging(self, model: str, samples: int) -> Work:
     """Work of a judge: each sample is read with its problem and a right solution, and answered in as many tokens."""
@@ -63,4 +70,4 @@ class Assumed:
     """Work of training on so many examples, prompts included."""
     tokens = examples * (self.prompt + self.completion)
     flops = training_flops_per_token(self.parameters[model]) * tokens
-    return Work('train', model, examples, tokens, flops, flops / self.training_rate)
+    return Work('train', model, examples, tokens, flops, flops / self.rates.training[model])

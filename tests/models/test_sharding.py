@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -151,6 +152,29 @@ def test_invariant_7_a_restored_checkpoint_lies_on_the_shardings_asked_for(loade
 @pytest.fixture(scope='module')
 def loaded(tmp_path_factory) -> dict:
   return on_eight_devices(LOAD.replace('PATH', str(tmp_path_factory.mktemp('checkpoint') / 'params')))
+
+
+def test_weights_move_to_the_meshes_to_draw_on_from_shard_to_shard():
+  root = pathlib.Path(__file__).parents[2]
+  with socket.socket() as s:
+    s.bind(('', 0))
+    address = f'127.0.0.1:{s.getsockname()[1]}'
+  processes = [
+    subprocess.Popen(
+      [sys.executable, 'tests/models/move_weights.py', str(i), address], cwd=root, text=True,
+      env=os.environ | {'PYTHONPATH': str(root)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    for i in range(2)
+  ]  # fmt: skip
+  try:
+    outputs = [p.communicate(timeout=150) for p in processes]
+  finally:
+    for p in processes:
+      p.kill()
+  assert [p.returncode for p in processes] == [0, 0], outputs
+  for out, _ in outputs:
+    found = [line for line in out.splitlines() if ' x (' in line]  # Gloo speaks on standard output too.
+    assert found == ['a slice: 1 x (4, 1, 2)', 'hosts: 2 x (1, 2, 2)', 'another order: 1 x (4, 1, 2)']
 
 
 def test_more_devices_than_there_are_is_an_error_that_names_the_axes():

@@ -1,0 +1,86 @@
+"""The steps of a config on a slice, compiled by the TPU's compiler."""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from sweb_jax.lowering import compiling, slices, tables, times
+from sweb_jax.lowering.compiling import Lowered, LoweringError
+from sweb_jax.lowering.steps import Step, Work, samples, steps
+from sweb_jax.lowering.times import Times
+from sweb_jax.study.work import Rates
+
+_PERIODS = (2, 3)
+"""Models of so many periods of layers are compiled for a plan; time grows by as much with each further layer."""
+
+_OCCUPIED = 0.8
+"""Of the rows that are drawn together, those that are not finished, on average."""
+
+
+def show(config: ConfigDict, name: str, layers: int, console: Console) -> list[str]:
+  """Compiles every step of a config for a slice and prints what it takes.
+
+  Args:
+    config: resolved and valid.
+    name: of the slice.
+    layers: to compile of each model; 0: all.
+    console: to print to.
+
+  Returns what is wrong, a message each.
+
+  Raises:
+    SliceError: there is no such slice.
+    CompilerError: the TPU's compiler is not there.
+    MeshError, SamplingError, CheckpointError: as `steps.steps`.
+  """
+  version, chip = slices.compiler(), slices.chip(name)
+  found: list[tuple[Step, Lowered, Times]] = []
+  wrong = []
+  for step in steps(config, chip.memory, devices=slices.devices(name)):
+    console.print(f'{name}: compiling {step.model}, {step.name}')
+    try:
+      lowered = compiling.compiled(step, min(layers or step.layers, step.layers), version)
+      found.append((step, lowered, times.times(step, lowered, chip)))
+    except LoweringError as e:
+      wrong.append(f'{name}: {e}')
+  tables.show_times(name, found, console)
+  return wrong + [f'{name}: {line}' for line in tables.misfits([x for _, x, _ in found], chip.memory)]
+
+
+def rates(config: ConfigDict, name: str, console: Console) -> Rates:
+  """FLOP/s of a slice while it draws and trains, of each model by the times of its own compiled steps.
+
+  Models of two and three periods of layers are compiled, and each further layer takes as much more as these say. Four
+  of five rows are taken to be unfinished on average. Loading, compiling and grading are left out.
+
+  Args:
+    config: resolved and valid; `config.estimate` has the lengths.
+    name: of the slice.
+    console: says what is compiled.
+
+  Raises what `show` does, and LoweringError where a step does not fit or is refused.
+  """
+  version, chip = slices.compiler(), slices.chip(name)
+  seconds: dict[tuple[str, str], float] = {}
+  works: dict[tuple[str, str], Work] = {}
+  for step in steps(config, chip.memory, devices=slices.devices(name)):
+    console.print(f'{name}: {step.model}, {step.name}')
+    shallow, deep = (compiling.compiled(step, min(n * step.period, step.layers), version) for n in _PERIODS)
+    found = compiling.deeper(shallow, deep, step)
+    if wrong := tables.misfits([found], chip.memory):
+      raise LoweringError(f'{name}: {wrong[0]}')
+    seconds[step.model, step.name] = times.times(step, found, chip).all
+    works[step.model, step.name] = step.work(step.layers)
+  drawing, training = {}, {}
+  for (model, kind), work in works.items():
+    if kind == 'train':
+      training[model] = work.flops / seconds[model, kind]
+    if kind == 'decode':
+      # A problem's prompt, and the completions that are drawn after it.
+      prompts = works[model, 'prefill']
+      of_prompt = config.estimate.prompt_tokens / prompts.tokens
+      of_drawn = samples(config) * config.estimate.completion_tokens / work.tokens
+      flops = of_prompt * prompts.flops + of_drawn * work.flops
+      drawing[model] = flops / (of_prompt * seconds[model, 'prefill'] + of_drawn * seconds[model, kind] / _OCCUPIED)
+  return Rates(drawing, training)

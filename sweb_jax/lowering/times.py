@@ -1,0 +1,109 @@
+"""How long a step takes on a slice: the compiler's own cycles, and messages over the links; and what bounds it.
+
+The sum is taken as if no message went on beside a product, though the compiler starts many of them early: an upper
+bound of what it schedules, where its cycles are right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jax.sharding import Mesh
+
+from sweb_jax.budget.machines import Chip
+from sweb_jax.lowering.compiling import Lowered
+from sweb_jax.lowering.hlo import Message
+from sweb_jax.lowering.steps import Step
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+  """Seconds of a step on each chip: an update, a token in every row, or a call of prompts."""
+
+  chip: Chip
+  compute: float
+  """By the compiler's cycles."""
+  messages: float
+  """By bytes over links."""
+  by_flops: float
+  """No less, by the model's FLOPs, nothing computed twice, at the chip's peak."""
+  by_bandwidth: float
+  """No less, by what it is given read once, and what it changes of it written, at the chip's bandwidth."""
+
+  @property
+  def all(self) -> float:
+    return self.compute + self.messages
+
+  @property
+  def bound(self) -> float:
+    return max(self.by_flops, self.by_bandwidth)
+
+
+def times(step: Step, found: Lowered, chip: Chip) -> Times:
+  """How long a compiled step takes."""
+  work = step.work(found.layers)
+  return Times(
+    chip,
+    found.cycles / chip.hertz / step.loops,
+    message_seconds(found.messages, step.mesh, chip) / step.loops,
+    work.flops / step.mesh.size / chip.flops,
+    work.read / chip.bandwidth,
+  )
+
+
+def axes(group: Sequence[int], mesh: Mesh) -> tuple[str, ...]:
+  """The mesh axes along which devices exchange messages: those in which a group of them differs."""
+  places = [_place(i, mesh) for i in group]
+  return tuple(a for a, sizes in zip(mesh.axis_names, zip(*places, strict=True), strict=True) if len({*sizes}) > 1)
+
+
+def _place(device: int, mesh: Mesh) -> list[int]:
+  """Its place in the mesh, by its number in the program."""
+  place = []
+  for size in reversed(mesh.devices.shape):
+    device, at = divmod(device, size)
+    place.append(at)
+  return place[::-1]
+
+
+def message_seconds(messages: Sequence[Message], mesh: Mesh, chip: Chip) -> float:
+  """Seconds that a chip's links are busy with the messages of a program."""
+  extent = _lengths([d.coords for d in mesh.devices.flat])
+  return sum(m.count * _seconds(m, mesh.devices.ravel()[list(m.group)], extent, chip) for m in messages)
+
+
+def _seconds(message: Message, group: Sequence[Any], extent: Sequence[int], chip: Chip) -> float:
+  """Seconds of one message, by the rows of chips, or planes of them, that the group lies in."""
+  n, size = len(group), message.bytes
+  if n == 1:
+    return 0.0
+  lengths = _lengths([d.coords for d in group])
+  # A chip at the end of a row has one link along it; where the ends of a slice are wired to each other, all have two.
+  spans = [(length, whole) for length, whole in zip(lengths, extent, strict=True) if length > 1]
+  links = [2 if length == whole >= chip.ring else 1 for length, whole in spans]
+  if message.kind == 'collective-permute':
+    return size / chip.link
+  if message.kind == 'all-to-all':
+    # Half of the chips send to the other half over the links between them.
+    length, wired = max(zip((length for length, _ in spans), links, strict=True))
+    return size * length / 4 / wired / chip.link
+  moved = {'all-gather': 1 / n, 'all-reduce': 2 / n, 'reduce-scatter': 1}[message.kind] * (n - 1) * size
+  return moved / sum(links) / chip.link
+
+
+def _lengths(coords: Sequence[Sequence[int]]) -> list[int]:
+  """How many different values there are in each dimension."""
+  return [len({*values}) for values in zip(*coords, strict=True)]
+
+
+def by_axes(messages: Sequence[Message], mesh: Mesh) -> Mapping[tuple[str, tuple[str, ...]], tuple[float, float]]:
+  """(Kind, mesh axes) -> how many messages, and bytes of their results."""
+  found: dict[tuple[str, tuple[str, ...]], tuple[float, float]] = {}
+  for m in messages:
+    key = m.kind, axes(m.group, mesh)
+    count, size = found.get(key, (0.0, 0.0))
+    found[key] = count + m.count, size + m.count * m.bytes
+  return dict(sorted(found.items(), key=lambda item: -math.prod(item[1])))

@@ -1,0 +1,114 @@
+"""What the TPU's own compiler makes of the steps of large models, two layers of them at full width."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweb_jax.budget import machines
+from sweb_jax.lowering import hlo, slices
+
+ROOT = Path(__file__).parents[2]
+
+needs_compiler = pytest.mark.skipif(
+  importlib.util.find_spec('libtpu') is None, reason="needs the TPU's compiler: pip install -e '.[tpu]'"
+)
+
+
+@pytest.fixture(scope='module')
+def compiled() -> dict:
+  run = [sys.executable, 'tests/lowering/lowering_on_slices.py']
+  done = subprocess.run(run, cwd=ROOT, env=os.environ | {'PYTHONPATH': str(ROOT)}, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  print(done.stderr)
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_every_step_compiles_for_a_slice_and_fits_without_all_logits(compiled):
+  assert {name: x['fits'] for name, x in compiled.items()} == dict.fromkeys(compiled, True)
+  assert [name for name, x in compiled.items() if x['logits']] == []
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_a_token_costs_two_all_reduces_a_layer_and_nothing_over_data_but_choices(compiled):
+  for name in ('v5e-64 se decode', 'v6e-64 se decode'):
+    x = compiled[name]
+    assert x['mesh']['fsdp'] == 1 and x['mesh']['tensor'] > 1, name
+    # Embedding, two layers, and what the choice of a token compares.
+    assert x['messages'].pop('all-reduce tensor') <= 2 * 2 + 4, name
+    assert sum(x['messages'].values()) <= 8, name
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_prompts_go_to_their_places_by_two_messages_a_layer(compiled):
+  messages = compiled['v5e-64 wc prefill']['messages']
+  # What the last layer's attention gives is of no use, and not computed.
+  assert messages == {'all-reduce tensor': 1 + 2, 'all-gather data': 2 * 2}
+
+
+PROGRAM = """
+HloModule jit_f, is_scheduled=true
+
+%less (p.1: (s32[], bf16[8])) -> pred[] {
+  %p.1 = (s32[]{:T(128)}, bf16[8]{0}) parameter(0)
+  %i = s32[]{:T(128)} get-tuple-element(%p.1), index=0
+  %end = s32[]{:T(128)} constant(16)
+  ROOT %c = pred[] compare(%i, %end), direction=LT
+}
+
+%body (p.2: (s32[], bf16[8])) -> (s32[], bf16[8]) {
+  %p.2 = (s32[]{:T(128)}, bf16[8]{0}) parameter(0)
+  %x = bf16[8]{0} get-tuple-element(%p.2), index=1
+  %s = (bf16[8]{0}, bf16[16]{0}, u32[], u32[]) all-gather-start(%x), replica_groups=[2,2]<=[2,2]T(1,0), dimensions={0}
+  %d = bf16[16]{0} all-gather-done(%s)
+  %y = bf16[8]{0} fusion(%d), kind=kLoop, calls=%less, backend_config={"estimated_cycles":"300","x":[]}
+  ROOT %t = (s32[], bf16[8]{0}) tuple(%x, %y)
+}
+
+ENTRY %main (a: bf16[8]) -> bf16[8] {
+  %a = bf16[8]{0} parameter(0)
+  %start = (s32[], bf16[8]{0}) tuple(%a, %a)
+  %loop = (s32[]{:T(128)}, bf16[8]{0}) while(%start), condition=%less, body=%body
+  %r = bf16[8]{0} all-reduce(%a), replica_groups={{2,3},{0,1}}, to_apply=%less
+  %z = bf16[8]{0} convolution(%r, %r), backend_config={"estimated_cycles":"7"}
+  ROOT %out = bf16[8]{0} get-tuple-element(%loop), index=1
+}
+"""
+
+
+def test_cycles_and_messages_of_a_loop_count_as_often_as_its_condition_says():
+  found = hlo.read(PROGRAM, by_condition=True)
+  assert found.cycles == 16 * 300 + 7
+  gather, reduce = sorted(found.messages, key=lambda m: m.kind)
+  assert gather == hlo.Message('all-gather', 16, 32, (0, 2))  # Its result, 16 numbers of 2 bytes.
+  assert reduce == hlo.Message('all-reduce', 1, 16, (2, 3))
+
+
+def test_a_slice_that_does_not_exist_names_those_that_do():
+  with pytest.raises(machines.SliceError, match=r'--slice=v5e-63: slices are v5e-4, '):
+    slices.devices('v5e-63')
+
+
+def test_a_compiler_that_is_missing_or_of_another_version_is_told_with_the_one_that_goes_with_jax(monkeypatch):
+  real = importlib.metadata.version
+  monkeypatch.setattr(importlib.metadata, 'version', lambda name: '0.0.1' if name == 'libtpu' else real(name))
+  with pytest.raises(slices.CompilerError, match=r"libtpu 0\.0\.1 is installed, and this JAX goes with .*'\.\[tpu\]'"):
+    slices.compiler()
+
+  def missing(name):
+    raise importlib.metadata.PackageNotFoundError(name)
+
+  monkeypatch.setattr(importlib.metadata, 'version', missing)
+  with pytest.raises(slices.CompilerError, match=r'is not installed; .* --devices=N --hosts=N'):
+    slices.compiler()
