@@ -71,13 +71,10 @@ def test_the_peft_library_loads_them_onto_the_base_with_the_same_logits(config, 
   model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / 'hf', dtype='float32')
   model = library.PeftModel.from_pretrained(model, tmp_path / 'adapters').eval()
   opened = open_model(tuned)
-  params = opened.load(sharding.make_mesh(), None)
-  for ids in conversion.prompts(opened.config, opened.tokenizer):
-    with torch.no_grad():
-      theirs = model(torch.tensor([ids])).logits[0].numpy()
-    with jax.default_matmul_precision('highest'):
-      ours = np.asarray(transformer.forward(params, config, jnp.asarray([ids]))[0])
-    np.testing.assert_allclose(theirs, ours, atol=conversion.TOLERANCE)
+  ours = conversion._logits(opened, opened.load(sharding.make_mesh(), None))  # Compiled by the conversion.
+  with torch.no_grad():
+    rows = [model(torch.tensor([ids])).logits[0] for ids in conversion.prompts(opened.config, opened.tokenizer)]
+  np.testing.assert_allclose(np.concatenate(rows), ours, atol=conversion.TOLERANCE)
   assert len(json.loads((tmp_path / 'adapters' / peft.CONFIG).read_text())['target_modules']) == 2
 
 

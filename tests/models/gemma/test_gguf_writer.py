@@ -110,3 +110,27 @@ def test_a_model_of_chat_turns_takes_their_template_along(tmp_path):
   fields = gguf.GGUFReader(tmp_path / 'b.gguf').fields
   assert '<start_of_turn>' in fields['tokenizer.chat_template'].contents()
   assert fields['tokenizer.ggml.eot_token_id'].contents() == 5
+
+
+@pytest.mark.slow
+@ALL
+def test_llama_cpp_gives_the_same_probabilities(config, tmp_path):
+  """It keeps keys and values in 16 bits, and looks GELU up in a table: hence the tolerance, on logits up to 30."""
+  library = pytest.importorskip('xllamacpp')
+  conversion.convert(saved(tmp_path / 'a', config), tmp_path / 'b.gguf', 'gguf')
+  said = library.CommonParams()
+  said.model.path, said.n_ctx, said.n_parallel, said.cpuparams.n_threads = str(tmp_path / 'b.gguf'), 128, 1, 1
+  server, model, seen, at = library.Server(said), open_model(str(tmp_path / 'a')), 0, 0
+  logits = conversion._logits(model, model.load(sharding.make_mesh(), None))  # Compiled by the conversion.
+  whole = np.asarray(jax.nn.log_softmax(logits))
+  for ids in conversion.prompts(config, vocabulary()):
+    ours, at = whole[at : at + len(ids)], at + len(ids)
+    for length in range(2, len(ids), 7):
+      asked = {'prompt': ids[:length], 'n_predict': 1, 'n_probs': ROWS, 'temperature': 0, 'ignore_eos': True}
+      told = server.handle_completions(asked | {'cache_prompt': False})['choices'][0]['logprobs']
+      if told is None:  # A byte that is no whole character is not told of.
+        continue
+      top = told['content'][0]['top_logprobs']
+      np.testing.assert_allclose([t['logprob'] for t in top], ours[length - 1][[t['id'] for t in top]], atol=0.03)
+      seen += len(top) == ROWS
+  assert seen > 10
