@@ -90,6 +90,7 @@ class Size:
       'mesh.tensor': 1,
       'engine.slots': 64,
       'train.micro_batches': 1,
+      'grading.second_opinion': False,  # But for the row `opinions`.
     }
 
   def command(self, *more: str, until: str = '') -> list[str]:
@@ -180,12 +181,12 @@ def sampled(size: Size) -> dict[str, float]:
 
 def grade(size: Size) -> dict[str, float]:
   """By the own grader: verdicts, votes, examples."""
-  return measure(size, '--stages=grade', '--config.grading.second_opinion=False')
+  return measure(size, '--stages=grade')
 
 
 def opinions(size: Size) -> dict[str, float]:
   """math-verify's opinion on everything, beside the verdicts that are there."""
-  return measure(size, '--stages=grade')
+  return measure(size, '--stages=grade', '--config.grading.second_opinion=True')
 
 
 def train(size: Size) -> dict[str, float]:
