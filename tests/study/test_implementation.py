@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import types
 
+import jax
 import pytest
 
 from sweb_jax import layout, records
 from sweb_jax.config import ConfigError
+from sweb_jax.models import library_decoder
 from sweb_jax.models.decoder import DecoderError
+from sweb_jax.models.gemma4.config import Gemma4
+from sweb_jax.models.source import open_model, save_model
 from sweb_jax.records import Sample, Verdict
 from sweb_jax.study import opened
 from sweb_jax.study import verdicts as verdicts_lib
@@ -68,3 +73,26 @@ def test_an_implementation_is_part_of_the_version_of_what_it_computes(runs):
 def test_what_no_implementation_can_do_is_refused_before_any_compute(runs, changes, error, message):
   with pytest.raises(error, match=message):
     opened.open_study(runs.tiny(**changes))
+
+
+def test_what_only_the_library_computes_is_planned_without_it_and_refused_before_any_compute(
+  runs, tmp_path, monkeypatch
+):
+  """As with Python 3.11, whose library has no Gemma 4."""
+  tokenizer = open_model('embedded:se').tokenizer
+  config = Gemma4(
+    tokenizer.vocab_size, 16, 24, 2, 2, 1, 8, ('local', 'global'), 6, global_head_width=16, experts=4,
+    chosen_experts=1, expert_hidden=8,
+  )  # fmt: skip
+  save_model(tmp_path / 'model', config, config.init(jax.random.key(0)), tokenizer)
+  monkeypatch.setattr(library_decoder, 'nn', types.SimpleNamespace)
+  changes = {'models__se': str(tmp_path / 'model')}
+  with pytest.raises(DecoderError, match=r'config\.models\.se: implementation=native: only the gemma library computes'):
+    opened.open_study(runs.tiny(**changes))
+  study = runs.tiny(**changes, implementations={'se': 'gemma'})
+  plan = runs(tmp_path / 'workdir', study, ('plan',))
+  assert 'Computed by the gemma library: se.' in plan
+  assert f'se {config.parameters:,}, {config.active_parameters:,} of them a token' in plan
+  with pytest.raises(DecoderError, match=r'config\.models\.se: Gemma 4 is computed by the gemma library 4\.0\.1'):
+    runs(tmp_path / 'workdir', study)
+  assert not (tmp_path / 'workdir' / layout.samples(0, 'wc')).exists()
