@@ -201,11 +201,11 @@ def eight_devices() -> dict:
 
 
 @KINDS
-@pytest.mark.parametrize('mesh', ['fsdp=4 tensor=2', 'data=2 fsdp=2 tensor=2'])
-def test_losses_gradients_and_texts_on_eight_devices_are_those_of_one(eight_devices, kind, mesh):
-  found, wanted = eight_devices[kind][mesh], eight_devices[kind]['one']
+def test_losses_gradients_and_texts_on_eight_devices_are_those_of_one(eight_devices, kind):
+  """Along data, fsdp and tensor."""
+  found, wanted = eight_devices[kind]['eight'], eight_devices[kind]['one']
   assert found['losses'] == pytest.approx(wanted['losses'], abs=TOLERANCE)
   assert max(found['gradient_difference'].values()) < TOLERANCE
   assert found['texts'] == wanted['texts']
-  assert len({t for *_, tokens in wanted['texts'] for t in tokens}) > 10
+  assert len({t for *_, tokens in wanted['texts'] for t in tokens}) > 4
   assert found['split'] > 0.9 * found['parameters']
