@@ -81,8 +81,8 @@ def test_what_only_the_library_computes_is_planned_without_it_and_refused_before
   """As with Python 3.11, whose library has no Gemma 4."""
   tokenizer = open_model('embedded:se').tokenizer
   config = Gemma4(
-    tokenizer.vocab_size, 16, 24, 2, 2, 1, 8, ('local', 'global'), 6, global_head_width=16, experts=4,
-    chosen_experts=1, expert_hidden=8,
+    tokenizer.vocab_size, 64, 256, 2, 4, 2, 16, ('local', 'global'), 6, global_head_width=32, experts=4,
+    chosen_experts=1, expert_hidden=64,
   )  # fmt: skip
   save_model(tmp_path / 'model', config, config.init(jax.random.key(0)), tokenizer)
   monkeypatch.setattr(library_decoder, 'nn', types.SimpleNamespace)
