@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get('SWEB_TEST_DATA', ROOT.parent / 'shared/data'))
 FILES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob('configs/**/*.py'))
 PAPER = [f for f in FILES if '/paper/' in f]
+GEMMA4 = [f for f in FILES if '/gemma4/' in f]
 EMBEDDED = [f for f in FILES if '/embedded/' in f]
 SAMPLED = ('plan', 'sample', 'grade')
 
@@ -52,7 +53,7 @@ def dry_run(config: ConfigDict, folder: Path) -> str:
   return shown.getvalue()
 
 
-@pytest.mark.parametrize('file', [*PAPER, *EMBEDDED])
+@pytest.mark.parametrize('file', [*PAPER, *GEMMA4, *EMBEDDED])
 def test_every_experiment_can_be_planned(file, tmp_path):
   config = load(file)
   shown = dry_run(config, tmp_path)

@@ -81,7 +81,8 @@ def _inspect(source: str) -> None:
   for name, value in (
     ('form', model.kind),
     *families.facts(c).items(),
-    ('parameters', f'{c.parameters:,}, {c.active_parameters:,} of them a token, {c.embedding_parameters:,} embedding'),
+    ('parameters', f'{c.parameters:,}, {c.embedding_parameters:,} of them embedding; a token has to do with '
+     f'{c.active_parameters:,}'),
     ('stored', ', '.join(f'{n:,} {dtype}' for dtype, n in stored.items())),
     ('tokenizer', f'{t.vocab_size:,} pieces for {c.vocab_size:,} rows, BOS {t.bos_id}, EOS {t.eos_id}, PAD {t.pad_id}, '
      f'{turns}; fingerprint {t.fingerprint}'),

@@ -5,16 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import types
 from pathlib import Path
 
+import jax
 import pytest
 from etils import epath
 
 import sweb_jax
 from sweb_jax import layout, records
 from sweb_jax.config import ConfigError
+from sweb_jax.models import library_decoder
 from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.decoder import DecoderError
+from sweb_jax.models.gemma4.config import Gemma4
+from sweb_jax.models.source import open_model, save_model
 from sweb_jax.records import Sample, Verdict
 from sweb_jax.study import opened, preflight
 from sweb_jax.training import LoraError
@@ -103,3 +108,26 @@ def test_weights_of_another_shape_are_refused_before_any_compute(runs, tmp_path)
   study = opened.open_study(runs.tiny(models__wc=str(model), implementation='gemma'))
   with pytest.raises(CheckpointError, match=r'config\.models\.wc: .* has shape .*, the architecture needs'):
     preflight.check(study, epath.Path(tmp_path / 'workdir'))
+
+
+def test_what_only_the_library_computes_is_planned_without_it_and_refused_before_any_compute(
+  runs, tmp_path, monkeypatch
+):
+  """As with Python 3.11, whose library has no Gemma 4."""
+  tokenizer = open_model('embedded:se').tokenizer
+  config = Gemma4(
+    tokenizer.vocab_size, 64, 256, 2, 4, 2, 16, ('local', 'global'), 6, global_head_width=32, experts=4,
+    chosen_experts=1, expert_hidden=64,
+  )  # fmt: skip
+  save_model(tmp_path / 'model', config, config.init(jax.random.key(0)), tokenizer)
+  monkeypatch.setattr(library_decoder, 'nn', types.SimpleNamespace)
+  changes = {'models__se': str(tmp_path / 'model')}
+  with pytest.raises(DecoderError, match=r'config\.models\.se: implementation=native: Gemma4 is computed by the gemma'):
+    opened.open_study(runs.tiny(**changes))
+  study = runs.tiny(**changes, implementations={'se': 'gemma'})
+  plan = runs(tmp_path / 'workdir', study, ('plan',))
+  assert 'Computed by the gemma library: se.' in plan
+  assert f'se {config.parameters:,}, {config.active_parameters:,} of them a token' in plan
+  with pytest.raises(DecoderError, match=r'config\.models\.se: Gemma 4 is computed by the gemma library 4\.0\.1'):
+    runs(tmp_path / 'workdir', study)
+  assert not (tmp_path / 'workdir' / layout.samples(0, 'wc')).exists()

@@ -157,7 +157,7 @@ class Gemma3nText(_Text):
   rope_scaling: PlainRope | None = None
   rope_theta: Base = 1_000_000.0
   rope_local_base_freq: Base = 10_000.0
-  final_logit_softcapping: Cap | None = 30.0
+  final_logit_softcapping: Cap = 30.0
   altup_active_idx: Annotated[int, Field(ge=0, le=0)] = 0
   altup_coef_clip: Cap = 120.0
   altup_correct_scale: Literal[True] = True
@@ -269,6 +269,8 @@ def _write_gemma4(c: Gemma4, local: list[bool]) -> dict[str, Any]:
 
 
 def _write_gemma3n(c: Gemma3n) -> dict[str, Any]:
+  if c.final_softcap is None:
+    raise CheckpointError("final_softcap=None: Hugging Face's gemma3n models must have one; the published ones, 30")
   return {
     'architectures': ['Gemma3nForCausalLM'],
     'model_type': 'gemma3n_text',

@@ -6,6 +6,7 @@ Facts: the gemma library's `gm.nn.gemma3n` and `gm.nn.gemma4`. What both have is
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from typing import Annotated, Literal, NamedTuple
 
@@ -115,8 +116,7 @@ class Layered:
     return dict(self.named())
 
   def _size(self, *kinds: str) -> int:
-    sizes = (functools.reduce(int.__mul__, leaf.shape) for leaf in self.leaves.values() if leaf.kind in kinds)
-    return sum(sizes)
+    return sum(math.prod(leaf.shape) for leaf in self.leaves.values() if leaf.kind in kinds)
 
   @property
   def _chosen(self) -> int:

@@ -18,6 +18,7 @@ SMALL = {
     experts=6, chosen_experts=2, expert_hidden=24,
   ),
   'gemma3n': Gemma3n(
-    97, 48, 80, 4, 4, 2, 16, PATTERN, 6, per_layer_width=8, shared_layers=2, laurel_rank=4, sparsity=(0.5, 0.9, 0, 0),
+    97, 48, 80, 4, 4, 2, 16, PATTERN, 6, 4.0, per_layer_width=8, shared_layers=2, laurel_rank=4,
+    sparsity=(0.5, 0.9, 0, 0),
   ),
 }  # fmt: skip

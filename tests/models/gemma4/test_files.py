@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import runpy
@@ -72,6 +73,21 @@ def test_a_model_folder_comes_back_as_it_was(kind, tokenizer, tmp_path):
   assert_equal(model.load(sharding.make_mesh()), params_of(kind))
 
 
+def test_inspect_says_what_it_is_and_what_a_token_has_to_do_with(tokenizer, tmp_path, capsys):
+  from absl import flags
+
+  from sweb_jax.models.__main__ import main
+
+  save_model(tmp_path / 'm', SMALL['experts'], params_of('experts'), tokenizer)
+  flags.FLAGS.unparse_flags()
+  main(flags.FLAGS(['models', 'inspect', str(tmp_path / 'm')]))
+  out = capsys.readouterr().out
+  config = SMALL['experts']
+  counts = f'{config.parameters:,}, 4,656 of them embedding; a token has to do with {config.active_parameters:,}'
+  for part in ('Gemma4, of no named size', 'window of 6', '6 of width 24, 2 a token', counts):
+    assert part in out
+
+
 def test_an_orbax_folder_in_the_flat_form_is_read(tmp_path):
   """As Kaggle's: 'transformer/layer_0/mlp/linear' for a key, with 'w' below it; experts have a 'w' by themselves."""
   params, flat = params_of('experts'), {}
@@ -86,8 +102,13 @@ def test_an_orbax_folder_in_the_flat_form_is_read(tmp_path):
 
 @pytest.mark.parametrize('name', SIZES)
 def test_the_fields_of_each_size_come_back_from_config_json(name, tmp_path):
-  (tmp_path / 'config.json').write_text(json.dumps(huggingface_config.write(SIZES[name])))
-  assert huggingface_config.read(tmp_path) == SIZES[name]
+  size = SIZES[name]
+  if size.final_softcap is None:
+    with pytest.raises(CheckpointError, match='final_softcap=None'):
+      huggingface_config.write(size)
+    size = dataclasses.replace(size, final_softcap=30.0)
+  (tmp_path / 'config.json').write_text(json.dumps(huggingface_config.write(size)))
+  assert huggingface_config.read(tmp_path) == size
 
 
 @pytest.mark.parametrize(
