@@ -170,12 +170,13 @@ class Endpoint:
   def _ask(self, ask: Ask) -> Reply:
     import openai
 
-    seed = openai.omit if ask.seed is None else ask.seed
     said: dict[str, Any] = {
-      'model': self.model, 'n': len(ask.indices), 'max_tokens': self.max_new_tokens, 'seed': seed,
-      'temperature': self.temperature, 'top_p': self.top_p, 'stop': list(self.stop) or openai.omit,
-      'extra_body': {'top_k': self.top_k} if self.top_k else None,
+      'model': self.model, 'n': len(ask.indices), 'max_tokens': self.max_new_tokens, 'temperature': self.temperature,
+      'top_p': self.top_p,
     }  # fmt: skip
+    said |= {'seed': ask.seed} if ask.seed is not None else {}
+    said |= {'stop': list(self.stop)} if self.stop else {}
+    said |= {'extra_body': {'top_k': self.top_k}} if self.top_k else {}
     try:
       if self.chat:
         messages = [{'role': 'user', 'content': ask.prompt}]

@@ -99,7 +99,7 @@ def test_two_models_behind_an_api_are_planned_before_their_files_are_there():
 
 def test_a_model_of_unknown_size_is_compared_by_price(runs, settings, rows, file, tmp_path):
   config = runs.tiny(models=models(file(rows)), cost__name='price', **settings | {'policies': {}})
-  runs(tmp_path / 'workdir', config)
+  runs(tmp_path / 'workdir', config, ('plan', 'sample', 'grade', 'report'))
   study = analysis.read_study(tmp_path / 'workdir')
   assert study.parameters['wc'] == 0 and set(study.definitions()) == {'price', 'tokens'}
   charged = json.loads((tmp_path / 'workdir/report/tables/arms.json').read_text())
@@ -127,7 +127,7 @@ def test_samples_that_are_lacking_are_counted_before_anything_is_done(runs, rows
 def test_an_arm_may_hold_fewer_and_says_so(runs, rows, file, tmp_path):
   least = [r for r in rows if r['index'] < 2 or r['problem_id'] != rows[0]['problem_id']]
   changes = {'models': models(file(least)), 'recorded': {'wc': {'allow_fewer': True}}}
-  planned(runs, tmp_path / 'workdir', *('plan', 'sample', 'grade', 'train', 'evaluate', 'report'), **changes)
+  planned(runs, tmp_path / 'workdir', 'plan', 'sample', 'grade', **changes)
   results = analysis.read(tmp_path / 'workdir')
   assert results.held[0, 'wc_low'].samples == {'wc': 35}
   assert any(line.startswith('wc_low: holds 35 of 36 samples, as no more were recorded') for line in results.nothing)
