@@ -7,6 +7,10 @@ The first command draws; its samples lie in runs/drawn/samples/set0/wc as JSON l
 can be taken in, so nothing has to be exported. The second draws SE's and takes WC's from there, or from another
 workdir with --config.models.wc=samples:RUN/samples/set0/wc/chunk-*.jsonl. Every table of the report is the same to
 the digit.
+
+Measured on 2 CPU cores beside much other work: 394 s and 0.9 GB to draw, 241 s and 0.8 GB with WC's samples taken in.
+Found (run once, seed 5900; the student on 340 test problems): the 12 tables are the same bytes both times; WC data
+minus SE data +.015 [-.041, +.071], coverage .393 against .200.
 """
 
 import pathlib

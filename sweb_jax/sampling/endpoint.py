@@ -98,7 +98,7 @@ class Endpoint:
   url: str
   model: str
   key: str = dataclasses.field(repr=False)
-  """Sent to the server; kept nowhere else."""
+  """Sent to the server; kept nowhere else. '': a server of one's own asks for none."""
   key_from: str
   """The variable of the environment that the key is from."""
   chat: bool
@@ -120,7 +120,9 @@ class Endpoint:
 
     for library in ('httpx', 'httpx2'):  # They tell of every request.
       logging.getLogger(library).setLevel(logging.WARNING)
-    return openai.OpenAI(base_url=self.url, api_key=self.key, max_retries=self.retries, timeout=self.timeout)
+    # The library wants a key, and finds none by itself.
+    key = self.key or 'none'
+    return openai.OpenAI(base_url=self.url, api_key=key, max_retries=self.retries, timeout=self.timeout)
 
   def draw(self, asks: Iterable[Ask], purse: Purse, stopped: Callable[[], bool]) -> Iterator[Reply]:
     """Yields each reply as it comes.
@@ -245,8 +247,8 @@ class Endpoint:
     import openai
 
     said = f'{self._where}: {" ".join(str(error).split())[:300]}'
-    # The key itself may stand in what a server says about it.
-    said = said.replace(self.key, '...')
+    if self.key:  # It may stand in what a server says about it.
+      said = said.replace(self.key, '...')
     match error:
       case openai.AuthenticationError() | openai.PermissionDeniedError():
         return f'{said}; the key is missing or refused: set {self.key_from} in the environment'

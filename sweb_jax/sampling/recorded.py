@@ -88,7 +88,8 @@ class Survey:
 
   def a_problem(self, problems: Collection[str]) -> tuple[int, float, int]:
     """The least, the median and the most samples of a problem."""
-    counts = [self.counts.get(p, 0) for p in problems]
+    found = self.counts
+    counts = [found.get(p, 0) for p in problems]
     return min(counts), statistics.median(counts), max(counts)
 
 

@@ -34,8 +34,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """What is looked for -> names it goes by, the first that a row has; a dot leads into an object."""
 
-_TYPES = {'completion': (str, list, dict), 'problem': (str, list)}
-"""Values of other types are of something else, as a number of samples is."""
+_TYPES = {'completion': (str, list, dict), 'problem': (str, list), 'problem_id': (str, int), 'index': (int, list)}
+"""Values of other types are something else, as `samples` is where it is their number."""
 _CUT = ('length', 'max_tokens', 'max_output_tokens', 'max_length', 'max_new_tokens')
 _MOST_INDEX = 1 << 16
 _MOST_BYTES = 128
@@ -97,9 +97,7 @@ class Fields:
       raise RowError('no completion', 'its list of completions is empty')
     counts, prompts = self._counts(row, parts), self._each('prompt_tokens', row, parts)
     indices, ends, logprobs = (self._each(what, row, parts) for what in ('index', 'finish', 'logprob'))
-    name, id_ = self.find('problem_id', row)
-    if not isinstance(id_, str | int | None):
-      raise RowError('problem id', f'{name}={_short(id_)} is neither a text nor a whole number')
+    id_ = self.find('problem_id', row)[1]
     problem = _question(self.find('problem', row)[1])
     return [
       Taken(

@@ -75,7 +75,7 @@ def connect(name: str, model: EndpointModel, settings: Mapping[str, Any], stop: 
     name=name,
     url=model.url,
     model=model.identity,
-    key=key or 'none',  # A server of one's own asks for none, and the library for something.
+    key=key or '',
     key_from=variable,
     chat=model.chat,
     max_new_tokens=settings['sampling.max_new_tokens'],

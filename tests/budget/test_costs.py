@@ -5,6 +5,7 @@ import pytest
 from sweb_jax import budget
 from sweb_jax.budget import BudgetError, Cost, Prompts
 from sweb_jax.budget.flops import draw_flops, read_flops
+from sweb_jax.models.decoder import Opaque
 from sweb_jax.models.gemma.config import SIZES
 
 SHAPES = {'wc': SIZES['gemma2_9b'], 'se': SIZES['gemma2_27b']}
@@ -65,6 +66,28 @@ def test_an_arm_is_charged_prefix_prompts_and_samples():
     + read_flops(shape, 600, 49) + draw_flops(shape, 650, 40)
   )  # fmt: skip
   assert budget.charged(flops, 'wc', prompts, {}) == 0
+
+
+@pytest.mark.parametrize(('each', 'readings'), [(0, 1), (1, 5), (2, 3), (5, 1), (8, 1)])
+def test_a_service_reads_the_prompt_again_with_every_request(each, readings):
+  price, prompts = cost('price'), Prompts(0, 100, each=each)
+  spent = budget.charged(price, 'se', {'a': prompts, 'b': prompts}, {'a': [20] * 5, 'b': []})
+  assert spent == pytest.approx((readings * 100 * 3.5 + 5 * 20 * 10.5) * 1e-6)
+
+
+def test_what_a_request_reads_is_part_of_what_its_samples_are_expected_to_cost():
+  once, again = (budget.typical(cost('price'), ('se',), Prompts(0, 100, each=n), 20, 10)['se'] for n in (0, 4))
+  assert again.draw == pytest.approx(once.draw + once.read / 4) and again.read == 0
+  spent = budget.charged(cost('price'), 'se', {'a': Prompts(0, 100, each=4)}, {'a': [20] * 8})
+  assert 8 * again.draw == pytest.approx(spent)
+
+
+def test_a_size_that_is_not_known_is_charged_by_price_and_tokens_only():
+  unknown = {'wc': Opaque(), 'se': SIZES['gemma2_27b']}
+  assert set(budget.costs('price', unknown, prices=PRICES, seconds={})) == {'price', 'tokens'}
+  with pytest.raises(BudgetError, match=r"'wc' is not known, so 'flops'.*config\.recorded\.wc\.parameters"):
+    budget.costs('flops', unknown, prices=PRICES, seconds={})
+  assert Cost('flops', {'api': Opaque(7)}).completion('api', SHARED, 10) == 10 * 2 * 7
 
 
 @pytest.mark.parametrize(

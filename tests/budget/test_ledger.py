@@ -135,6 +135,12 @@ def test_prompts_without_a_shared_prefix_carry_it(folder):
   assert total(folder) == WHOLE | {'prefix': 200}
 
 
+def test_prompts_that_are_billed_with_each_request_are_charged_so(folder):
+  often = {p: Prompts(0, v.prompt, each=1) for p, v in PROMPTS.items()}
+  Ledger(folder, job='x', model='wc', prompts=often).settle()
+  assert total(folder)['prompt'] == sum(PROMPTS[r.problem_id].prompt for r in ROWS)
+
+
 def test_a_store_that_goes_on_from_another_charges_prompts_at_its_own_first_index(folder):
   ledger(folder, first=1).settle()
   assert total(folder)['prompt'] == 7 + 9

@@ -145,6 +145,18 @@ class TestEveryPolicy:
     assert found.total == pytest.approx(0.1 * (10 * len(found.samples) + 5 * len(pairs)))
 
 
+@pytest.mark.parametrize('each', [0, 1, 3])
+def test_what_is_spent_is_what_the_samples_are_charged_however_often_prompts_are_read(each):
+  prompts = {WC: dict.fromkeys(PROBLEMS, Prompts(0, 50, each=each))}
+  price = Cost('price', SHAPES, prices={WC: (1.0, 2.0)})
+  spent = allocate(
+    UntilSolved((WC,), 2), PROBLEMS, budget=3e-3, cost=price, prompts=prompts, tokens=TOKENS, seed=0,
+    draw=lambda asks: [Outcome(10, right(a)) for a in asks],
+  )  # fmt: skip
+  lengths = {p: [10] * n for p, n in counts(spent).items()}
+  assert spent.total == pytest.approx(budget.charged(price, WC, prompts[WC], lengths))
+
+
 def test_the_order_in_which_problems_go_ahead_is_chosen_by_seed():
   chosen = [frozenset(p for p, n in counts(spend(Uniform((WC,)), 40, seed=s)).items() if n) for s in range(6)]
   assert len(set(chosen)) > 1

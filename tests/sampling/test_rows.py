@@ -80,6 +80,11 @@ def test_a_mapping_names_the_fields_and_can_say_that_there_is_none():
   assert (taken.text, taken.index, len(taken.tokens)) == ('six', None, 3)
 
 
+def test_a_value_of_another_type_is_something_else():
+  row = {'id': [1], 'task_id': 3, 'samples': 8, 'text': 'six', 'sample_id': 'abc', 'num_tokens': 1}
+  assert (one(row).problem_id, one(row).text, one(row).index) == ('3', 'six', None)
+
+
 def test_an_empty_completion_is_a_sample():
   taken = one({'id': 'a', 'choices': [{'message': {'content': None}}], 'usage': {'completion_tokens': 6}})
   assert (taken.text, len(taken.tokens)) == ('', 6)
@@ -92,7 +97,6 @@ def test_an_empty_completion_is_a_sample():
     ({'id': 'a', 'responses': []}, 'no completion', 'is empty'),
     ({'id': 'a', 'responses': [3]}, 'no completion', '3, not a text'),
     ({'id': 'a', 'responses': [{'score': 3}]}, 'no completion', "'score', and no text"),
-    ({'id': [1], 'response': 'x'}, 'problem id', 'id=[1]'),
     ({'id': 'a', 'response': 'x', 'num_tokens': -1}, COUNTS, '-1 is no number of tokens'),
     ({'id': 'a', 'response': 'x', 'num_tokens': 1.5}, COUNTS, '1.5 is no number of tokens'),
     ({'id': 'a', 'response': 'x' * 999, 'num_tokens': 2}, COUNTS, '999 characters cannot have 2 tokens'),
