@@ -73,7 +73,7 @@ def _check_models(config: ConfigDict, need: Callable[..., None]) -> None:
   for name, source in config.models.items():
     need(name.isidentifier(), 'models', name, 'a name is letters, digits and _: it becomes a folder')
     sources = (source,) if isinstance(source, str) else source
-    wish = "give 'embedded:NAME', 'gguf:NAME', 'size:NAME' or a folder, or several of them"
+    wish = "give 'embedded:NAME', 'gguf:NAME', 'hf:OWNER/NAME', 'size:NAME' or a folder, or several of them"
     need(sources and all(s and isinstance(s, str) for s in sources), f'models.{name}', source, wish)
 
 

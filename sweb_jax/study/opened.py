@@ -12,7 +12,7 @@ from sweb_jax import layout, tasks
 from sweb_jax.config import ConfigError, rules_of, transfer_task
 from sweb_jax.models import decoder
 from sweb_jax.models.source import Model
-from sweb_jax.runtime import files
+from sweb_jax.runtime import files, hub
 from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.study.context import Context, open_variants
 from sweb_jax.study.estimate import assumed
@@ -91,6 +91,7 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
   ]
   opened: dict[str, tasks.Task] = {}
   try:
+    config = _pinned(config)
     opened = _tasks(config)
   except tasks.TaskError as e:
     if not without_data:
@@ -98,6 +99,19 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
     unchecked.append(f'problems, prompts and solutions: {e}')
   _check_votes(config, opened)
   return Study(config, variants, opened, made, tuple(unchecked))
+
+
+def _pinned(config: ConfigDict) -> ConfigDict:
+  """The config with data of the hub named by their commit, as the workdir's config.json keeps it."""
+  config = config.copy_and_resolve_references()
+  tests = ((test, f'config.transfer.{name}.data_dir') for name, test in config.transfer.items())
+  for section, field in ((config, 'config.data_dir'), *tests):
+    if hub.is_named(section.get('data_dir', '')):
+      try:
+        section.data_dir = hub.fetch(section.data_dir, 'dataset', hub.DATA_FILES)[1]
+      except hub.HubError as e:
+        raise tasks.TaskError(f'{field}: {e}') from e
+  return config
 
 
 def _tasks(config: ConfigDict) -> dict[str, tasks.Task]:
