@@ -42,8 +42,8 @@ def default() -> ConfigDict:
         'validation': 0,
         'test': 0,
       },
-      # Name -> 'embedded:NAME', 'gguf:gemma3_270m', 'hf:OWNER/NAME' or a model folder; or several, which question sets take in turn.
-      # 'size:gemma2_9b' is a shape without weights, for a plan.
+      # Name -> 'embedded:NAME', 'gguf:gemma3_270m', 'hf:OWNER/NAME' or a model folder; or several, which question sets
+      # take in turn. 'size:gemma2_9b' is a shape without weights, for a plan.
       'models': ConfigDict(),
       'implementation': 'native',  # Of the models: this project's, or 'gemma', the gemma library's (docs/models.md).
       'implementations': ConfigDict(),  # Model -> its own.
