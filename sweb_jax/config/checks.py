@@ -86,7 +86,8 @@ def _check_models(config: ConfigDict, need: Callable[..., None]) -> None:
   for name, source in config.models.items():
     need(name.isidentifier(), 'models', name, 'a name is letters, digits and _: it becomes a folder')
     sources = (source,) if isinstance(source, str) else source
-    wish = "give 'embedded:NAME', 'gguf:NAME', 'size:NAME', 'samples:FILE', 'endpoint:URL#MODEL' or a folder"
+    wish = "give 'embedded:NAME', 'gguf:NAME', 'hf:OWNER/NAME', 'size:NAME', 'samples:FILE', 'endpoint:URL#MODEL' or "
+    wish += 'a folder, or several of them'
     need(sources and all(s and isinstance(s, str) for s in sources), f'models.{name}', source, wish)
     if kind := elsewhere(sources):
       wish = f'give all of them as {kind}..., or none'

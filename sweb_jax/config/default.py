@@ -46,7 +46,8 @@ def default() -> ConfigDict:
       'seed': 0,  # Of sampling and training; question set j adds j.
       'preset': '',  # One of `presets`.
       'presets': ConfigDict(),  # Sizes of the study: name -> ((field, value), ...).
-      'data_dir': '',  # Folder of public files, or 'tfds:DIR' (docs/data.md); generated tasks need none.
+      # Folder of public files, 'tfds:DIR' or 'hf:OWNER/NAME' (docs/data.md); generated tasks need none.
+      'data_dir': '',
       'question_sets': 1,  # Replicates of the whole study: other problems, other seeds.
       'task': {
         'name': '',
@@ -63,9 +64,9 @@ def default() -> ConfigDict:
         'validation': 0,
         'test': 0,
       },
-      # Name -> 'embedded:NAME', 'gguf:gemma3_270m' or a model folder; or several, which question sets take in turn.
-      # 'size:gemma2_9b' is a shape without weights, for a plan; 'samples:FILE' are samples that were drawn elsewhere;
-      # 'endpoint:URL#MODEL' is a server that speaks OpenAI's protocol.
+      # Name -> 'embedded:NAME', 'gguf:gemma3_270m', 'hf:OWNER/NAME' or a model folder; or several, which question sets
+      # take in turn. 'size:gemma2_9b' is a shape without weights, for a plan; 'samples:FILE' are samples that were
+      # drawn elsewhere; 'endpoint:URL#MODEL' is a server that speaks OpenAI's protocol.
       'models': ConfigDict(),
       # Model -> how its recorded samples are read and charged: {'fields': {...}, 'tokenizer': '', 'parameters': 0,
       # 'n': 0, 'allow_fewer': False}; and how an endpoint is asked, of `ENDPOINT_FIELDS` (docs/own_data.md).

@@ -18,12 +18,12 @@ from sweb_jax.models import checkpoint, families, huggingface, reading, sharding
 from sweb_jax.models.decoder import Decoder, Params
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.tokenizer import Tokenizer
-from sweb_jax.runtime import files
+from sweb_jax.runtime import files, hub
 
 _PICKLES = ('.bin', '.pt', '.pth', '.ckpt', '.pkl')
 _SPARE_ROWS = 1023
 """Rows an embedding may have beyond the tokenizer's pieces: tables are padded to a round number."""
-_NO_FOLDER = 'no such folder; names of a hub are not downloaded, give a folder or a *.gguf file'
+_NO_FOLDER = 'no such folder; give a folder, a *.gguf file, or hf:OWNER/NAME for a model of the hub'
 _EMBEDDED = epath.Path(__file__).parent / 'embedded'
 
 
@@ -45,7 +45,7 @@ class Model:
 
 
 def open_model(source: str) -> Model:
-  """Opens 'embedded:NAME', 'gguf:gemma3_270m', a *.gguf file, a folder of parameters, or 'size:NAME'.
+  """Opens 'embedded:NAME', 'gguf:gemma3_270m', a *.gguf file, a folder of parameters, 'hf:OWNER/NAME', or 'size:NAME'.
 
   Folders: ours (`config.json`, `params/`), Hugging Face's, or an Orbax folder of a named size as the gemma library
   writes it and Kaggle hands it out, with `tokenizer.model` in it or beside it. The parameters are read on `load`.
@@ -121,6 +121,12 @@ def read_params(folder: epath.PathLike, config: Decoder, mesh: Mesh, dtype: Any 
 
 
 def _open(source: str) -> Model:
+  if hub.is_named(source):
+    try:
+      folder, found = hub.fetch(source, 'model', hub.MODEL_FILES)
+    except hub.HubError as e:
+      raise CheckpointError(str(e)) from e
+    return dataclasses.replace(_open(str(folder)), identity=found)
   kind, _, name = source.partition(':')
   if kind == 'embedded':
     if name not in {folder.name for folder in _EMBEDDED.iterdir()}:

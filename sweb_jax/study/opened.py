@@ -12,7 +12,7 @@ from sweb_jax import layout, tasks
 from sweb_jax.config import ConfigError, rules_of, transfer_task
 from sweb_jax.models import decoder
 from sweb_jax.models.source import Model
-from sweb_jax.runtime import files
+from sweb_jax.runtime import files, hub
 from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.study.context import Context, open_variants
 from sweb_jax.study.endpoint import EndpointModel
@@ -99,6 +99,7 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
   ]
   opened: dict[str, tasks.Task] = {}
   try:
+    config = _pinned(config)
     opened = _tasks(config)
   except tasks.TaskError as e:
     if not without_data:
@@ -130,6 +131,19 @@ def open_models(config: ConfigDict, *, without_data: bool = False) -> dict[str, 
       if t.lora.rank:
         lora.adapted(model.config.shapes(), lora.Lora(t.lora.rank, t.lora.alpha, t.lora.targets))
   return variants
+
+
+def _pinned(config: ConfigDict) -> ConfigDict:
+  """The config with data of the hub named by their commit, as the workdir's config.json keeps it."""
+  config = config.copy_and_resolve_references()
+  tests = ((test, f'config.transfer.{name}.data_dir') for name, test in config.transfer.items())
+  for section, field in ((config, 'config.data_dir'), *tests):
+    if hub.is_named(section.get('data_dir', '')):
+      try:
+        section.data_dir = hub.fetch(section.data_dir, 'dataset', hub.DATA_FILES)[1]
+      except hub.HubError as e:
+        raise tasks.TaskError(f'{field}: {e}') from e
+  return config
 
 
 def _tasks(config: ConfigDict) -> dict[str, tasks.Task]:

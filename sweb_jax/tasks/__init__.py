@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from absl import logging
 
 from sweb_jax.records import UNGRADED, Problem, Sample, Verdict
+from sweb_jax.runtime import hub
 
 SPLITS = ('train', 'validation', 'test')
 
@@ -114,7 +115,7 @@ def get(name: str, *, data_dir: str = '', world: int = 0, template: str = '', ow
 
   Args:
     name: of the task.
-    data_dir: folder of its files.
+    data_dir: folder of its files, or 'hf:OWNER/NAME' of the hub.
     world: of a generated task.
     template: takes the place of its prompt (`template.fill`); '': its own.
     own: of the task 'jsonl'.
@@ -124,6 +125,11 @@ def get(name: str, *, data_dir: str = '', world: int = 0, template: str = '', ow
   """
   from sweb_jax.tasks import template as template_lib  # It reads `TaskError`.
 
+  if hub.is_named(data_dir):
+    try:
+      data_dir = str(hub.fetch(data_dir, 'dataset', hub.DATA_FILES)[0])
+    except hub.HubError as e:
+      raise TaskError(f'config.data_dir: {e}') from e
   if name == 'arithmetic':
     from sweb_jax.tasks.arithmetic import Arithmetic as kind
 

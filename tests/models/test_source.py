@@ -41,13 +41,13 @@ def test_the_embedded_models_are_weak_to_strong():
     ('embedded:xl', "'embedded:xl': models that ship with the package are wc, se and student"),
     ('gguf:llama', "'gguf:llama': the only GGUF model known by name is gemma3_270m"),
     ('size:gemma9', "'size:gemma9': sizes are gemma_2b, .*gemma2_27b"),
-    ('google/gemma-2-2b', 'google/gemma-2-2b.: no such folder; names of a hub are not downloaded, give a folder'),
-    ('https://huggingface.co/google/gemma-2-2b', 'names of a hub are not downloaded, give a folder'),
+    ('google/gemma-2-2b', 'google/gemma-2-2b.: no such folder; give a folder, a \\*.gguf file, or hf:OWNER/NAME'),
+    ('https://huggingface.co/google/gemma-2-2b', 'give a folder, a \\*.gguf file, or hf:OWNER/NAME'),
     ('', 'no such folder'),
     ('embedded:', 'models that ship with the package'),
     ('embedded:../wc', 'models that ship with the package'),
     (__file__, 'is a file, no such folder'),
-    ('no/such/folder', 'no such folder; names of a hub are not downloaded, give a folder'),
+    ('no/such/folder', 'no such folder; give a folder, a \\*.gguf file, or hf:OWNER/NAME'),
   ],
 )
 def test_an_unknown_model_is_named(source, message):
