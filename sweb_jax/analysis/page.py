@@ -200,8 +200,8 @@ STYLE = """
 .plots { columns: 2 26rem; column-gap: 2rem; }
 figure { margin: 0 0 2.5rem; break-inside: avoid; }
 figure h3 { margin-top: 0; }
-summary { cursor: pointer; }
-summary h3 { display: inline-block; }
+summary { cursor: pointer; margin: 1.6em 0 .4em; }
+summary h3 { display: inline; }
 figure svg { width: 100%; height: auto; }
 figure svg text { fill: var(--ink); }
 dl { display: grid; grid-template-columns: auto 1fr; gap: 0 1rem; margin: 0; font-size: .85rem; }

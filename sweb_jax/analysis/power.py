@@ -17,7 +17,7 @@ def power(difference: float, spread: float, sets: int, alpha: float = 1 - LEVEL)
   With n sets whose differences are normal with mean d and standard deviation s, t = mean / (sd / sqrt(n)) has the
   noncentral t distribution of n - 1 degrees of freedom and noncentrality d sqrt(n) / s, and the chance is
   P(t > c) + P(t < -c), c the 1 - alpha / 2 quantile of the central one (Cohen, Statistical Power Analysis for the
-  Behavioral Sciences, 2nd ed. 1988, section 2.3, one sample).
+  Behavioral Sciences, 2nd ed. 1988, chapter 2, one sample).
 
   Args:
     difference: true difference, in the unit of `spread`.
