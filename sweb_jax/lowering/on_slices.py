@@ -77,10 +77,9 @@ def rates(config: ConfigDict, name: str, console: Console) -> Rates:
     if kind == 'train':
       training[model] = work.flops / seconds[model, kind]
     if kind == 'decode':
-      # A problem's prompt, and the completions that are drawn after it.
-      prompts = works[model, 'prefill']
-      of_prompt = config.estimate.prompt_tokens / prompts.tokens
-      of_drawn = samples(config) * config.estimate.completion_tokens / work.tokens
-      flops = of_prompt * prompts.flops + of_drawn * work.flops
-      drawing[model] = flops / (of_prompt * seconds[model, 'prefill'] + of_drawn * seconds[model, kind] / _OCCUPIED)
+      # A problem's prompt, and what is drawn after it; a plan counts as many FLOPs for either's tokens.
+      read, drawn = config.estimate.prompt_tokens, samples(config) * config.estimate.completion_tokens
+      of_prompt = read / works[model, 'prefill'].tokens * seconds[model, 'prefill']
+      of_drawn = drawn / work.tokens * seconds[model, kind] / _OCCUPIED
+      drawing[model] = (read + drawn) / work.tokens * work.flops / (of_prompt + of_drawn)
   return Rates(drawing, training)

@@ -36,7 +36,7 @@ class Work(NamedTuple):
   tokens: int
   """On all devices; padding is none."""
   flops: float
-  """On all devices, 2 a parameter and token, 6 in training; nothing twice."""
+  """On all devices, 2 a token and parameter that it has to do with, 6 in training; nothing twice."""
   read: int
   """Bytes that a device reads or writes at least."""
 
@@ -183,13 +183,16 @@ def _drawing(
 
   about = functools.partial(Step, name, mesh=mesh, state=sizes, beside=0, **_sizes(shape, mesh))
 
-  def work(layers: int, tokens: int, read: slice) -> Work:
-    c, *arrays = state(layers)
-    return Work(tokens, flops_per_token(c.active_parameters) * tokens, _bytes(arrays[read]))
+  def prompts(layers: int) -> Work:
+    c, params, shared, _ = state(layers)
+    tokens = at_once * e.prompt_tokens  # No logits are computed of them.
+    return Work(tokens, flops_per_token(c.matrix_parameters) * tokens, _bytes((params, shared)))
 
-  prompts = functools.partial(work, tokens=at_once * e.prompt_tokens, read=slice(2))
+  def token(layers: int) -> Work:
+    c, *arrays = state(layers)
+    return Work(slots, flops_per_token(c.active_parameters) * slots, _bytes(arrays))
+
   yield about('prefill', lower=prefill, work=prompts, loops=1)
-  token = functools.partial(work, tokens=slots, read=slice(3))
   yield about('decode', lower=draw, work=token, loops=config.engine.steps)
 
 
