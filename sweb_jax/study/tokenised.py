@@ -26,7 +26,7 @@ from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training import DataError, Rows
 
 _FORMAT = 1
-_AT_ONCE = 4096
+_AT_ONCE = 1024
 """Examples that are encoded together."""
 _MAKING = threading.Lock()
 
