@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from sweb_jax.models import checkpoint, conversion, huggingface, sharding, tensor_file
+from sweb_jax.models import checkpoint, conversion, families, huggingface, sharding, tensor_file
 from sweb_jax.models.__main__ import main
 from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.gemma import transformer
@@ -194,7 +194,8 @@ def test_a_pickle_is_refused_and_never_read(name, tmp_path):
 
 def test_a_folder_of_the_gemma_library_is_known_by_its_shapes(tmp_path, monkeypatch):
   small = dataclasses.replace(GEMMA2, vocab_size=256)
-  monkeypatch.setitem(SIZES, 'gemma2_small', small)
+  for sizes in (SIZES, families.SIZES):
+    monkeypatch.setitem(sizes, 'gemma2_small', small)
   params = some_params(small)
   checkpoint.save(tmp_path / 'library/params', params)
   tokenizer().save(tmp_path / 'library/tokenizer.model')
@@ -215,8 +216,8 @@ def test_a_folder_of_the_gemma_library_is_known_by_its_shapes(tmp_path, monkeypa
   assert model.config == small and model.stored() == {'float32': small.parameters}
   assert same_bits(model.load(sharding.make_mesh()), params)
 
-  monkeypatch.delitem(SIZES, 'gemma2_small')
-  refused(tmp_path / 'kaggle', 'its shapes are of no named size .*Gemma 3n and 4 have parts')
+  monkeypatch.delitem(families.SIZES, 'gemma2_small')
+  refused(tmp_path / 'kaggle', 'its shapes are of no named size .*; put it into a folder as params/')
 
 
 def test_a_vocabulary_without_turns_has_no_chat_export(tmp_path):
