@@ -216,8 +216,8 @@ def test_a_folder_of_the_gemma_library_is_known_by_its_shapes(tmp_path, monkeypa
   assert model.config == small and model.stored() == {'float32': small.parameters}
   assert same_bits(model.load(sharding.make_mesh()), params)
 
-  monkeypatch.delitem(SIZES, 'gemma2_small')
-  refused(tmp_path / 'kaggle', 'its shapes are of no named size .*Gemma 3n and 4 have parts')
+  monkeypatch.delitem(families.SIZES, 'gemma2_small')
+  refused(tmp_path / 'kaggle', 'its shapes are of no named size .*; put it into a folder as params/')
 
 
 def test_a_vocabulary_without_turns_has_no_chat_export(tmp_path):

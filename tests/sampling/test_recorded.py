@@ -120,7 +120,7 @@ def test_other_bytes_are_another_recording_and_another_name_is_not(tmp_path):
     ('none*.jsonl', None, 'no such file'),
     ('f.jsonl', b'', 'none of 0 rows is of use'),
     ('f.jsonl', b'{"id": "x", "response": "y"}', "none of 1 rows is of use: .*line 1: id 'x' is of no problem"),
-    ('f.jsonl.gz', gzip.compress(json.dumps(row('a', 'x')).encode())[:-9], 'cannot be read: .*'),
+    ('f.jsonl.gz', gzip.compress(json.dumps(row('a', 'x')).encode(), mtime=0)[:-9], 'cannot be read: .*'),
     ('f.parquet', b'PAR1 and nothing more', 'not a Parquet file that can be read'),
   ],
 )

@@ -299,7 +299,7 @@ def test_null_is_none_where_transformers_has_it_for_a_value(tmp_path):
     ('null', 'its root should be an object, not NoneType'),
     ('', 'not JSON that can be read: EOF'),
     ('{"model_type": "gemma2", "vocab_size": 1' + '0' * 5000 + '}', 'not JSON that can be read: number out of range'),
-    ('{"model_type": ["gemma2"]}', r"model_type is \['gemma2'\]; gemma, gemma2, gemma3_text, gemma3, .* can be read"),
+    ('{"model_type": ["gemma2"]}', r"model_type is \['gemma2'\]; gemma, gemma2, .*, gemma4_text, gemma4 can be read"),
     ('{}', 'model_type is None'),
     (' ' * 1_000_001, 'has 1,000,001 bytes; a file of this kind has at most 1,000,000'),
   ],
