@@ -87,7 +87,7 @@ def main(argv: list[str]) -> None:
     # Imported late: JAX takes seconds, and neither --help nor a wrong field should wait for it.
     from sweb_jax.study import command, opened
 
-    stopping.heed()  # A kill asks for the same clean stop as Ctrl-C.
+    stopping.handle_signals()  # A kill asks for the same clean stop as Ctrl-C.
     root = files.absolute(_WORKDIR.value)
     study = opened.open_study(config, without_data=_DRY_RUN.value)
     rates = None

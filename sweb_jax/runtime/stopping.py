@@ -28,8 +28,10 @@ INTERRUPTED = 130
 
 
 def end_at_once() -> None:
-  """Has Ctrl-C and SIGTERM end the process, until `heed`: nothing is begun, and libraries abort where one is raised
-  while they are imported."""
+  """Has Ctrl-C and SIGTERM end the process, until `handle_signals`.
+
+  Nothing is begun by then, and libraries abort where an exception is raised while they are imported.
+  """
 
   def end(number: int, _) -> None:
     _say('Stopped before anything was begun.')
@@ -39,7 +41,7 @@ def end_at_once() -> None:
   _on_ctrl_c(end)
 
 
-def heed() -> None:
+def handle_signals() -> None:
   """Has the first SIGTERM raise Preempted in the main thread, and the first Ctrl-C KeyboardInterrupt.
 
   Later SIGTERMs do nothing: when a machine shuts down, systemd, `worker.sh` and the supervisor each send one, and the

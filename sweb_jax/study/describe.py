@@ -10,7 +10,7 @@ from sweb_jax.study.arms import by_judge
 from sweb_jax.study.endpoint import EndpointModel
 from sweb_jax.study.opened import Study
 from sweb_jax.study.recorded import RecordedModel
-from sweb_jax.study.step import plain
+from sweb_jax.study.step import as_json
 from sweb_jax.study.work import Assumed
 from sweb_jax.tasks.rendering import Renderer
 
@@ -48,7 +48,7 @@ def describe(study: Study, assumed: Assumed) -> analysis.Study:
     comparisons=arms.comparisons,
     maj_k=tuple(c.evaluate.maj_k),
     steps=tuple(
-      analysis.Listed(s.folder, s.kind, s.stage, s.version, plain(s.extent), tuple(estimate.rows(s, assumed)))
+      analysis.Listed(s.folder, s.kind, s.stage, s.version, as_json(s.extent), tuple(estimate.rows(s, assumed)))
       for s in study.graph.steps
     ),
     cost=c.cost.name,

@@ -29,7 +29,19 @@ from sweb_jax.study.step import Nothing, Step, Training
 from sweb_jax.study.tokenised import Tokenised
 from sweb_jax.study.work import Assumed, Work
 from sweb_jax.tasks.rendering import Renderer
-from sweb_jax.training import Agreement, DataError, Fit, Lora, Optimizer, Packer, Schedule, aside, back, fit, marks
+from sweb_jax.training import (
+  Agreement,
+  DataError,
+  Fit,
+  Lora,
+  Optimizer,
+  Packer,
+  Schedule,
+  checkpoint_steps,
+  fit,
+  offload_to_host,
+  restore_to_device,
+)
 
 _SEEDS_APART = 1_000_000
 """Between the seeds of two fine-tunings on the same data: question sets have those in between."""
@@ -150,7 +162,7 @@ class Models(Training):
         mesh=context.train_mesh,
         optimizer=optimizer(s, remat=context.remat, micro_batches=context.micro_batches),
         schedule=Schedule(rate, count, s['train.warmup'], s['train.final']),
-        score_at=marks(count, s['train.checkpoints']),
+        score_at=checkpoint_steps(count, s['train.checkpoints']),
         score=lambda params: self._score(context, renderer, validation, params),
         folder=folder / layout.rate(rate),
         save_seconds=context.save_seconds,
@@ -173,12 +185,12 @@ class Models(Training):
       if context.hosts.leads:
         files.write_json(folder / layout.rate(rate) / layout.RESULT, results[rate])
       if best is None or found.accuracy > best[1].accuracy:  # Of equals the lower learning rate.
-        best = rate, dataclasses.replace(found, params=aside(found.params))
+        best = rate, dataclasses.replace(found, params=offload_to_host(found.params))
       del found
     rate = _best(results)
     if not _has_parameters(folder, rate):
       # One whose parameters are not at hand was trained by a run that was stopped, and goes on from its saved state.
-      params = back(best[1].params) if best and best[0] == rate else train(rate).params
+      params = restore_to_device(best[1].params) if best and best[0] == rate else train(rate).params
       # A model by itself: it can be exported.
       save_model(folder / layout.rate(rate) / layout.BEST, model.config, params, model.tokenizer)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from sweb_jax import analysis, layout
 from sweb_jax.study.context import Context
-from sweb_jax.study.step import Step, digest, plain
+from sweb_jax.study.step import Step, as_json, digest
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,7 +39,7 @@ class Report(Step):
   @functools.cached_property
   def version(self) -> str:
     """How far the others go counts too."""
-    return digest([self.format, plain(self.settings), [[s.version, plain(s.extent)] for s in self.steps]])
+    return digest([self.format, as_json(self.settings), [[s.version, as_json(s.extent)] for s in self.steps]])
 
   def run(self, context: Context) -> None:
     analysis.write(context.root, context.tasks['test'].prompt, context.hosts.progressed)

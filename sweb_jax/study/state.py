@@ -13,7 +13,7 @@ from etils import epath
 from sweb_jax import layout
 from sweb_jax.runtime import files, manifest
 from sweb_jax.runtime.manifest import Manifest
-from sweb_jax.study.step import Step, digest, plain
+from sweb_jax.study.step import Step, as_json, digest
 
 
 class State(enum.StrEnum):
@@ -34,7 +34,7 @@ class State(enum.StrEnum):
 def of(step: Step) -> Manifest:
   """The manifest of a step that is begun."""
   inputs = {i.folder: i.version for i in step.inputs}
-  return Manifest(step.version, step.kind, step.format, plain(step.settings), plain(step.identities), inputs)
+  return Manifest(step.version, step.kind, step.format, as_json(step.settings), as_json(step.identities), inputs)
 
 
 def state(root: epath.Path, step: Step) -> State:
@@ -46,7 +46,7 @@ def state(root: epath.Path, step: Step) -> State:
     return State.CHANGED
   if not found.done:
     return State.BEGUN
-  return State.DONE if manifest.far_enough(found.extent, plain(step.extent)) else State.SHORT
+  return State.DONE if manifest.far_enough(found.extent, as_json(step.extent)) else State.SHORT
 
 
 def finish(root: epath.Path, step: Step, begun: float, nothing: str = '', counts: Mapping[str, int] | None = None):
@@ -58,7 +58,7 @@ def finish(root: epath.Path, step: Step, begun: float, nothing: str = '', counts
     step.folder,
     dataclasses.replace(
       of(step),
-      extent=plain(step.extent),
+      extent=as_json(step.extent),
       done=True,
       seconds=round(taken, 3),
       nothing=nothing,

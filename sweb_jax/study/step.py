@@ -86,7 +86,7 @@ class Step(abc.ABC):
   def version(self) -> str:
     """16 hexadecimal digits."""
     inputs = {step.folder: step.version for step in self.inputs}
-    return digest([self.kind, self.format, self.folder, plain(self.settings), plain(self.identities), inputs])
+    return digest([self.kind, self.format, self.folder, as_json(self.settings), as_json(self.identities), inputs])
 
 
 class Training(Step):
@@ -102,6 +102,6 @@ def digest(value: Any) -> str:
   return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
   """The value as JSON gives it back: tuples become lists."""
   return json.loads(json.dumps(value))

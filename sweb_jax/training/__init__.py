@@ -2,10 +2,10 @@
 
 from sweb_jax.training.agreement import Agreement
 from sweb_jax.training.data import DataError, Packer, Rows
-from sweb_jax.training.loop import Fit, Schedule, fit, marks
+from sweb_jax.training.loop import Fit, Schedule, checkpoint_steps, fit
 from sweb_jax.training.lora import Lora, LoraError
 from sweb_jax.training.metrics import TrainingError
-from sweb_jax.training.step import Optimizer, aside, back
+from sweb_jax.training.step import Optimizer, offload_to_host, restore_to_device
 
 __all__ = [
   'Agreement',
@@ -18,8 +18,8 @@ __all__ = [
   'Rows',
   'Schedule',
   'TrainingError',
-  'aside',
-  'back',
+  'checkpoint_steps',
   'fit',
-  'marks',
+  'offload_to_host',
+  'restore_to_device',
 ]

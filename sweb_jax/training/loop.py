@@ -56,7 +56,7 @@ class Fit:
   scores: tuple[Score, ...]
 
 
-def marks(steps: int, count: int) -> list[int]:
+def checkpoint_steps(steps: int, count: int) -> list[int]:
   """Steps after which a checkpoint is scored: `count` of them, evenly spaced, the last step included."""
   count = min(count, steps)
   return [round(steps * (i + 1) / count) for i in range(count)]
@@ -109,7 +109,7 @@ def fit(
   base = None if optimizer.lora is None else params
   state = step_lib.start(params, optimizer, mesh, seed)
   del params  # They were copied: who does not keep them gets their memory back.
-  best, done = step_lib.aside(state.params), 0
+  best, done = step_lib.offload_to_host(state.params), 0
   metrics = Metrics(folder, packer.names, flops_per_token, peak_flops * mesh.size)
   ask_every = _AGREE_EVERY if mesh.is_multi_process else 1
   options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=True)
@@ -123,9 +123,9 @@ def fit(
     while True:
       if done in score_at and done not in {s.step for s in metrics.scores}:
         metrics.settle()
-        found = Score(done, *score(step_lib.plain(state.params, base, optimizer)))
+        found = Score(done, *score(step_lib.merge_adapters(state.params, base, optimizer)))
         if found.accuracy > max((s.accuracy for s in metrics.scores), default=-1.0):
-          best = step_lib.aside(state.params)
+          best = step_lib.offload_to_host(state.params)
         metrics.add_score(found)
       asked = done in score_at or done % ask_every == 0
       if asked and agree(time.monotonic() - saved > save_seconds) and manager.latest_step() != done:
@@ -136,7 +136,7 @@ def fit(
       metrics.begin()
       rate, batch = schedule(done), packer.batch(done)
       state, measured = step_lib.train_step(
-        state, step_lib.feed(batch, mesh), np.float32(rate), base, config=config, optimizer=optimizer, mesh=mesh
+        state, step_lib.shard_batch(batch, mesh), np.float32(rate), base, config=config, optimizer=optimizer, mesh=mesh
       )
       done += 1
       metrics.add(done, rate, int((batch.segment_ids > 0).sum()), measured)
@@ -150,7 +150,7 @@ def fit(
     metrics.publish()
   top = max(s.accuracy for s in metrics.scores)
   first = next(s.step for s in metrics.scores if s.accuracy == top)
-  return Fit(step_lib.plain(step_lib.back(best), base, optimizer), first, top, tuple(metrics.scores))
+  return Fit(step_lib.merge_adapters(step_lib.restore_to_device(best), base, optimizer), first, top, tuple(metrics.scores))
 
 
 def _save(manager: ocp.CheckpointManager, step: int, state: TrainState, best: Any, metrics: Metrics) -> None:
@@ -209,4 +209,4 @@ def _restore(
       f'{manager.directory}/{step}: not a state of this model and optimiser; delete {manager.directory} to start the '
       f'training again ({str(e).splitlines()[0]})'
     ) from e
-  return TrainState(arrays['params'], arrays['opt_state']), step_lib.aside(arrays['best'])
+  return TrainState(arrays['params'], arrays['opt_state']), step_lib.offload_to_host(arrays['best'])

@@ -76,26 +76,26 @@ def start(params: Params, optimizer: Optimizer, mesh: Mesh, seed: int = 0) -> Tr
   return TrainState(trained, jax.jit(init, out_shardings=where)(trained))
 
 
-def feed(batch: Batch, mesh: Mesh) -> Batch:
+def shard_batch(batch: Batch, mesh: Mesh) -> Batch:
   """The batch as `train_step` takes it: where several processes train together, each gives its own rows."""
   if not mesh.is_multi_process:
     return batch
   return jax.tree.map(lambda x: sharding.put(x, sharding.rows(mesh)), batch)
 
 
-def plain(trained: Any, base: Params | None, optimizer: Optimizer) -> Params:
+def merge_adapters(trained: Any, base: Params | None, optimizer: Optimizer) -> Params:
   """The parameters to sample with: what is trained itself, or the base with the trained adapters merged in."""
   return trained if optimizer.lora is None else lora_lib.merge(base, trained, optimizer.lora)
 
 
-def aside(trained: Any) -> Any:
+def offload_to_host(trained: Any) -> Any:
   """A copy in the hosts' memory, on the same shards: it takes none of the accelerators', which the steps need."""
   # Copied first: on a CPU both memories are one, and the steps donate what they are given.
   return jax.tree.map(lambda x: _moved(jnp.copy(x), 'pinned_host'), trained)
 
 
-def back(trained: Any) -> Any:
-  """What was put aside, on the devices again."""
+def restore_to_device(trained: Any) -> Any:
+  """What was offloaded, on the devices again."""
   return jax.tree.map(lambda x: _moved(x, 'device'), trained)
 
 
@@ -121,7 +121,7 @@ def train_step(
   targets = batch.weights.sum()
 
   def loss_of(trained, batch):
-    params = jax.tree.map(lambda x: x.astype(optimizer.dtype), plain(trained, base, optimizer))
+    params = jax.tree.map(lambda x: x.astype(optimizer.dtype), merge_adapters(trained, base, optimizer))
     return _summed(params, batch, config, optimizer.remat, mesh) / targets
 
   loss, grads = _in_parts(jax.value_and_grad(loss_of), state.params, batch, optimizer.micro_batches)

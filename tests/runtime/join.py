@@ -19,7 +19,7 @@ def hang() -> None:
 
 
 def main(coordinator: str, count: str, index: str, what: str) -> None:
-  stopping.heed()
+  stopping.handle_signals()
   given = (coordinator, int(count), int(index)) if int(count) > 1 or what == 'alone' else ()
   mode = 'on' if given else 'off'
   try:

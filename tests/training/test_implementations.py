@@ -16,7 +16,7 @@ from sweb_jax.models.decoder import DecoderError
 from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.training import Lora, Optimizer, Packer, Schedule, fit
 from sweb_jax.training.data import Batch
-from sweb_jax.training.step import mean_loss, plain, start, train_step
+from sweb_jax.training.step import mean_loss, merge_adapters, start, train_step
 
 TOLERANCE = 2e-5
 """Of the loss, and of each gradient relative to the largest of its parameter; float32."""
@@ -98,7 +98,7 @@ def test_a_step_updates_what_the_native_step_updates(optimizer):
         state, batch, np.float32(1e-3), params, config=config, optimizer=optimizer, mesh=mesh
       )
     loss, norm = map(float, metrics)
-    found.append((jax.device_get(plain(state.params, params, optimizer)), loss, norm))
+    found.append((jax.device_get(merge_adapters(state.params, params, optimizer)), loss, norm))
   (trained, loss, norm), (wanted, wanted_loss, wanted_norm) = found
   assert (loss, norm) == pytest.approx((wanted_loss, wanted_norm), rel=10 * TOLERANCE)
   moved = max(np.abs(a - np.asarray(b)).max() for a, b in zip(*map(jax.tree.leaves, (wanted, params)), strict=True))

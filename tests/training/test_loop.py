@@ -21,7 +21,7 @@ from sweb_jax.models.source import open_model
 from sweb_jax.records import Example
 from sweb_jax.tasks import get
 from sweb_jax.tasks.rendering import Renderer
-from sweb_jax.training import Agreement, Fit, Lora, Optimizer, Packer, Schedule, TrainingError, fit, marks
+from sweb_jax.training import Agreement, Fit, Lora, Optimizer, Packer, Schedule, TrainingError, checkpoint_steps, fit
 from sweb_jax.training import metrics as metrics_lib
 from sweb_jax.training.step import mean_loss, start, train_step
 
@@ -386,7 +386,7 @@ def test_without_warm_up_and_decay_the_rate_is_constant():
 
 
 def test_marks_are_evenly_spaced_and_hold_the_last_step():
-  assert marks(100, 4) == [25, 50, 75, 100]
-  assert marks(10, 3) == [3, 7, 10]
-  assert marks(7, 1) == [7]
-  assert marks(3, 5) == [1, 2, 3]  # No more than there are steps.
+  assert checkpoint_steps(100, 4) == [25, 50, 75, 100]
+  assert checkpoint_steps(10, 3) == [3, 7, 10]
+  assert checkpoint_steps(7, 1) == [7]
+  assert checkpoint_steps(3, 5) == [1, 2, 3]  # No more than there are steps.

@@ -28,7 +28,7 @@ from sweb_jax.training import Lora, Optimizer, Packer
 from sweb_jax.training import lora as lora_lib
 from sweb_jax.training import loss as loss_lib
 from sweb_jax.training.data import Batch, examples_at
-from sweb_jax.training.step import aside, back, mean_loss, plain, start, train_step
+from sweb_jax.training.step import mean_loss, merge_adapters, offload_to_host, restore_to_device, start, train_step
 
 TOLERANCE = 2e-5
 """Of the loss, and of each gradient relative to the largest of its parameter; float32."""
@@ -213,7 +213,7 @@ def steps(optimizer: Optimizer, count: int = 1, batch: Batch | None = None):
       mesh=mesh,
     )  # fmt: skip
     measured.append(jax.device_get(m))
-  return jax.device_get(plain(state.params, params, optimizer)), measured, state
+  return jax.device_get(merge_adapters(state.params, params, optimizer)), measured, state
 
 
 @pytest.mark.parametrize('parts', [2, 8])
@@ -242,10 +242,10 @@ def test_the_loss_falls(optimizer):
 
 def test_what_is_put_aside_lies_with_the_host_and_comes_back_though_the_original_was_donated():
   params = sharding.place(wc()[1], sharding.make_mesh())
-  kept = aside(params)
+  kept = offload_to_host(params)
   assert {x.sharding.memory_kind for x in jax.tree.leaves(kept)} == {'pinned_host'}
   jax.jit(lambda t: jax.tree.map(jnp.zeros_like, t), donate_argnums=0)(params)
-  for x, wanted in zip(jax.tree.leaves(back(kept)), jax.tree.leaves(wc()[1]), strict=True):
+  for x, wanted in zip(jax.tree.leaves(restore_to_device(kept)), jax.tree.leaves(wc()[1]), strict=True):
     assert x.sharding.memory_kind == 'device' and np.array_equal(x, wanted)
 
 

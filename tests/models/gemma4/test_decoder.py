@@ -26,7 +26,7 @@ from sweb_jax.models.decoder import CachedDecoder
 from sweb_jax.models.gemma4.config import SIZES
 from sweb_jax.sampling import Engine, Request, Rule
 from sweb_jax.training import Lora, Optimizer, Packer
-from sweb_jax.training.step import mean_loss, plain, start, train_step
+from sweb_jax.training.step import mean_loss, merge_adapters, start, train_step
 
 FOLDER = pathlib.Path(__file__).parent
 SMALL = runpy.run_path(str(FOLDER / 'small.py'))['SMALL']
@@ -162,7 +162,7 @@ def test_training_lowers_the_loss(kind, adapters):
     )
     losses.append(float(metrics.loss))
   assert losses[-1] < 0.8 * losses[0]
-  trained = plain(state.params, params, optimizer)
+  trained = merge_adapters(state.params, params, optimizer)
   assert jax.tree.map(jnp.shape, trained) == jax.tree.map(jnp.shape, params)
 
 
