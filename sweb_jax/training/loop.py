@@ -150,7 +150,8 @@ def fit(
     metrics.publish()
   top = max(s.accuracy for s in metrics.scores)
   first = next(s.step for s in metrics.scores if s.accuracy == top)
-  return Fit(step_lib.merge_adapters(step_lib.restore_to_device(best), base, optimizer), first, top, tuple(metrics.scores))
+  params = step_lib.merge_adapters(step_lib.restore_to_device(best), base, optimizer)
+  return Fit(params, first, top, tuple(metrics.scores))
 
 
 def _save(manager: ocp.CheckpointManager, step: int, state: TrainState, best: Any, metrics: Metrics) -> None:
