@@ -6,7 +6,7 @@ a token it is trained on. Free of JAX.
 """
 
 from sweb_jax.budget.allocate import Allocation, Ask, Outcome, allocate
-from sweb_jax.budget.arms import charged, charges, planned_amount, planned_samples, read_prompts, typical
+from sweb_jax.budget.arms import charged, planned_amount, planned_samples, read_prompts, typical
 from sweb_jax.budget.cost import (
   UNITS,
   BudgetError,
@@ -19,15 +19,12 @@ from sweb_jax.budget.cost import (
 )
 from sweb_jax.budget.ledger import (
   KINDS,
-  Charge,
   Entry,
   Ledger,
   append,
   by_model,
-  charge,
   dollars,
   read,
-  tokens_charged,
 )
 from sweb_jax.budget.matching import GOLD, Arm, Comparison, Typical, comparisons, match_arms, matched_samples
 from sweb_jax.budget.policies import Policy, Uniform, policies
@@ -40,7 +37,6 @@ __all__ = [
   'Arm',
   'Ask',
   'BudgetError',
-  'Charge',
   'Comparison',
   'Cost',
   'Entry',
@@ -53,9 +49,7 @@ __all__ = [
   'allocate',
   'append',
   'by_model',
-  'charge',
   'charged',
-  'charges',
   'comparisons',
   'costs',
   'dollars',
@@ -68,7 +62,6 @@ __all__ = [
   'ratio',
   'read',
   'read_prompts',
-  'tokens_charged',
   'training_flops_per_token',
   'typical',
 ]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import collections
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from etils import epath
 
 from sweb_jax import layout
 from sweb_jax.budget.cost import Cost, Prompts
-from sweb_jax.budget.ledger import tokens_charged
 from sweb_jax.budget.matching import Arm, Typical
 from sweb_jax.budget.policies import Cascade, Mixture, Policy
-from sweb_jax.records import Sample
 from sweb_jax.runtime import files
 
 
@@ -90,31 +86,6 @@ def charged(
     total += cost.prompt(generator, prompts[p]) * prompts[p].readings(len(tokens))
     total += sum(cost.completion(generator, prompts[p], n) for n in tokens)
   return total
-
-
-def charges(
-  costs: Mapping[str, Cost],
-  samples: Mapping[str, Sequence[Sample]],
-  prompts: Mapping[str, Mapping[str, Prompts]],
-) -> dict[str, Any]:
-  """What an arm's samples cost under every definition, and how many samples and tokens of which generator.
-
-  Args:
-    costs: by name.
-    samples: generator -> what the arm holds of it.
-    prompts: generator -> problem id -> what was read first.
-  """
-  lengths: dict[str, dict[str, list[int]]] = {g: collections.defaultdict(list) for g in samples}
-  for g, rows in samples.items():
-    for s in rows:
-      lengths[g][s.problem_id].append(len(s.tokens))
-  return {
-    'samples': {g: len(rows) for g, rows in samples.items()},
-    'tokens': {g: tokens_charged(rows) for g, rows in samples.items()},
-    'spent': {
-      name: sum(charged(cost, g, prompts[g], lengths[g]) for g in samples) for name, cost in costs.items()
-    },
-  }
 
 
 def read_prompts(folder: epath.Path, shared: bool) -> dict[str, Prompts]:

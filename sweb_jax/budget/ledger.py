@@ -19,7 +19,6 @@ from etils import epath
 
 from sweb_jax import layout, records
 from sweb_jax.budget.cost import BudgetError, Prompts
-from sweb_jax.records import Sample
 from sweb_jax.runtime import files
 
 KINDS = ('prefix', 'prompt', 'completion', 'evaluation', 'validation', 'judge')
@@ -44,15 +43,6 @@ class Entry:
   """By kind, of `KINDS`."""
   seconds: float = 0.0
   """Device seconds since the entry before: wall time times devices; 0 where an earlier process drew the samples."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Charge:
-  """What a set of samples cost."""
-
-  samples: int
-  tokens: int
-  """Tokens drawn, stop tokens included; prompts are not."""
 
 
 class Ledger:
@@ -174,32 +164,3 @@ def dollars(price: tuple[float, float] | None, tokens: Mapping[str, int]) -> flo
     return 0.0
   read = sum(tokens.get(kind, 0) for kind in _READ)
   return (price[0] * read + price[1] * (sum(tokens.values()) - read)) / 1e6
-
-
-def tokens_charged(samples: Iterable[Sample]) -> int:
-  """Tokens drawn in all of `samples`, stop tokens included."""
-  return sum(len(s.tokens) for s in samples)
-
-
-def charge(rows: Iterable[Sample], samples: int) -> Charge:
-  """What an arm of `samples` a problem is charged, out of one generator's rows in any order.
-
-  The arm is the prefix `index < samples` of every problem that occurs in `rows`; further rows belong to larger arms.
-  Raises BudgetError where a row stands twice or a problem has fewer rows: a partial sum would understate the arm.
-  """
-  if samples < 1:
-    raise BudgetError(f'an arm of {samples} samples a problem cannot be charged; it has at least 1')
-  tokens = 0
-  seen: dict[str, set[int]] = collections.defaultdict(set)
-  for row in rows:
-    indices = seen[row.problem_id]
-    if not 0 <= row.index < samples:
-      continue
-    if row.index in indices:
-      raise BudgetError(f'problem {row.problem_id!r}, sample {row.index} stands twice; charge each sample once')
-    indices.add(row.index)
-    tokens += len(row.tokens)
-  for problem_id, indices in seen.items():
-    if len(indices) < samples:
-      raise BudgetError(f'problem {problem_id!r} has {len(indices)} of {samples} samples; finish sampling first')
-  return Charge(samples=samples * len(seen), tokens=tokens)
