@@ -156,9 +156,10 @@ class Endpoint:
           ask, most = on_its_way.pop(future)
           try:
             reply = future.result()
-          except EndpointError as e:
+          except Exception as e:  # Whatever it is: what else is on its way was paid for.
             purse.settle(most, most)  # It may have been billed.
-            error = error or e
+            known = isinstance(e, EndpointError)
+            error = error or (e if known else EndpointError(f'{self._where}: an answer of another form: {e!r}'))
             continue
           purse.settle(most, purse.cost(reply.prompt_tokens, sum(len(s.tokens) for s in reply.samples)))
           yield reply
@@ -198,7 +199,8 @@ class Endpoint:
       begun = ' '.join(str(reply).split())[:60]
       raise EndpointError(f'{self._where}: answers with {begun!r} and not with completions; such a URL ends in /v1')
     choices = choices[: len(ask.indices)]
-    texts = [(c.message.content if self.chat else c.text) or '' for c in choices]
+    # A message may be empty, as where a model refuses; a choice without a text is none.
+    texts = [(c.message.content or '') if self.chat else '' + c.text for c in choices]
     ends = ['length' if c.finish_reason == 'length' else 'stop' for c in choices]
     read, drawn = (getattr(reply.usage, name, None) for name in ('prompt_tokens', 'completion_tokens'))
     fault = ''

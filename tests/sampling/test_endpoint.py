@@ -89,6 +89,9 @@ class Server:
         self.wfile.write(data[: len(data) // 2])
         self.close_connection = True
 
+      def odd(self, body):
+        self.answer(200, good(body) | {'choices': [{'message': 7}]})
+
       def half(self, body):
         self.answer(200, json.dumps(good(body)).encode()[:-20])
 
@@ -180,6 +183,7 @@ def test_what_passes_is_asked_again(server, trick):
     ('unable', r'seed is not supported.*config.endpoints.pro.seeds=False'),
     ('page', r"answers with '<html>.*such a URL ends in /v1"),
     ('half', r'answers with what is cut or no JSON'),
+    ('odd', r'127.0.0.1.*an answer of another form'),
   ],
 )
 def test_what_does_not_pass_is_told_and_what_was_paid_is_kept(server, trick, words):
