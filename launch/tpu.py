@@ -88,7 +88,7 @@ def _act(p: pod.Pod) -> int:
     hours, unknown = _HOURS.value, None
     if hours is None:
       try:
-        hours = planned_hours(p.study, _compiled_for(p))
+        hours = planned_hours(p.study, _compiled_for(p) if action == 'cost' else '')
       except LaunchError as e:
         unknown = e
     print(commands.printed(p, action, hours))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ml_collections import ConfigDict
 from rich.console import Console
 
@@ -34,7 +36,7 @@ def show(config: ConfigDict, name: str, layers: int, console: Console) -> list[s
     CompilerError: the TPU's compiler is not there.
     MeshError, SamplingError, CheckpointError: as `steps.steps`.
   """
-  version, chip = slices.compiler(), slices.chip(name)
+  chip, version = slices.chip(name), slices.compiler()
   found: list[tuple[Step, Lowered, Times]] = []
   wrong = []
   for step in steps(config, chip.memory, devices=slices.devices(name)):
@@ -61,15 +63,16 @@ def rates(config: ConfigDict, name: str, console: Console) -> Rates:
 
   Raises what `show` does, and LoweringError where a step does not fit or is refused.
   """
-  version, chip = slices.compiler(), slices.chip(name)
+  chip, version = slices.chip(name), slices.compiler()
   seconds: dict[tuple[str, str], float] = {}
   works: dict[tuple[str, str], Work] = {}
   for step in steps(config, chip.memory, devices=slices.devices(name)):
     console.print(f'{name}: {step.model}, {step.name}')
     shallow, deep = (compiling.compiled(step, min(n * step.period, step.layers), version) for n in _PERIODS)
     found = compiling.deeper(shallow, deep, step)
-    if wrong := tables.misfits([found], chip.memory):
-      raise LoweringError(f'{name}: {wrong[0]}')
+    # A small step may well hold all of its logits.
+    for wrong in tables.misfits([dataclasses.replace(found, logits=())], chip.memory):
+      raise LoweringError(f'{name}: {wrong}')
     seconds[step.model, step.name] = times.times(step, found, chip).all
     works[step.model, step.name] = step.work(step.layers)
   drawing, training = {}, {}
@@ -82,4 +85,7 @@ def rates(config: ConfigDict, name: str, console: Console) -> Rates:
       of_prompt = read / works[model, 'prefill'].tokens * seconds[model, 'prefill']
       of_drawn = drawn / work.tokens * seconds[model, kind] / _OCCUPIED
       drawing[model] = (read + drawn) / work.tokens * work.flops / (of_prompt + of_drawn)
+  console.print(
+    f'Minutes of the plan: {name}, by steps compiled by libtpu {version}; loading, compiling and grading are left out.'
+  )
   return Rates(drawing, training)

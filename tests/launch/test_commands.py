@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -294,6 +295,32 @@ def test_the_cost_is_chips_times_price_and_says_where_there_is_none():
   text = chips.describe_cost(v6e, 1, 'southamerica-west1-a', True, 2.0)
   assert 'no spot price' in text
   assert '$172.80 an hour, $345.60 for the planned 2.00 hours' in text
+
+
+HOURS = """
+import importlib.util, subprocess, sys, types
+from launch import chips, tpu
+
+def plan(argv, **_):
+  print(*[a for a in argv if a.startswith('--slice')])
+  return types.SimpleNamespace(returncode=0, stdout='| all | | 9 | 1,000 | 1,200.0 |', stderr='')
+
+subprocess.run = plan
+for slices, there in ((1, True), (1, False), (2, True)):
+  importlib.util.find_spec = lambda name, *_: there or None
+  pod = types.SimpleNamespace(slices=slices, slice=chips.parse_slice('v5e-64'))
+  print(tpu.planned_hours(('--config=c.py', '--workdir=gs://b/w'), tpu._compiled_for(pod)))
+"""
+
+
+def test_hours_are_by_steps_compiled_for_the_slice_or_it_is_said_why_not():
+  done = subprocess.run([sys.executable, '-c', HOURS], cwd=ROOT, capture_output=True, text=True, check=True)
+  estimate = "Hours are by the study's config.estimate: {} its steps are not compiled."
+  assert done.stdout.splitlines() == [
+    '--slice=v5e-64', '20.0',
+    estimate.format("without the TPU's compiler (the extra `tpu`)"), '', '20.0',
+    estimate.format('of 2 slices'), '', '20.0',
+  ]  # fmt: skip
 
 
 def test_the_guide_shows_what_the_dry_run_prints(load):

@@ -12,6 +12,7 @@ from sweb_jax import config as config_lib
 from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.study import estimate
 from sweb_jax.study.graph import graph
+from sweb_jax.study.work import Rates
 
 PARAMETERS = {'wc': 100, 'se': 300, 'student': 50}
 FIELDS = {
@@ -174,3 +175,13 @@ def test_a_generator_that_no_arm_has_whole_samples_of_draws_nothing_by_itself():
 def test_a_negative_count_is_named(name):
   with pytest.raises(config_lib.ConfigError, match=rf'config\.{name}=-1'):
     study({name: -1})
+
+
+def test_on_another_machine_each_model_takes_as_long_as_its_own_rate_says():
+  config, steps, assumed = study({})
+  rates = Rates({'wc': 10.0, 'se': 20.0, 'student': 30.0}, {'wc': 1.0, 'student': 2.0})
+  other = estimate.assumed(config, PARAMETERS, {}, rates)
+  for step in steps:
+    for before, work in zip(step.estimate(assumed), step.estimate(other), strict=True):
+      rate = (rates.training if work.kind == 'train' else rates.sampling)[work.model]
+      assert work.flops == before.flops and work.seconds == pytest.approx(work.flops / rate)
