@@ -28,7 +28,6 @@ def with_gemma4(config: ConfigDict) -> ConfigDict:
   """One of the paper's configs, with Gemma 4."""
   config.name = config.name.replace('paper', 'gemma4')
   config.models = {'wc': 'size:gemma4_26b_a4b', 'se': 'size:gemma4_31b', 'student': 'size:gemma4_e4b'}
-  config.implementation = 'gemma'
   config.chat = ('wc', 'se', 'student')
   config.train.remat = 'none'
   return config

@@ -80,7 +80,7 @@ def _check_models(config: ConfigDict, need: Callable[..., None]) -> None:
     need(name in config.models, 'implementations', name, f'is not in config.models, which has {sorted(config.models)}')
   for field, value in (('implementation', config.implementation), *config.implementations.items()):
     field = field if field == 'implementation' else f'implementations.{field}'
-    need(value in IMPLEMENTATIONS, field, value, f'must be one of {", ".join(IMPLEMENTATIONS)}')
+    need(value in ('', *IMPLEMENTATIONS), field, value, f'must be one of {", ".join(IMPLEMENTATIONS)}')
   for name in config.chat:
     need(name in config.models, 'chat', name, f'is not in config.models, which has {sorted(config.models)}')
   for name, source in config.models.items():

@@ -51,11 +51,13 @@ def from_fields(fields: Mapping[str, Any]) -> Decoder:
 
 
 def implement(config: Decoder, implementation: str) -> Decoder:
-  """A model's architecture in the implementation of that name.
+  """A model's architecture in the implementation of that name; '' is native, or the library's where only that can.
 
   Raises:
     DecoderError: no such implementation, or one that cannot compute this architecture; or the library is not there.
   """
+  if not implementation:
+    return config
   if implementation not in IMPLEMENTATIONS:
     raise DecoderError(f'implementation={implementation!r}: implementations are {" and ".join(IMPLEMENTATIONS)}')
   if implementation == config.implementation:

@@ -183,7 +183,7 @@ def open_variants(
   Args:
     models: name -> source, or sources of variants: the same architecture and tokenizer, other parameters.
     chat: names of those that read and write chat turns.
-    implementations: name -> which implementation computes it; 'native' where it has none.
+    implementations: name -> which implementation computes it; '' or none: native, or the library where only it can.
     recorded: name -> how recorded samples are read, as `config.recorded`.
     endpoints: name -> how an endpoint is asked, as `config.endpoints`.
     without_data: files of samples that are not there are no error.
@@ -202,7 +202,7 @@ def open_variants(
       said = ((recorded if kind == RECORDED else endpoints) or {}).get(name, {})
       opened[name] = tuple(open_one(name, s, said, name in chat) for s in sources)
     else:
-      opened[name] = _open_alike(name, sources, (implementations or {}).get(name, 'native'))
+      opened[name] = _open_alike(name, sources, (implementations or {}).get(name, ''))
   for name in chat:
     if opened[name][0].tokenizer:
       opened[name][0].tokenizer.turn_ids()

@@ -123,8 +123,8 @@ def test_what_only_the_library_computes_is_planned_without_it_and_refused_before
   monkeypatch.setattr(library_decoder, 'nn', types.SimpleNamespace)
   changes = {'models__se': str(tmp_path / 'model')}
   with pytest.raises(DecoderError, match=r'config\.models\.se: implementation=native: Gemma4 is computed by the gemma'):
-    opened.open_study(runs.tiny(**changes))
-  study = runs.tiny(**changes, implementations={'se': 'gemma'})
+    opened.open_study(runs.tiny(**changes, implementation='native'))
+  study = runs.tiny(**changes)  # Nobody asks for it: no other can.
   plan = runs(tmp_path / 'workdir', study, ('plan',))
   assert 'Computed by the gemma library: se.' in plan
   assert f'se {config.parameters:,}, {config.active_parameters:,} of them a token' in plan
