@@ -72,7 +72,7 @@ def default() -> ConfigDict:
       # 'n': 0, 'allow_fewer': False}; and how an endpoint is asked, of `ENDPOINT_FIELDS` (docs/own_data.md).
       'recorded': ConfigDict(),
       'endpoints': ConfigDict(),
-      # Of the models: 'native', 'gemma' (the gemma library's), or '': native where it can, the library where only it can.
+      # Of the models: 'native', 'gemma' (the library's), or '': native where it can, the library where only it can.
       'implementation': '',
       'implementations': ConfigDict(),  # Model -> its own.
       'chat': (),  # Names of the models that read and write chat turns (instruction-tuned Gemmas).
