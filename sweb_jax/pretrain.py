@@ -5,7 +5,6 @@ Gemma 2's architecture at 50-150 thousand parameters, trained on the made world'
 
 from __future__ import annotations
 
-import sys
 import time
 
 import jax
@@ -18,6 +17,7 @@ from sweb_jax.models import sharding, source
 from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.models.tokenizer import Tokenizer, train_words
 from sweb_jax.records import Example
+from sweb_jax.runtime import terminal
 from sweb_jax.tasks import dialect
 from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training.data import Packer
@@ -74,4 +74,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == '__main__':
   flags.mark_flags_as_required(['config', 'workdir'])
-  app.run(main, sys.argv)
+  terminal.start(main)

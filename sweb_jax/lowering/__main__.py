@@ -16,6 +16,8 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
+from sweb_jax.runtime import terminal
+
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The experiment: a file with get_config().', lock_config=False, accept_new_attributes=True
 )
@@ -37,7 +39,6 @@ def main(argv: list[str]) -> None:
   os.environ.pop('JAX_COMPILATION_CACHE_DIR', None)
   from sweb_jax import config as config_lib
   from sweb_jax.lowering import compiling, on_slices, tables
-  from sweb_jax.runtime import terminal
 
   console = terminal.console()
   try:
@@ -59,4 +60,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == '__main__':
   flags.mark_flags_as_required(['config'])
-  app.run(main)
+  terminal.start(main)
