@@ -20,6 +20,8 @@ from sweb_jax.study import STAGES, command, opened
 
 ROOT = Path(__file__).parents[1]
 
+_OF_NO_STEP = (layout.COMPILED, layout.PROGRESS, layout.REPORT, layout.SUPERSEDED)
+
 
 def tiny(**changes: Any) -> ConfigDict:
   """The quickstart at a few problems; `changes` are fields with '__' for '.'."""
@@ -65,7 +67,7 @@ class Runs:
     return {
       str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
       for p in sorted(root.rglob('*'))
-      if p.is_file() and p.relative_to(root).parts[0] not in (layout.COMPILED, layout.REPORT, layout.SUPERSEDED)
+      if p.is_file() and p.relative_to(root).parts[0] not in _OF_NO_STEP
     }
 
   def results(self, root: Path) -> dict[str, str]:
