@@ -97,11 +97,12 @@ def extend(
   with context.second_opinions:
     for start in range(0, len(todo), at_once):
       context.check()
-      mine = [p for p in todo[start : start + at_once] if hosts.mine(p.id)]
+      some = todo[start : start + at_once]
+      mine = [p for p in some if hosts.mine(p.id)]
       file = folder / layout.numbered(layout.VERDICTS, number + start // at_once)
       text = records.dumps(_graded(context, task, mine, samples, known, missing, second_opinion))
       if hosts.count > 1:
-        text = hosts.exchange(file, text)
+        text = _in_order(hosts.exchange(file, text), some)
       if hosts.leads:
         files.write_text(file, text)
 
@@ -133,6 +134,17 @@ def _graded(
   before = [v for rows in known.read(ids) for v in rows if (v.problem_id, v.index) not in new]
   voted = grading.add_votes(task.same, problems, before + verdicts)
   return [v for v in voted if (v.problem_id, v.index) in new]
+
+
+def _in_order(text: str, problems: Sequence[Problem]) -> str:
+  """Lines of several processes in the order of one: by problem and index."""
+  place = {p.id: i for i, p in enumerate(problems)}
+
+  def key(line: str) -> tuple[int, int]:
+    problem_id, index = records.key(line.encode())
+    return place[problem_id], index
+
+  return ''.join(f'{line}\n' for line in sorted(filter(None, text.split('\n')), key=key))
 
 
 def by_problem(folder: epath.Path) -> ByProblem[Verdict]:
