@@ -37,7 +37,11 @@ def show(root: epath.Path, console: Console) -> None:
   """Prints how far the study in a workdir is. Raises AnalysisError where there is none."""
   study = analysis.read_study(root)
   finished = analysis.done(root, study)
-  console.print(Text(f'{study.name}: {_running(root)}'))
+  try:
+    said = _running(root)
+  except (ValueError, KeyError, TypeError, OverflowError, OSError) as e:  # What the workdir holds tells more than this.
+    said = f'{root / layout.PROGRESS} cannot be read ({type(e).__name__}); nothing is known of the last run'
+  console.print(Text(f'{study.name}: {said}'))
   console.print(_stages(root, study, finished))
   for line in analysis.nothing(study, finished):
     console.print(Text(line))
@@ -48,7 +52,7 @@ def _running(root: epath.Path) -> str:
   """What the last run says of itself."""
   path = root / layout.PROGRESS
   if not path.exists():
-    return 'no run has begun'
+    return 'nothing is known of the last run'
   said = files.read_json(path)
   ago = time.time() - said['time']
   who = f'process {said["process"]} on {said["host"]}'

@@ -266,8 +266,11 @@ def test_arms_that_kept_no_sample_are_named_and_all_else_is_done(command, tmp_pa
   assert (tmp_path / 'workdir' / layout.INDEX).exists()
 
 
+TOO_SHORT = ('--config.train.row_length=10', '--config.train.too_long=refuse')
+
+
 def test_an_example_too_long_for_a_row_is_named(command, tmp_path):
-  flags = ['--config.train.row_length=10', '--config.task.train=6', '--config.gold=False']
+  flags = [*TOO_SHORT, '--config.task.train=6', '--config.gold=False']
   message = refused(command(tmp_path / 'workdir', *flags))
   found = re.search(r'\((\S+/examples/\S+\.jsonl), counted from 0\): example (\d+) \((\S+)\) has (\d+) tokens', message)
   assert found and 'config.train.row_length=10 holds 11' in message
@@ -278,7 +281,7 @@ def test_an_example_too_long_for_a_row_is_named(command, tmp_path):
 
 
 def test_a_solution_by_people_too_long_for_a_row_is_named_before_anything_is_drawn(command, tmp_path):
-  message = refused(command(tmp_path / 'workdir', '--config.train.row_length=10', '--config.task.train=6'))
+  message = refused(command(tmp_path / 'workdir', *TOO_SHORT, '--config.task.train=6'))
   assert re.search(r"solution of problem '\S+' with its prompt has \d+ tokens for wc, config.train.row_len", message)
   assert not (tmp_path / 'workdir').exists()
 

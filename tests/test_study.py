@@ -114,7 +114,7 @@ def test_invariant_4_sampling_training_and_evaluation_see_the_same_prompt_ids(fi
     raise Asked
 
   monkeypatch.setattr(collect.Engine, 'run', run)
-  monkeypatch.setattr(models, 'Packer', lambda rows, **_: rendered.extend(rows))
+  monkeypatch.setattr(models, 'Packer', lambda rows, **_: rendered.extend((tuple(ids.tolist()), n) for ids, n in rows))
   monkeypatch.setattr(models, 'fit', lambda params, *_, score, **__: score(params))
   study = opened.open_study(opened.read_config(epath.Path(finished.workdir)))
   context = study.context(epath.Path(tmp_path), Hosts())

@@ -19,7 +19,7 @@ from absl import app, flags
 from etils import epath
 
 from sweb_jax import analysis, budget, records
-from sweb_jax.analysis.plots import COLORS
+from sweb_jax.analysis.drawing import COLORS
 from sweb_jax.analysis.table import Table
 from sweb_jax.budget import simulate as simulating
 from sweb_jax.runtime import files, terminal

@@ -239,7 +239,11 @@ def _check_own(name: str, said: ConfigDict, field: str, need: Callable[..., None
       need(not said.get(own), f'{field}.{own}', said.get(own), f"is of the task 'jsonl', and this is {name!r}")
     return
   files, forms = said.get('files'), tuple(FORMS)
-  need(files and isinstance(files, dict), f'{field}.files', files, "give {'all': FILE}, or {split: FILE, ...}")
+  texts = isinstance(files, dict) and all(x and isinstance(x, str) for item in files.items() for x in item)
+  need(files and texts, f'{field}.files', files, "give {'all': FILE}, or {split: FILE, ...}")
+  fields = said.get('fields', {})
+  texts = isinstance(fields, dict) and all(x and isinstance(x, str) for item in fields.items() for x in item)
+  need(texts, f'{field}.fields', fields, 'give {what: name of a field of the rows, ...}')
   need(said.get('answer') in forms, f'{field}.answer', said.get('answer', ''), f'must be one of {", ".join(forms)}')
   shots = said.get('shots', 0)
   need(isinstance(shots, int) and shots >= 0, f'{field}.shots', shots, 'must be a whole number, or 0: none')

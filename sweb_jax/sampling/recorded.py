@@ -13,6 +13,7 @@ import functools
 import glob
 import hashlib
 import itertools
+import os
 import statistics
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -239,6 +240,8 @@ def open_recording(
     raise RecordError(f'{source}: no such file')
   if folders := [p for p in paths if p.is_dir()]:
     raise RecordError(f'{folders[0]}: a folder; name its files, as with {folders[0]}/*.jsonl')
+  if odd := [p for p in paths if os.path.exists(p) and not os.path.isfile(p)]:
+    raise RecordError(f'{odd[0]}: not a regular file; write what it gives into one, and name that')
   recording = Recording(source, paths, Fields(own), encode)
   try:
     recording.identity  # noqa: B018 (reads every file once)

@@ -7,6 +7,7 @@ several samples, as a list of texts or of objects.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -34,10 +35,14 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """What is looked for -> names it goes by, the first that a row has; a dot leads into an object."""
 
-_TYPES = {'completion': (str, list, dict), 'problem': (str, list), 'problem_id': (str, int), 'index': (int, list)}
+_TYPES = {
+  'completion': (str, list, dict), 'problem': (str, list), 'problem_id': (str, int), 'index': (int, float, str, list)
+}  # fmt: skip
 """Values of other types are something else, as `samples` is where it is their number."""
 _CUT = ('length', 'max_tokens', 'max_output_tokens', 'max_length', 'max_new_tokens')
 _MOST_INDEX = 1 << 16
+_MOST_TOKENS = 1 << 20
+"""Of a completion or a prompt; no model has read so much."""
 _MOST_BYTES = 128
 """Of a text for each of its tokens: no tokenizer has so long ones on the average."""
 
@@ -108,7 +113,7 @@ class Fields:
         _ids(count, text),
         _length(prompt),
         'length' if str(end).lower() in _CUT else 'stop',
-        float(logprob) if isinstance(logprob, float | int) else 0.0,
+        _logprob(logprob),
       )
       for (text, _), index, count, prompt, end, logprob in zip(
         parts, indices, counts, prompts, ends, logprobs, strict=True
@@ -121,7 +126,7 @@ class Fields:
       yield value, {}
     elif isinstance(value, list):
       if (said := _last_answer(value)) is not None:
-        yield said, {}
+        yield from self._parts(_joined(said))
         return
       for item in value:
         yield from self._parts(item)
@@ -156,6 +161,7 @@ class Fields:
     counts = self._each('tokens', row, parts)
     total = self.find('tokens', row)[1]
     if len(parts) > 1 and all(c is None for c in counts) and isinstance(total, int):
+      _length(total)
       return share_out(total, [text for text, _ in parts])
     return counts
 
@@ -187,7 +193,7 @@ def _ids(value: Any, text: str) -> tuple[int, ...] | None:
     return None
   if isinstance(value, list) and all(type(t) is int for t in value):
     ids = tuple(value)
-  elif type(value) is int and value >= 0:
+  elif type(value) is int and 0 <= value <= _MOST_TOKENS:
     ids = (UNKNOWN,) * value
   else:
     raise RowError('counts that do not fit', f'{_short(value)} is no number of tokens')
@@ -199,15 +205,36 @@ def _ids(value: Any, text: str) -> tuple[int, ...] | None:
 def _length(value: Any) -> int | None:
   if isinstance(value, list):
     return len(value)
-  if value is None or (type(value) is int and value >= 0):
+  if value is None or (type(value) is int and 0 <= value <= _MOST_TOKENS):
     return value
   raise RowError('counts that do not fit', f'{_short(value)} is no number of tokens of a prompt')
 
 
 def _index(value: Any) -> int | None:
+  if isinstance(value, str):  # A name that is no number says nothing of the order.
+    value = int(value[:9]) if value.isascii() and value.isdigit() else None
+  if isinstance(value, float) and value.is_integer():  # As tables have it where one is missing.
+    value = int(value)
   if value is None or (type(value) is int and 0 <= value < _MOST_INDEX):
     return value
   raise RowError('index', f"{_short(value)} is no sample's number, which is whole and below {_MOST_INDEX}")
+
+
+def _logprob(value: Any) -> float:
+  """0 where there is none."""
+  if isinstance(value, int) and abs(value) > 1e9:
+    raise RowError('logprob', f'{_short(value)} is no log-probability')
+  found = float(value) if isinstance(value, float | int) else 0.0
+  if not math.isfinite(found):
+    raise RowError('logprob', f'{_short(value)} is no log-probability')
+  return found
+
+
+def _joined(value: Any) -> Any:
+  """The text of a message that is given in parts; anything else as it is."""
+  if isinstance(value, list) and all(isinstance(part, dict) for part in value):
+    return ''.join(text for part in value if isinstance(text := part.get('text'), str))
+  return value
 
 
 def _question(value: Any) -> str | None:
@@ -215,8 +242,7 @@ def _question(value: Any) -> str | None:
   if isinstance(value, list):
     said = [m for m in value if isinstance(m, dict) and m.get('role') == 'user']
     value = said[-1].get('content') if said else None
-    if isinstance(value, list):  # Parts of a message.
-      value = ''.join(part.get('text', '') for part in value if isinstance(part, dict))
+    value = _joined(value)
   return value if isinstance(value, str) else None
 
 

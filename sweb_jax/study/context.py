@@ -98,15 +98,16 @@ class Context:
           f'config.models.{name}={variants[0].identity!r} is a shape without weights, which can only be planned; '
           f'give a folder with --config.models.{name}=DIR'
         )
+    computed = {n: v[0] for n, v in self.variants.items() if not isinstance(v[0], RecordedModel | EndpointModel)}
+    for name, model in computed.items():
       try:
-        variants[0].config.check()
+        model.config.check()
       except decoder.DecoderError as e:
         raise decoder.DecoderError(f'config.models.{name}: {e}') from e
-    for name, variants in self.variants.items():
-      if not isinstance(variants[0], RecordedModel | EndpointModel):
-        mesh = self.mesh(name)
-        self.hosts.together = len({d.process_index for d in mesh.devices.flat})  # The same for all models.
-        sharding.check_rows(self.slots, mesh, 'config.engine.slots')
+    for name in computed:
+      mesh = self.mesh(name)
+      self.hosts.together = len({d.process_index for d in mesh.devices.flat})  # The same for all models.
+      sharding.check_rows(self.slots, mesh, 'config.engine.slots')
 
   def model(self, name: str) -> Model:
     """Its variants are alike but for the parameters."""

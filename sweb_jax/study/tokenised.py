@@ -25,7 +25,7 @@ from sweb_jax.study.step import digest
 from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training import DataError, Rows
 
-_FORMAT = 1
+_FORMAT = 2
 _AT_ONCE = 1024
 """Examples that are encoded together."""
 _MAKING = threading.Lock()
@@ -91,6 +91,8 @@ def read(context: Context, folder: str, renderer: Renderer) -> Tokenised:
   context.hosts.barrier(f'tokenised {folder}')
   try:
     with np.load(io.BytesIO((place / layout.SPANS).read_bytes())) as found:
+      if str(found['checksum']) != manifest.checksum(place / layout.IDS):
+        raise ValueError(f'{layout.IDS} is not as it was written')
       rows = Rows(_ids(place / layout.IDS), found['spans'])
       return Tokenised(rows, found['problems'], found['problem'], found['text'])
   except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as e:
@@ -121,6 +123,7 @@ def _make(context: Context, path: epath.Path, renderer: Renderer, place: epath.P
   files.write_bytes(place / layout.IDS, _saved(np.save, np.asarray(ids, np.int32)))
   spans = np.asarray(spans, np.int64).reshape(-1, 4)
   arrays = {'spans': spans, 'problems': np.array(list(problems)), 'problem': np.asarray(problem, np.int32)}
+  arrays['checksum'] = np.array(manifest.checksum(place / layout.IDS))
   files.write_bytes(place / layout.SPANS, _saved(np.savez, **arrays, text=np.asarray(text, np.int64)))
 
 

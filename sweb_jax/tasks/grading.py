@@ -81,6 +81,8 @@ class SecondOpinions:
       for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
           gold, answer, equal, reason = json.loads(line)
+          if not (isinstance(equal, bool) and all(isinstance(x, str) for x in (gold, answer, reason))):
+            raise ValueError('its values are of other types')
           known[gold, answer] = Opinion(equal, reason)
         except (ValueError, TypeError) as e:
           logging.warning('%s, line %d: not an opinion, which is asked for again: %s', path, number, e)

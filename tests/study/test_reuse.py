@@ -81,7 +81,7 @@ def test_another_student_leaves_the_samples_of_the_generators_alone(runs, tmp_pa
 def test_a_row_length_that_is_too_small_is_found_before_sampling_and_its_advice_works(runs, tmp_path):
   root = tmp_path / 'workdir'
   with pytest.raises(DataError, match='raise it') as e:
-    runs(root, runs.tiny(gold=True, train__row_length=30))
+    runs(root, runs.tiny(gold=True, train__row_length=30, train__too_long='refuse'))
   assert 'do not fit' in str(e.value) and not root.exists()
   said = runs(root, runs.tiny(gold=True, train__row_length=30, train__too_long='leave_out'))
   assert 'solutions by people do not fit a row of wc' in said
