@@ -292,7 +292,7 @@ def test_fresh_adapters_change_nothing():
 
 
 @pytest.mark.parametrize(
-  ('targets', 'message'), [('nothing', 'is found in no name; names end in .*attn/q_einsum/w'), ('norm', 'no projection')]
+  ('targets', 'message'), [('nothing', 'found in no name; names end in .*attn/q_einsum/w'), ('norm', 'no projection')]
 )
 def test_adapters_on_nothing_or_on_a_norm_are_refused(targets, message):
   with pytest.raises(lora_lib.LoraError, match=message):
