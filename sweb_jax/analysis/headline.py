@@ -74,11 +74,19 @@ def data_of(results: Results, arm: Arm) -> str:
   if arm.generator is None:
     return 'people (gold solutions)'
   name = side(arm.generator)
-  own = str(results.config.get('models', {}).get(arm.generator, '')).rstrip('/').rpartition('/')[2].rpartition(':')[2]
+  own = _own_name(results.config.get('models', {}).get(arm.generator, ''))
   parts = [name] if own and own != arm.generator else []
   if arm.samples is not None:
     parts.append(f'{arm.samples:g} {"sample" if arm.samples == 1 else "samples"} a problem')
   return f'{own if own and own != arm.generator else name} ({", ".join(parts)})' if parts else name
+
+
+def _own_name(source: str | Sequence[str]) -> str:
+  """What a model of the config is called by who made it; '' where its source does not say, as files of samples."""
+  first = source if isinstance(source, str) else source[0]
+  if first.startswith('samples:'):
+    return ''
+  return first.rstrip('/').rpartition('#')[2].rpartition('/')[2].rpartition(':')[2]
 
 
 def sentences(built: Sequence[Table]) -> tuple[list[str], list[str]]:

@@ -6,7 +6,7 @@ import sys
 
 import xllamacpp
 
-from sweb_jax.models import gguf_reader
+from sweb_jax.models.gemma import gguf_reader
 
 if __name__ == '__main__':
   params = xllamacpp.CommonParams()

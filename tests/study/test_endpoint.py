@@ -59,7 +59,8 @@ def test_the_prompt_is_charged_with_every_request(runs, config, server, tmp_path
   charged = [e.tokens for e in budget.read(tmp_path / 'workdir') if e.model == 'wc']
   assert sum(t['completion'] for t in charged) == 24 * 4
   assert sum(t['prompt'] for t in charged) == 12 * 7 == 7 * len(server.asked)
-  assert budget.spent(tmp_path / 'workdir', 'wc', PRICES['wc']) == pytest.approx((12 * 7 * 1 + 24 * 4 * 2) * 1e-6)
+  drawn = budget.by_model(budget.read(tmp_path / 'workdir'))['wc']
+  assert budget.dollars(PRICES['wc'], drawn) == pytest.approx((12 * 7 * 1 + 24 * 4 * 2) * 1e-6)
 
 
 def test_the_key_is_in_no_file_and_nothing_that_is_printed(runs, config, server, tmp_path):

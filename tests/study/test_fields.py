@@ -52,7 +52,7 @@ OTHER = {
   'train.epochs': 1,
   'train.checkpoints': 2,
   'train.row_length': 50,
-  'train.too_long': 'leave_out',
+  'train.too_long': 'refuse',
   'train.warmup': 1,
   'train.final': 0.5,
   'train.b2': 0.9,
