@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import importlib.metadata
 import json
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from html import escape as _e
 from typing import Any
 
 from etils import epath
@@ -187,10 +187,6 @@ def _version(package: str) -> str:
     return importlib.metadata.version(package)
   except importlib.metadata.PackageNotFoundError:
     return 'not installed'
-
-
-def _e(text: str) -> str:
-  return html.escape(text)
 
 
 STYLE = """

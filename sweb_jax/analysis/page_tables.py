@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import re
+from html import escape as _e
 
 from sweb_jax.analysis.table import Table
 
@@ -91,7 +91,3 @@ def table_html(table: Table) -> str:
 def _interval(text: str) -> str:
   """An interval is read in one piece where it can be."""
   return re.sub(r'(\[[^\]]*\])$', r'<span class="interval">\1</span>', text)
-
-
-def _e(text: str) -> str:
-  return html.escape(text)

@@ -62,7 +62,7 @@ def export(
   found = rows.samples(data, _task(data).prompt) if all_samples else rows.examples(data)
   shaped = formats.shaped(found, form)
   partial = to.parent / f'{to.name}.partial'
-  _remove(partial)
+  files.remove(partial)
   try:
     partial.mkdir(parents=True)
     with files.full_disk_named(to):
@@ -72,20 +72,13 @@ def export(
     if (len(back), formats.digest(back, form)) != (len(shaped), written):
       raise ExportError(f'--to={to}: {len(shaped)} rows came back from it as {len(back)} others; it was not kept')
     files.write_text(partial / CARD, card.card(data, found, shaped, form, partial, all_samples))
-    _remove(to)
+    files.remove(to)
     partial.rename(to)
   finally:
-    _remove(partial)
+    files.remove(partial)
   return Exported(len(shaped), len({row['problem_id'] for row in shaped}), written)
 
 
 def _task(data: rows.Data) -> tasks.Task:
   """The task of the study, for prompts of problems of which no solution was kept. Raises TaskError."""
   return tasks.from_config(data.config['task'], data.config['data_dir'])
-
-
-def _remove(path: epath.Path) -> None:
-  if path.is_dir():
-    path.rmtree()
-  elif path.exists():
-    path.unlink()

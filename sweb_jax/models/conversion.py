@@ -16,6 +16,7 @@ from sweb_jax.models.decoder import Decoder, Params
 from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.source import Model, open_model, save_model
 from sweb_jax.models.tokenizer import Tokenizer
+from sweb_jax.runtime import files
 
 FORMATS = ('hf', 'orbax', 'peft', 'gguf')
 TOLERANCE = 2e-4
@@ -80,7 +81,7 @@ def convert(
     model = dataclasses.replace(model, config=config)
   expected = _logits(model, params)
   partial = to.with_name(f'{to.stem}.partial{to.suffix}')
-  _remove(partial)
+  files.remove(partial)
   try:
     if form == 'peft':
       found = wrong = compare(expected, _write_adapters(partial, model, params, base))
@@ -102,7 +103,7 @@ def convert(
       )
     partial.rename(to)
   finally:
-    _remove(partial)
+    files.remove(partial)
   return found
 
 
@@ -126,13 +127,6 @@ def _write_gguf(
   _check_alike(model, dataclasses.replace(written, tokenizer=model.tokenizer), f'{file}: came out', 'it was not kept')
   back = _logits(written, written.load(sharding.make_mesh(fsdp=len(jax.devices())), None))
   return compare(expected, back), compare(_logits(model, writer.rounded(model.config, params, kind)), back)
-
-
-def _remove(path: epath.Path) -> None:
-  if path.is_dir():
-    path.rmtree()
-  elif path.exists():
-    path.unlink()
 
 
 def _write_adapters(

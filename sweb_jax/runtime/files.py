@@ -117,6 +117,14 @@ def move(source: epath.Path, target: epath.Path) -> None:
   source.rmtree()
 
 
+def remove(path: epath.Path) -> None:
+  """Removes a file or folder; nothing may be there."""
+  if path.is_dir():
+    path.rmtree()
+  elif path.exists():
+    path.unlink()
+
+
 def set_aside(source: epath.Path, target: epath.Path) -> epath.Path:
   """Moves a file or folder to `target`, or to target-1, target-2, ... where something is; returns where it is now."""
   free, number = target, 0

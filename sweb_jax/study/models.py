@@ -121,8 +121,7 @@ class Models(Training):
     self._charge_validation(context, results)
     # They go last: a run that is killed while they go must not take up what is left of them.
     for rate in results:
-      if (state := folder / layout.rate(rate) / layout.STATE).exists():
-        state.rmtree()
+      files.remove(folder / layout.rate(rate) / layout.STATE)
 
   def _train(self, context: Context, results: dict[float, dict[str, Any]], missing: Sequence[float]) -> None:
     """Fills in the missing results, writes them, and the parameters of the best of all."""

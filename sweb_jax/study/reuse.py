@@ -89,8 +89,8 @@ def take_over(root: epath.Path, old: epath.Path, steps: Sequence[Step]) -> tuple
       continue
     # First beside the steps: a run that is killed meanwhile leaves no half of a step.
     aside = root / layout.ARRIVING if not files.on_object_store(root) else root
-    if aside != root and aside.exists():
-      aside.rmtree()
+    if aside != root:
+      files.remove(aside)
     last = old / step.folder / layout.MANIFEST
     for path in (*(p for p in manifest.below(old / step.folder) if p != last), last):
       if not _link(path, aside / path.relative_to(old)):
