@@ -147,6 +147,7 @@ def _check_training(config: ConfigDict, need: Callable[..., None], positive: Cal
   t = config.train
   positive('train.batch', 'train.checkpoints', 'train.row_length', 'train.clip_norm', 'train.save_seconds')
   positive('train.seeds', 'train.micro_batches')
+  need(t.side_by_side >= 0, 'train.side_by_side', t.side_by_side, 'must be 0 (as many as are of use) or positive')
   for name in t.batches:
     need(name in config.learners, 'train.batches', name, f'is not in config.learners, which has {config.learners}')
   for budget in (*config.budgets, *(('gold',) if config.gold else ())):

@@ -137,6 +137,9 @@ def default() -> ConfigDict:
         'clip_norm': 1.0,
         'optimizer': 'adamw',  # Or 'adafactor': less memory.
         'micro_batches': 1,  # Parts of a batch, one after another; the update is that of the whole.
+        # Trainings of a learner in one program, on a part of the mesh each; 0: as many as are worth while and fit into
+        # a device's memory, where it tells how much that is, else 1.
+        'side_by_side': 0,
         'remat': 'none',  # What the backward pass recomputes to save memory: 'none', 'dots' or 'full'.
         'dtype': 'float32',  # Of the computation; the weights that are trained are float32. 'bfloat16' on accelerators.
         'lora': {

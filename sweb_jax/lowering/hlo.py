@@ -25,6 +25,8 @@ _CALLED = re.compile(r'(?:calls|to_apply|body|condition|branch_computations)=(\{
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _NUMBER = re.compile(r'(\d+)\)')
+# A TPU's compiler moves a message in parts beside products. Each of those computations names all of it.
+_PART = re.compile(r'channel_id=(\d+),.*frontend_attributes=\{[^}]*chain_id=')
 # What names memory and makes none.
 _NO_MEMORY = ('parameter', 'get-tuple-element', 'tuple', 'bitcast', 'while', 'conditional', 'call', 'constant')
 
@@ -111,11 +113,14 @@ def read(text: str, by_condition: bool = False) -> Program:
             computations[name].times += c.times * trips
             computations[name].fused |= c.fused or operation not in ('while', 'call', 'conditional')
   counts, cycles, flops, arrays = collections.Counter(), 0.0, 0.0, {}
+  in_parts: set[str] = set()
   for c in computations.values():
     shapes = {name: shape for name, shape, _, _ in c.lines}
     for _, shape, operation, rest in c.lines:
       kind = operation.removesuffix('-start')
-      if kind in COLLECTIVES:
+      part = _PART.search(rest)
+      if kind in COLLECTIVES and not (part and part[1] in in_parts):
+        in_parts |= {part[1]} if part else set()
         sizes = [n for dims, n in _sizes(shape) if dims or kind == operation]
         if kind != operation and kind != 'all-reduce':  # What begins a message gives its operands, then its results.
           sizes = sizes[len(sizes) // 2 :]

@@ -22,7 +22,7 @@ from sweb_jax.sampling import Rule, capacity, decode, own_cache
 from sweb_jax.sampling.chunk import Rows, Stops
 from sweb_jax.sampling.engine import bucket
 from sweb_jax.sampling.slots import share
-from sweb_jax.study import models
+from sweb_jax.study import fine_tuning
 from sweb_jax.study.fields import settings
 from sweb_jax.study.opened import open_models
 from sweb_jax.training import lora
@@ -228,7 +228,7 @@ def _training(config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, besi
   batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), packer.batch(0))
   rows, targets = batch.targets.shape
   fields = settings(config, 'models', train__batches=0, train__steps=0, chat={}, implementations={})
-  optimizer = models.optimizer(fields, remat=t.remat, micro_batches=t.micro_batches)
+  optimizer = fine_tuning.optimizer(fields, remat=t.remat, micro_batches=t.micro_batches)
 
   def by_rule(tree: Any) -> Any:
     return _placed(tree, sharding.for_params(tree, mesh))

@@ -75,6 +75,8 @@ class Decoder(Protocol):
   """Of `IMPLEMENTATIONS`."""
   rematerialisations: tuple[str, ...]
   """Names of what the backward pass can recompute instead of keeping it: of 'none', 'dots', 'full'."""
+  side_by_side: bool
+  """Whether `jax.vmap` over parameters works, so that several are trained in one program."""
 
   def check(self) -> None:
     """Raises DecoderError where what computes this is not installed. A plan does without."""
@@ -206,4 +208,12 @@ def check_remat(decoder: Decoder, remat: str) -> None:
     raise DecoderError(
       f'config.train.remat={remat!r}: the implementation {decoder.implementation!r} can do '
       f'{", ".join(map(repr, decoder.rematerialisations))}'
+    )
+
+
+def check_side_by_side(decoder: Decoder, runs: int) -> None:
+  """Raises DecoderError where the implementation cannot train so many at once."""
+  if runs > 1 and not decoder.side_by_side:
+    raise DecoderError(
+      f'config.train.side_by_side={runs}: the implementation {decoder.implementation!r} trains one by one; set it to 0'
     )

@@ -25,6 +25,7 @@ class LibraryDecoder:
 
   implementation: ClassVar[str] = 'gemma'
   rematerialisations: ClassVar[tuple[str, ...]] = ('none',)
+  side_by_side: ClassVar[bool] = False  # The products of experts have no rule for it.
 
   module: Any
   """The library's flax module. Raises DecoderError."""

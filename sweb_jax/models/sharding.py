@@ -1,7 +1,8 @@
 """Where parameters and activations live, on one mesh: parameters by the rules for their names (`rules.axes`).
 
 Mesh axes: `data` splits the batch, `fsdp` splits parameters (and the batch too while training), `tensor` splits heads,
-hidden units and the vocabulary.
+hidden units and the vocabulary. A mesh of trainings side by side has one more, `run`, of which each part has a training
+to itself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 from sweb_jax.models import decoder, rules
 
 AXES = ('data', 'fsdp', 'tensor')
+RUN = 'run'
 
 _WHOLE = ('TPU v5 lite', 'TPU v5e', 'TPU v6 lite', 'TPU v6e')
 
@@ -85,20 +87,42 @@ def _mesh(devices: Sequence[Any], *shape: int) -> Mesh:
   return Mesh(mesh_utils.create_hybrid_device_mesh(within, between, devices, allow_split_physical_axes=True), AXES)
 
 
-def for_params(params: Any, mesh: Mesh) -> Any:
+def side_by_side(mesh: Mesh, runs: int) -> Mesh:
+  """The devices of a mesh with an axis `RUN` before the others, which is taken out of `fsdp` first, then of `data`.
+
+  Where both do not divide by the runs, parts have several runs each.
+  """
+  data, fsdp, tensor = mesh.devices.shape
+  of_fsdp = math.gcd(runs, fsdp)
+  of_data = math.gcd(runs // of_fsdp, data)
+  devices = mesh.devices.reshape(of_data, data // of_data, of_fsdp, fsdp // of_fsdp, tensor).transpose(0, 2, 1, 3, 4)
+  return Mesh(devices.reshape(of_data * of_fsdp, data // of_data, fsdp // of_fsdp, tensor), (RUN, *AXES))
+
+
+def for_params(params: Any, mesh: Mesh, spread: bool = False) -> Any:
   """The tree of NamedShardings for a tree of parameters (or their shapes).
 
-  An axis that does not divide its dimension is dropped there: that dimension is replicated.
+  An axis that does not divide its dimension is dropped there: that dimension is replicated. On a mesh of trainings side
+  by side the parameters are one training's, whole in each part; or, with `spread`, in parts over all devices.
   """
+
+  def fitting(axis, size):
+    several = ((RUN, axis),) if spread and axis == 'fsdp' else ()
+    ways = (*several, axis) if axis else ()
+    return next((a for a in ways if size % math.prod(mesh.shape[x] for x in ((a,) if a in AXES else a)) == 0), None)
 
   def one(path, leaf):
     axes = rules.axes('/'.join(str(getattr(k, 'key', k)) for k in path), leaf.shape)
     if len(axes) != leaf.ndim:
       axes = ()
-    fitting = [a if a and size % mesh.shape[a] == 0 else None for a, size in zip(axes, leaf.shape, strict=False)]
-    return NamedSharding(mesh, PartitionSpec(*fitting))
+    return NamedSharding(mesh, PartitionSpec(*map(fitting, axes, leaf.shape)))
 
   return jax.tree_util.tree_map_with_path(one, params)
+
+
+def of_runs(shardings: Any) -> Any:
+  """Those of arrays of several runs, which come first, from those of one run's."""
+  return jax.tree.map(lambda s: NamedSharding(s.mesh, PartitionSpec(RUN, *s.spec)), shardings)
 
 
 def place(tree: Any, mesh: Mesh) -> Any:

@@ -57,6 +57,8 @@ class Context:
   """Tokens between two refills."""
   remat: str = 'none'
   micro_batches: int = 1
+  side_by_side: int = 0
+  """Trainings in one program; 0: as many as are of use and fit into memory."""
   peak_flops: float = 0.0
   save_seconds: float = 300.0
   hosts: Hosts = dataclasses.field(default_factory=Hosts)

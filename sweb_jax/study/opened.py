@@ -66,6 +66,7 @@ class Study:
       steps=c.engine.steps,
       remat=c.train.remat,
       micro_batches=c.train.micro_batches,
+      side_by_side=c.train.side_by_side,
       peak_flops=c.train.peak_flops,
       save_seconds=c.train.save_seconds,
       hosts=hosts,
@@ -118,7 +119,7 @@ def open_models(config: ConfigDict, *, without_data: bool = False) -> dict[str, 
 
   Raises:
     CheckpointError, DecoderError, TokenizerError: as `open_variants`.
-    DecoderError: the implementation of a learner cannot do `config.train.remat`.
+    DecoderError: the implementation of a learner cannot do `config.train.remat` or `side_by_side`.
     LoraError: a learner has no weight for the adapters that are asked for.
   """
   t = config.train
@@ -128,6 +129,7 @@ def open_models(config: ConfigDict, *, without_data: bool = False) -> dict[str, 
   for name, (model, *_) in variants.items():
     if name in config.learners and (config.generators or config.gold):
       decoder.check_remat(model.config, t.remat)
+      decoder.check_side_by_side(model.config, t.side_by_side)
       if t.lora.rank:
         lora.adapted(model.config.shapes(), lora.Lora(t.lora.rank, t.lora.alpha, t.lora.targets))
   return variants

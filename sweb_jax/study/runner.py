@@ -6,7 +6,7 @@ import concurrent.futures
 import dataclasses
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 from absl import logging
 from rich.console import Console
@@ -113,33 +113,40 @@ def _missing(context: Context, step: Step, waiting: Mapping[str, str], todo: set
   return None
 
 
-def _one(context: Context, step: Step) -> None:
-  """Runs a step and writes its manifest; a step that needs one without a result has none either."""
-  hosts, root, begun = context.hosts, context.root, time.time()
+def _run(context: Context, steps: Sequence[Step]) -> None:
+  """Runs steps that belong together, and writes their manifests."""
+  hosts, begun = context.hosts, time.time()
+  nothing = {step.folder: reason for step in steps if (reason := _begin(context, step))}
+  todo = [step for step in steps if step.folder not in nothing]
+  if todo and (hosts.leads or todo[0].divided):
+    try:
+      nothing |= todo[0].run_all(context, todo)
+    except records.RecordError as e:
+      mend = f'`python -m sweb_jax.study check {context.root} --repair` makes a damaged file again, and nothing else'
+      raise records.RecordError(f'{e}; {mend}') from e
+  share = (time.time() - begun) / len(steps)
+  for step in steps:
+    why = nothing.get(step.folder)
+    if why and step in todo:
+      logging.warning('%s: %s; what depends on it is skipped', step.folder, why)
+    hosts.barrier(f'end {step.folder}')
+    if hosts.leads and not (step.derived and _unfinished(context, step)):
+      state.finish(context.root, step, time.time() - share, str(why or ''), why.counts if why else {})
+
+
+def _begin(context: Context, step: Step) -> Nothing | None:
+  """Writes the manifest of a step that is begun; says why it has no result where one that it needs has none."""
+  hosts, root = context.hosts, context.root
   if hosts.leads:
     before = manifest.read(root, step.folder)
     known = {'files': before.files, 'seconds': before.seconds} if before and before.version == step.version else {}
     manifest.write(root, step.folder, dataclasses.replace(state.of(step), **known))
   hosts.barrier(f'begin {step.folder}')
-  reason, counts = '', {}
   for i in step.needs:
     if (found := manifest.read(root, i.folder)) and found.nothing:
-      reason = f'{i.folder}: {found.nothing}'
       context.meter.skip(step.items)
-      break
-  else:
-    try:
-      if hosts.leads or step.divided:
-        step.run(context)
-    except records.RecordError as e:
-      mend = f'`python -m sweb_jax.study check {root} --repair` makes a damaged file again, and nothing else'
-      raise records.RecordError(f'{e}; {mend}') from e
-    except Nothing as e:
-      reason, counts = str(e), e.counts
-      logging.warning('%s: %s; what depends on it is skipped', step.folder, reason)
-  hosts.barrier(f'end {step.folder}')
-  if hosts.leads and not (step.derived and _unfinished(context, step)):
-    state.finish(root, step, begun, reason, counts)
+      return Nothing(f'{i.folder}: {found.nothing}')
+  return None
 
 
 def _unfinished(context: Context, step: Step) -> bool:
@@ -150,19 +157,22 @@ def _unfinished(context: Context, step: Step) -> bool:
 def _side_by_side(context: Context, steps: Sequence[Step], seconds: Mapping[str, float], at_once: int) -> None:
   """Runs steps in threads. The first error stops the others at their next turn and is raised."""
   stop = context.hosts.stop
+  groups: dict[tuple[str, Hashable], list[Step]] = {}
+  for step in steps:
+    groups.setdefault((step.kind, step.together(context) or step.folder), []).append(step)
 
-  def unless_stopped(step: Step) -> None:
+  def unless_stopped(steps: Sequence[Step]) -> None:
     context.check()
     try:
-      with context.meter.weighing(step.items, seconds[step.folder]):
-        _one(context, step)
+      with context.meter.weighing(sum(s.items for s in steps), sum(seconds[s.folder] for s in steps)):
+        _run(context, steps)
     except BaseException:
       stop.set()  # Here, before this thread takes up the next step.
       raise
 
   # Several processes must meet in the same order.
   with concurrent.futures.ThreadPoolExecutor(at_once if context.hosts.count == 1 else 1) as pool:
-    futures = [pool.submit(unless_stopped, step) for step in steps]
+    futures = [pool.submit(unless_stopped, group) for group in groups.values()]
     try:
       for future in concurrent.futures.as_completed(futures):
         future.result()

@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from etils import epath
@@ -66,6 +66,22 @@ class Step(abc.ABC):
 
     Raises Nothing where the result is nothing.
     """
+
+  def together(self, context: Context) -> Hashable | None:
+    """Steps of one kind for which this is equal are handed to one call of `run_all`; None: it is by itself."""
+    del context
+    return None
+
+  @classmethod
+  def run_all(cls, context: Context, steps: Sequence[Step]) -> Mapping[str, Nothing]:
+    """Runs steps that belong together; returns folder -> why its result is nothing, of those of which it is."""
+    found = {}
+    for step in steps:
+      try:
+        step.run(context)
+      except Nothing as e:
+        found[step.folder] = e
+    return found
 
   def estimate(self, assumed: Assumed) -> Iterator[Work]:
     """What it takes, by the lengths and rates that are assumed; nothing that is worth a row by default."""

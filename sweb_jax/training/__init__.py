@@ -2,9 +2,10 @@
 
 from sweb_jax.training.agreement import Agreement
 from sweb_jax.training.data import DataError, Packer, Rows
-from sweb_jax.training.loop import Fit, Schedule, checkpoint_steps, fit
+from sweb_jax.training.loop import Fit, Run, Schedule, checkpoint_steps, fit
 from sweb_jax.training.lora import Lora, LoraError
 from sweb_jax.training.metrics import TrainingError
+from sweb_jax.training.side_by_side import SideBySide, choose, groups
 from sweb_jax.training.step import Optimizer, offload_to_host, restore_to_device
 
 __all__ = [
@@ -16,10 +17,14 @@ __all__ = [
   'Optimizer',
   'Packer',
   'Rows',
+  'Run',
   'Schedule',
+  'SideBySide',
   'TrainingError',
   'checkpoint_steps',
+  'choose',
   'fit',
+  'groups',
   'offload_to_host',
   'restore_to_device',
 ]

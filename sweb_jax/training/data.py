@@ -173,10 +173,16 @@ class Packer:
     at = examples_at(step, examples=len(self._rows), batch=self._batch, seed=self._seed)
     return [self._ids[i] for i in at]
 
-  def batch(self, step: int) -> Batch:
-    """The packed batch of a step."""
+  @property
+  def shape(self) -> tuple[int, int, int]:
+    """R, L and M of every batch."""
     rows, targets = self._shape
-    tokens, segments, positions = (np.zeros((rows, self._row_length), np.int32) for _ in range(3))
+    return rows, self._row_length, targets
+
+  def batch(self, step: int, shape: tuple[int, int, int] | None = None) -> Batch:
+    """The packed batch of a step; `shape`: made larger with padding."""
+    rows, length, targets = shape or self.shape
+    tokens, segments, positions = (np.zeros((rows, length), np.int32) for _ in range(3))
     target_at, target = (np.zeros((rows, targets), np.int32) for _ in range(2))
     weights = np.zeros((rows, targets), np.float32)
     for r, row in enumerate(self._packed(step, self._row_length)):

@@ -16,7 +16,7 @@ from etils import epath
 from sweb_jax import layout
 from sweb_jax.runtime import files
 from sweb_jax.training.events import EventFile
-from sweb_jax.training.step import StepMetrics
+from sweb_jax.training.step import Measured
 
 _BEHIND = 2
 """Steps that are with the device while an older one is read: it has work while the host waits, and a run that is asked
@@ -49,7 +49,7 @@ class _Step(NamedTuple):
   number: int
   learning_rate: float
   tokens: int
-  measured: StepMetrics
+  measured: Measured
 
 
 class Metrics:
@@ -88,7 +88,7 @@ class Metrics:
     if not self._pending:
       self._clock = time.monotonic()
 
-  def add(self, step: int, learning_rate: float, tokens: int, measured: StepMetrics) -> None:
+  def add(self, step: int, learning_rate: float, tokens: int, measured: Measured) -> None:
     """Notes a step that was given to the device, and reads an older one. Raises TrainingError."""
     self._pending.append(_Step(step, learning_rate, tokens, measured))
     self._read(_BEHIND)
@@ -118,7 +118,7 @@ class Metrics:
 
   def _read_next(self) -> None:
     step, rate, tokens, measured = self._pending.popleft()
-    loss, norm = map(float, jax.device_get(measured))
+    loss, norm = measured.read()
     if not (math.isfinite(loss) and math.isfinite(norm)):
       raise TrainingError(
         f'the loss is {loss} and the gradient norm {norm} at step {step} with learning rate {rate:g}; lower '

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, SingleDeviceSharding
 from jaxtyping import Array, Float
@@ -66,6 +67,31 @@ class StepMetrics(NamedTuple):
   """Before clipping."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Measured:
+  """What a step measured, which is still on the device."""
+
+  metrics: StepMetrics
+  run: int = 0
+  """Of those that the arrays are of, where they are of several."""
+
+  def read(self) -> tuple[float, float]:
+    """Loss and gradient's norm; waits for the step."""
+    loss, norm = (float(np.atleast_1d(x)[self.run]) for x in jax.device_get(self.metrics))
+    return loss, norm
+
+
+def shapes(params: Params, optimizer: Optimizer, mesh: Mesh) -> TrainState:
+  """Shapes, types and places of the state that `start` gives; of shapes as of arrays."""
+  trained = params
+  if optimizer.lora is not None:
+    trained = jax.eval_shape(lambda p: lora_lib.init(p, optimizer.lora, jax.random.key(0)), params)
+  state = TrainState(trained, jax.eval_shape(optimizer.transform.init, trained))
+  return jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, sharding.for_params(state, mesh)
+  )
+
+
 def start(params: Params, optimizer: Optimizer, mesh: Mesh, seed: int = 0) -> TrainState:
   """A fresh state; `seed` is of the adapters. The parameters are copied: the steps donate them."""
   trained = params if optimizer.lora is None else lora_lib.init(params, optimizer.lora, jax.random.key(seed))
@@ -105,8 +131,7 @@ def _moved(x: jax.Array, kind: str) -> jax.Array:
   return jax.make_array_from_single_device_arrays(x.shape, x.sharding.with_memory_kind(kind), shards)
 
 
-@functools.partial(jax.jit, static_argnames=('config', 'optimizer', 'mesh'), donate_argnames=('state',))
-def train_step(
+def update(
   state: TrainState,
   batch: Batch,
   learning_rate: Float[Array, ''],
@@ -129,6 +154,10 @@ def train_step(
   params = jax.tree.map(lambda p, u: p - (learning_rate * u).astype(p.dtype), state.params, updates)
   params, opt_state = (jax.lax.with_sharding_constraint(t, sharding.for_params(t, mesh)) for t in (params, opt_state))
   return TrainState(params, opt_state), StepMetrics(loss, optax.global_norm(grads))
+
+
+train_step = jax.jit(update, static_argnames=('config', 'optimizer', 'mesh'), donate_argnames=('state',))
+"""`update`, compiled; the state is given away."""
 
 
 def _in_parts(loss_and_grads, params, batch: Batch, parts: int):

@@ -14,8 +14,8 @@ from sweb_jax import layout, records
 from sweb_jax.records import Example
 from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.runtime.progress import Meter
-from sweb_jax.study import STAGES, estimate, models, opened, runner
-from sweb_jax.training import Fit, Packer
+from sweb_jax.study import STAGES, estimate, fine_tuning, opened, runner
+from sweb_jax.training import Fit, Packer, offload_to_host
 from sweb_jax.training.loop import Score
 
 ARM = layout.examples(0, 'wc_low')
@@ -32,12 +32,13 @@ def trained(runs, copy, monkeypatch):
       seen.ids, seen.steps = [i.partition(' (')[2][:-1] for i in ids], steps
       return Packer(rendered, ids=ids, steps=steps, **kwargs)
 
-    def fit(params, *_, schedule, **__):
-      assert schedule.steps == seen.steps
-      return Fit(params, schedule.steps, 0.5, (Score(schedule.steps, 0.5, 10, 1.0),))
+    def fit(params, _, runs, **__):
+      (steps,) = {run.schedule.steps for run in runs}
+      assert steps == seen.steps
+      return [Fit(offload_to_host(params), steps, 0.5, (Score(steps, 0.5, 10, 1.0),)) for _ in runs]
 
-    monkeypatch.setattr(models, 'Packer', pack)
-    monkeypatch.setattr(models, 'fit', fit)
+    monkeypatch.setattr(fine_tuning, 'Packer', pack)
+    monkeypatch.setattr(fine_tuning, 'fit', fit)
     root = epath.Path(copy)
     study = opened.open_study(runs.tiny(**fields))
     steps = {s.folder: s for s in study.graph.steps}

@@ -17,7 +17,7 @@ import numpy as np  # noqa: E402
 from sweb_jax.models import sharding  # noqa: E402
 from sweb_jax.models.gemma import transformer  # noqa: E402
 from sweb_jax.models.gemma.config import ModelConfig  # noqa: E402
-from sweb_jax.training import Lora, Optimizer, Packer, Schedule, fit  # noqa: E402
+from sweb_jax.training import Lora, Optimizer, Packer, Run, Schedule, fit  # noqa: E402
 from sweb_jax.training.step import start, train_step  # noqa: E402
 
 CONFIG = ModelConfig(
@@ -73,15 +73,16 @@ def moved(params, packer: Packer, folder: str, optimizer: Optimizer) -> float:
   def run(name: str, stop: int = 5, **axes: int):
     steps = iter(range(1, 5))
 
-    def on_step():
+    def on_step(_):
       if next(steps) == stop:
         raise Stopped
 
-    return fit(
-      params, CONFIG, packer, mesh=sharding.make_mesh(**axes), optimizer=optimizer, schedule=Schedule(1e-2, 4),
-      score_at=[4], score=lambda _: (0.0, 0, 0.0), folder=f'{folder}/{name}', save_seconds=1e9, on_step=on_step,
+    one = Run(packer, Schedule(1e-2, 4), [4], lambda _: (0.0, 0, 0.0), f'{folder}/{name}')
+    (found,) = fit(
+      params, CONFIG, [one], mesh=sharding.make_mesh(**axes), optimizer=optimizer, save_seconds=1e9, on_step=on_step,
       save_on=Stopped,
     )  # fmt: skip
+    return found
 
   with contextlib.suppress(Stopped):
     run('moved', stop=2)

@@ -14,7 +14,7 @@ import pytest
 from sweb_jax.models import families, sharding
 from sweb_jax.models.decoder import DecoderError
 from sweb_jax.models.gemma.config import ModelConfig
-from sweb_jax.training import Lora, Optimizer, Packer, Schedule, fit
+from sweb_jax.training import Lora, Optimizer, Packer, Run, Schedule, fit
 from sweb_jax.training.data import Batch
 from sweb_jax.training.step import mean_loss, merge_adapters, start, train_step
 
@@ -127,9 +127,7 @@ def test_the_librarys_logits_of_all_positions_are_never_computed():
 @pytest.mark.slow
 def test_a_rematerialisation_that_the_library_cannot_do_is_refused_before_anything_is_written(tmp_path):
   with pytest.raises(DecoderError, match=r"config\.train\.remat='dots': the implementation 'gemma' can do 'none'"):
-    fit(
-      params_of(GEMMA2), library(GEMMA2), packer(), mesh=sharding.make_mesh(), optimizer=Optimizer(remat='dots'),
-      schedule=Schedule(1e-3, 1), score_at=[1], score=lambda _: (0.0, 0, 0.0), folder=tmp_path / 'run',
-      save_seconds=1e9,
-    )  # fmt: skip
+    one = Run(packer(), Schedule(1e-3, 1), [1], lambda _: (0.0, 0, 0.0), tmp_path / 'run')
+    how = Optimizer(remat='dots')
+    fit(params_of(GEMMA2), library(GEMMA2), [one], mesh=sharding.make_mesh(), optimizer=how, save_seconds=1e9)
   assert not (tmp_path / 'run').exists()

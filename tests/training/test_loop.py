@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gc
 import json
@@ -21,7 +22,19 @@ from sweb_jax.models.source import open_model
 from sweb_jax.records import Example
 from sweb_jax.tasks import get
 from sweb_jax.tasks.rendering import Renderer
-from sweb_jax.training import Agreement, Fit, Lora, Optimizer, Packer, Schedule, TrainingError, checkpoint_steps, fit
+from sweb_jax.training import (
+  Agreement,
+  Fit,
+  Lora,
+  Optimizer,
+  Packer,
+  Run,
+  Schedule,
+  TrainingError,
+  checkpoint_steps,
+  fit,
+  restore_to_device,
+)
 from sweb_jax.training import metrics as metrics_lib
 from sweb_jax.training.step import mean_loss, start, train_step
 
@@ -53,20 +66,18 @@ def likelihood():
 def run(
   folder, *, on_step=lambda: None, params=None, score=None, rate=2e-3, save_seconds=0.0, optimizer=OPTIMIZER, **how
 ) -> Fit:
-  return fit(
+  score = score or (lambda params: (likelihood()(params), 11, 0.5))
+  (found,) = fit(
     wc()[1] if params is None else params,
     wc()[0],
-    packer(),
+    [Run(packer(), Schedule(rate, STEPS, warmup=2, final=0.1), MARKS, score, folder)],
     mesh=sharding.make_mesh(),
     optimizer=optimizer,
-    schedule=Schedule(rate, STEPS, warmup=2, final=0.1),
-    score_at=MARKS,
-    score=score or (lambda params: (likelihood()(params), 11, 0.5)),
-    folder=folder,
     save_seconds=save_seconds,
-    on_step=on_step,
+    on_step=lambda _: on_step(),
     **how,
   )
+  return dataclasses.replace(found, params=restore_to_device(found.params))
 
 
 def metrics(folder) -> list[dict]:
@@ -342,10 +353,8 @@ def test_parameters_that_the_caller_does_not_keep_are_freed(tmp_path):
     assert kept[0]() is None
     return 0.0, 0, 0.0
 
-  fit(
-    fresh(), wc()[0], packer(), mesh=sharding.make_mesh(), optimizer=OPTIMIZER, schedule=Schedule(1e-3, 2),
-    score_at=[2], score=score, folder=tmp_path, save_seconds=1e9,
-  )  # fmt: skip
+  one = Run(packer(), Schedule(1e-3, 2), [2], score, tmp_path)
+  fit(fresh(), wc()[0], [one], mesh=sharding.make_mesh(), optimizer=OPTIMIZER, save_seconds=1e9)
 
 
 def test_processes_that_train_together_know_two_steps_later_and_one_by_itself_at_once():

@@ -23,6 +23,7 @@ class ModelConfig(Shape):
 
   implementation: ClassVar[str] = 'native'
   rematerialisations: ClassVar[tuple[str, ...]] = ('none', 'dots', 'full')
+  side_by_side: ClassVar[bool] = True
 
   # `decoder.OpenDecoder` says what each does.
 

@@ -1,0 +1,164 @@
+"""Trainings of one learner in one program: each has a part of the mesh, its own batch, learning rate and state.
+
+A part gathers its weights from fewer devices, and computes as many rows as the whole mesh would of one training: a pod
+that waits for messages at a small batch waits less (docs/performance.md). One training by itself is the plain step.
+
+Letters in shapes: S runs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from sweb_jax.models import sharding
+from sweb_jax.models.decoder import Decoder, Params
+from sweb_jax.training import step as step_lib
+from sweb_jax.training.data import Batch
+from sweb_jax.training.step import Optimizer, StepMetrics, TrainState
+
+_MEMORY = 0.45
+"""Of a device's, at most, for parameters and the optimiser's state of all runs: the rest is for activations, and for
+the weights that checkpoints are scored with."""
+_EXAMPLES = 16
+"""Of a batch a device: with more of them messages are a small part of a step."""
+
+
+def choose(config: Decoder, optimizer: Optimizer, mesh: Mesh, *, memory: float, batch: int) -> int:
+  """How many trainings are worth while side by side: a power of two, which divides `data` x `fsdp`.
+
+  Args:
+    config: the learner's architecture.
+    optimizer: its state counts.
+    mesh: of training.
+    memory: bytes of a device; 0: unknown, and there is 1.
+    batch: examples a step.
+  """
+  state = bytes_a_device(step_lib.shapes(config.shapes(), optimizer, mesh))
+  runs, ways = 1, sharding.ways(mesh)
+  while ways % (2 * runs) == 0 and 2 * runs * state <= _MEMORY * memory and 2 * runs * batch <= _EXAMPLES * ways:
+    runs *= 2
+  return runs
+
+
+def bytes_a_device(tree: Any) -> int:
+  """Of arrays, or shapes, that know their sharding."""
+  return sum(np.prod(x.sharding.shard_shape(x.shape), dtype=int) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def groups(count: int, most: int, mesh: Mesh) -> list[int]:
+  """Sizes of the groups in which so many trainings run: at most `most`, and such as have a part of the mesh each."""
+  sizes: list[int] = []
+  ways = sharding.ways(mesh)
+  while (left := count - sum(sizes)) > 0:
+    largest = min(left, most)
+    sizes.append(next(n for n in range(largest, 0, -1) if ways % n == 0 or (ways == 1 and n == largest)))
+  return sizes
+
+
+class SideBySide:
+  """Some runs on a mesh: their states as one, the step of all, and what is one run's.
+
+  Args:
+    runs: S.
+    mesh: all of it; what is one run's is on this mesh.
+  """
+
+  def __init__(self, runs: int, mesh: Mesh):
+    self.runs, self._whole = runs, mesh
+    self.mesh = mesh if runs == 1 else sharding.side_by_side(mesh, runs)
+    """Of the step."""
+
+  def join(self, states: list[TrainState]) -> TrainState:
+    """The state of all, [S, ...] each array, from those of each run; empties the list, as both would not fit."""
+    if self.runs == 1:
+      return states.pop()
+    _, like = jax.tree.flatten(states[0])
+    where = jax.tree.leaves(sharding.of_runs(sharding.for_params(states[0], self.mesh)))
+    apart = jax.tree.leaves(sharding.for_params(states[0], self.mesh, spread=True))
+    leaves = [jax.tree.leaves(state) for state in states]
+    states.clear()
+    joined = []
+    for i, (all_runs, one) in enumerate(zip(where, apart, strict=True)):
+      joined.append(_stack([sharding.put(of_run[i], one) for of_run in leaves], all_runs))
+      for of_run in leaves:
+        of_run[i] = None  # An array at a time.
+    return jax.tree.unflatten(like, joined)
+
+  def take(self, tree: Any, run: int) -> Any:
+    """A run's part of what all have: ordinary arrays, spread over the whole mesh."""
+    if self.runs == 1:
+      return tree
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), tree)
+    spread = sharding.for_params(one, self.mesh, spread=True)
+    return jax.tree.map(lambda x, s, w: sharding.put(_take(x, run, s), w), tree, spread, self.place(one))
+
+  def place(self, tree: Any) -> Any:
+    """Shardings of one run's parameters on the whole mesh."""
+    return sharding.for_params(tree, self._whole)
+
+  def base(self, params: Params) -> Params:
+    """What the adapters of all runs are on top of, where the step takes it."""
+    return params if self.runs == 1 else jax.tree.map(sharding.put, params, sharding.for_params(params, self.mesh))
+
+  def step(
+    self,
+    state: TrainState,
+    batches: Sequence[Batch],
+    rates: Sequence[float],
+    base: Params | None,
+    *,
+    config: Decoder,
+    optimizer: Optimizer,
+  ) -> tuple[TrainState, list[step_lib.Measured]]:
+    """One step of every run; batches are of one shape. A run with rate 0 keeps its parameters."""
+    how = dict(config=config, optimizer=optimizer, mesh=self.mesh)
+    if self.runs == 1:
+      batch = step_lib.shard_batch(batches[0], self.mesh)
+      state, measured = step_lib.train_step(state, batch, np.float32(rates[0]), base, **how)
+      return state, [step_lib.Measured(measured)]
+    batch = jax.tree.map(lambda *xs: np.stack(xs), *batches)
+    if self.mesh.is_multi_process:
+      batch = jax.tree.map(lambda x: sharding.put(x, sharding.of_runs(sharding.rows(self.mesh))), batch)
+    state, measured = train_steps(state, batch, np.asarray(rates, np.float32), base, **how)
+    return state, [step_lib.Measured(measured, i) for i in range(self.runs)]
+
+
+@functools.partial(jax.jit, static_argnames=('config', 'optimizer', 'mesh'), donate_argnames=('state',))
+def train_steps(
+  state: TrainState,
+  batch: Batch,
+  learning_rate: Float[Array, ' S'],
+  base: Params | None = None,
+  *,
+  config: Decoder,
+  optimizer: Optimizer,
+  mesh: Mesh,
+) -> tuple[TrainState, StepMetrics]:
+  """`train_step` of S runs, over the mesh's axis `run`; every array of the state and the batch has the runs first."""
+  update = functools.partial(step_lib.update, config=config, optimizer=optimizer, mesh=mesh)
+  every = jax.vmap(update, in_axes=(0, 0, 0, None), spmd_axis_name=sharding.RUN)
+  state, measured = every(state, batch, learning_rate, base)
+  # Every process reads those of all runs.
+  return state, jax.lax.with_sharding_constraint(measured, sharding.replicated(mesh))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _stack(arrays: Sequence[Float[Array, '*n']], where: jax.sharding.NamedSharding) -> Float[Array, S *n]:
+  return jax.lax.with_sharding_constraint(jnp.stack(arrays), where)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _take(x: Float[Array, S *n], run: int, where: jax.sharding.NamedSharding) -> Float[Array, '*n']:
+  if where.mesh.shape[sharding.RUN] == 1:
+    return jax.lax.with_sharding_constraint(x[run], where)
+  # Each part adds what it has, and all but one have nothing. An index would gather the arrays of all runs.
+  mine = (jnp.arange(len(x)) == run).reshape(-1, *[1] * (x.ndim - 1))
+  return jax.lax.with_sharding_constraint(jnp.where(mine, x, 0).astype(x.dtype).sum(0, dtype=x.dtype), where)

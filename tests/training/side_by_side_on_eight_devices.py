@@ -1,0 +1,95 @@
+"""Trainings side by side on meshes of 8 simulated devices; prints what was found as JSON. Run by a test."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import tempfile
+
+import jax
+
+jax.config.update('jax_platforms', 'cpu')
+jax.config.update('jax_num_cpu_devices', 8)
+
+import numpy as np  # noqa: E402
+import test_side_by_side as one  # noqa: E402
+
+from sweb_jax.models import sharding  # noqa: E402
+from sweb_jax.training import Optimizer, Run, Schedule, fit  # noqa: E402
+from sweb_jax.training.side_by_side import SideBySide, bytes_a_device, choose  # noqa: E402
+from sweb_jax.training.step import shapes, start  # noqa: E402
+
+MESHES = {
+  'fsdp=2': ({'fsdp': 2}, {}),
+  'data=2': ({'data': 2}, {}),
+  'data=2 fsdp=2': ({'data': 2, 'fsdp': 2}, {'data': 2}),
+  'fsdp=4 tensor=2': ({'fsdp': 4, 'tensor': 2}, {'fsdp': 2, 'tensor': 2}),
+}
+"""Of two runs, and as each has a part of it."""
+OPTIMIZER = Optimizer(weight_decay=0.01)
+
+
+def runs(folder: pathlib.Path) -> list[Run]:
+  batches = one.packer(0, 16), one.packer(1, 16)
+  return [Run(b, Schedule(rate, 4), (2, 4), one.score, folder / f'{rate}') for b, rate in zip(batches, (1e-2, 3e-3))]
+
+
+def trained(of: list[Run], axes: dict[str, int], **how) -> list:
+  mesh = sharding.make_mesh(**axes)
+  return [f.params for f in fit(one.params(), one.CONFIG, of, mesh=mesh, optimizer=OPTIMIZER, save_seconds=1e9, **how)]
+
+
+def moved(folder: pathlib.Path) -> float:
+  """Of runs stopped on four devices, gone on with on eight."""
+
+  class Stopped(Exception):
+    pass
+
+  def stop(_: int) -> None:
+    raise Stopped
+
+  with contextlib.suppress(Stopped):
+    trained(runs(folder / 'moved'), {'fsdp': 2, 'tensor': 2}, on_step=stop, save_on=Stopped)
+  pairs = zip(trained(runs(folder / 'moved'), {'fsdp': 8}), trained(runs(folder / 'still'), {'fsdp': 8}), strict=True)
+  return max(one.difference(a, b) for a, b in pairs)
+
+
+def share(axes: dict[str, int]) -> float:
+  """Of a device, of one run's whole state, once two runs are joined."""
+  mesh = sharding.make_mesh(**axes)
+  states = [start(one.params(), OPTIMIZER, mesh) for _ in range(2)]
+  whole = sum(x.nbytes for x in jax.tree.leaves(states[0].params['layer_0']['mlp']))
+  joined = SideBySide(2, mesh).join(states)
+  return bytes_a_device(joined.params['layer_0']['mlp']) / whole * mesh.shape['fsdp'] / max(2, mesh.shape['fsdp']) * (
+    2 if mesh.shape['fsdp'] > 2 else 1
+  )
+
+
+def main() -> None:
+  found = {}
+  with tempfile.TemporaryDirectory() as name:
+    folder = pathlib.Path(name)
+    for mesh, (whole, part) in MESHES.items():
+      both = trained(runs(folder / mesh / 'both'), whole)
+      each = [trained([run], part)[0] for run in runs(folder / mesh / 'each')]
+      found[mesh] = max(one.difference(a, b) for a, b in zip(both, each, strict=True))
+    carried = moved(folder)
+  mesh = sharding.make_mesh(fsdp=8)
+  state = bytes_a_device(shapes(one.params(), OPTIMIZER, mesh))
+  chosen = {
+    name: choose(one.CONFIG, OPTIMIZER, mesh, memory=memory, batch=batch)
+    for name, memory, batch in (
+      ('no memory known', 0, 8),
+      ('all fits', 100 * state, 8),
+      ('a large batch', 100 * state, 64),
+      ('little memory', 10 * state, 8),
+    )
+  }
+  shares = {name: share(whole) for name, (whole, _) in MESHES.items()}
+  print(json.dumps({'difference': found, 'share': shares, 'moved': carried, 'chosen': chosen}))
+
+
+if __name__ == '__main__':
+  np.seterr(all='raise')
+  main()

@@ -1,0 +1,175 @@
+"""Trainings side by side in one program give what each gives by itself."""
+
+from __future__ import annotations
+
+import functools
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from sweb_jax.models import sharding
+from sweb_jax.models.gemma.config import ModelConfig
+from sweb_jax.training import Fit, Lora, Optimizer, Packer, Run, Schedule, fit, groups
+from sweb_jax.training.side_by_side import choose
+from sweb_jax.training.step import shapes
+
+CONFIG = ModelConfig(
+  64, 32, 64, 2, 4, 2, 16, pattern=('local', 'global'), window=6, attn_softcap=5.0, final_softcap=8.0
+)
+TOLERANCE = 2e-5
+"""Of a parameter, to the largest of its array: products of several runs are added up in another order."""
+
+
+@functools.cache
+def params():
+  return CONFIG.init(jax.random.key(0))
+
+
+def packer(seed: int, examples: int, longest: int = 14, steps: int = 6) -> Packer:
+  rng = np.random.default_rng(seed)
+  rendered = [((2, *rng.integers(4, 64, n).tolist(), 1), n // 2) for n in rng.integers(4, longest, examples).tolist()]
+  return Packer(rendered, batch=8, steps=steps, seed=seed, row_length=24, multiple_of=2)
+
+
+def runs(folder) -> list[Run]:
+  """Another rate, other examples in rows of another number, an earlier end: all at once."""
+  long, short = packer(0, 16), packer(1, 40, longest=22, steps=3)
+  assert long.shape != short.shape
+  return [
+    Run(long, Schedule(1e-2, 6), (3, 6), score, folder / 'one', seed=1),
+    Run(long, Schedule(3e-3, 6), (3, 6), score, folder / 'another rate', seed=2),
+    Run(short, Schedule(1e-2, 3), (2, 3), score, folder / 'other examples', seed=3),
+  ]
+
+
+def score(params) -> tuple[float, int, float]:
+  """Any change of the parameters changes it."""
+  return float(np.abs(np.asarray(params['layer_1']['mlp']['linear'])).mean()), 1, 1.0
+
+
+def together(folder, optimizer: Optimizer, **how) -> list[Fit]:
+  return fit(
+    params(), CONFIG, runs(folder), mesh=sharding.make_mesh(), optimizer=optimizer, save_seconds=1e9, **how
+  )
+
+
+@functools.cache
+def alone(folder, optimizer: Optimizer) -> list[Fit]:
+  mesh = sharding.make_mesh()
+  found = (fit(params(), CONFIG, [r], mesh=mesh, optimizer=optimizer, save_seconds=1e9) for r in runs(folder))
+  return [f for (f,) in found]
+
+
+def difference(a, b) -> float:
+  pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+  return max(float(np.abs(np.asarray(x) - np.asarray(y)).max() / np.abs(np.asarray(y)).max()) for x, y in pairs)
+
+
+OPTIMIZERS = {
+  'adamw': Optimizer(weight_decay=0.01, micro_batches=2, remat='full'),
+  'adafactor': Optimizer('adafactor'),
+  'lora': Optimizer(lora=Lora(2, 4.0, 'attn|mlp')),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('how', OPTIMIZERS)
+def test_runs_of_other_rates_examples_and_lengths_end_as_each_by_itself(tmp_path, how):
+  found, wanted = together(tmp_path / 'together', OPTIMIZERS[how]), alone(tmp_path / 'alone', OPTIMIZERS[how])
+  for a, b in zip(found, wanted, strict=True):
+    assert difference(a.params, b.params) < TOLERANCE
+    assert a.step == b.step and [s.step for s in a.scores] == [s.step for s in b.scores]
+    np.testing.assert_allclose([s.accuracy for s in a.scores], [s.accuracy for s in b.scores], rtol=TOLERANCE)
+  assert difference(found[0].params, found[1].params) > 100 * TOLERANCE
+  for name in ('one', 'another rate', 'other examples'):
+    rows = [(tmp_path / of / name / 'metrics.jsonl').read_text().splitlines() for of in ('together', 'alone')]
+    a, b = ([[json.loads(row)[k] for k in ('step', 'tokens', 'loss', 'grad_norm')] for row in of] for of in rows)
+    np.testing.assert_allclose(a, b, rtol=1e-4)
+
+
+class Stopped(Exception):
+  pass
+
+
+def stop_after(step: int):
+  left = iter(range(1, step + 1))
+
+  def on_step(_: int) -> None:
+    if next(left) == step:
+      raise Stopped
+
+  return on_step
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('stop', [1, 2, 4, 5])
+def test_runs_that_were_stopped_go_on_together_to_the_bit_and_apart_within_the_tolerance(tmp_path, stop):
+  how = OPTIMIZERS['adamw']
+  wanted = together(tmp_path / 'undisturbed', how)
+  for folder in ('stopped', 'apart'):
+    with pytest.raises(Stopped):
+      together(tmp_path / folder, how, on_step=stop_after(stop), save_on=Stopped)
+  for a, b in zip(together(tmp_path / 'stopped', how), wanted, strict=True):
+    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, a.params, b.params)))
+    assert a.scores == b.scores
+  for run, b in zip(runs(tmp_path / 'apart'), wanted, strict=True):
+    (a,) = fit(params(), CONFIG, [run], mesh=sharding.make_mesh(), optimizer=how, save_seconds=1e9)
+    assert difference(a.params, b.params) < TOLERANCE
+
+
+def test_groups_are_as_large_as_may_be_and_each_of_their_runs_has_a_part_of_the_mesh():
+  one = sharding.make_mesh()
+  assert groups(7, 3, one) == [3, 3, 1]
+
+  class Pod:
+    shape = {'data': 1, 'fsdp': 8, 'tensor': 8}
+
+  assert groups(12, 4, Pod) == [4, 4, 4]
+  assert groups(7, 4, Pod) == [4, 2, 1]
+  assert groups(3, 3, Pod) == [2, 1]
+
+
+def test_as_many_are_chosen_as_fit_into_memory_and_the_batch_is_small_for():
+  class Pod:
+    """Of 64 devices; nothing is placed on them."""
+
+    shape = {'data': 1, 'fsdp': 8, 'tensor': 1}
+
+  optimizer = Optimizer()
+  mesh = sharding.make_mesh()
+  state = sum(np.prod(x.shape, dtype=int) * x.dtype.itemsize for x in jax.tree.leaves(shapes(params(), optimizer, mesh)))
+  assert choose(CONFIG, optimizer, mesh, memory=100 * state, batch=8) == 1  # One device has no parts.
+  found = on_eight_devices()['chosen']
+  assert found == {'no memory known': 1, 'all fits': 8, 'a large batch': 2, 'little memory': 4}
+
+
+@functools.cache
+def on_eight_devices() -> dict:
+  script = pathlib.Path(__file__).with_name('side_by_side_on_eight_devices.py')
+  done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_on_eight_devices_runs_end_to_the_bit_as_by_themselves_on_meshes_like_their_parts():
+  assert on_eight_devices()['difference'] == {
+    'fsdp=2': 0.0, 'data=2': 0.0, 'data=2 fsdp=2': 0.0, 'fsdp=4 tensor=2': 0.0
+  }
+
+
+@pytest.mark.slow
+def test_on_eight_devices_a_part_holds_its_own_runs_state_and_no_other():
+  assert on_eight_devices()['share'] == {
+    'fsdp=2': 1.0, 'data=2': 1.0, 'data=2 fsdp=2': 1.0, 'fsdp=4 tensor=2': 0.5
+  }
+
+
+@pytest.mark.slow
+def test_on_eight_devices_stopped_runs_go_on_on_another_mesh():
+  assert on_eight_devices()['moved'] < TOLERANCE
