@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 from etils import epath
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sweb_jax.lowering import hlo, slices
@@ -111,7 +112,7 @@ def compiled(step: Step, layers: int, compiler: str = '') -> Lowered:
   return Lowered(
     step.model,
     step.name,
-    ' x '.join(f'{k}={n}' for k, n in step.mesh.shape.items() if n > 1) or 'one device',
+    mesh_name(step.mesh),
     layers,
     state,
     step.beside,
@@ -127,6 +128,11 @@ def compiled(step: Step, layers: int, compiler: str = '') -> Lowered:
     program.cycles,
     program.messages,
   )
+
+
+def mesh_name(mesh: Mesh) -> str:
+  """'fsdp=8 x tensor=8'; of trainings side by side 'run=4 x fsdp=2 x tensor=8'."""
+  return ' x '.join(f'{k}={n}' for k, n in mesh.shape.items() if n > 1) or 'one device'
 
 
 def deeper(shallow: Lowered, deep: Lowered, step: Step) -> Lowered:

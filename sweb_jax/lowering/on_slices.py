@@ -40,7 +40,7 @@ def show(config: ConfigDict, name: str, layers: int, console: Console) -> list[s
   found: list[tuple[Step, Lowered, Times]] = []
   wrong = []
   for step in steps(config, chip.memory, devices=slices.devices(name)):
-    console.print(f'{name}: compiling {step.model}, {step.name}')
+    console.print(f'{name}: compiling {step.model}, {step.name} on {compiling.mesh_name(step.mesh)}')
     try:
       lowered = compiling.compiled(step, min(layers or step.layers, step.layers), version)
       found.append((step, lowered, times.times(step, lowered, chip)))
@@ -67,7 +67,7 @@ def rates(config: ConfigDict, name: str, console: Console) -> Rates:
   seconds: dict[tuple[str, str], float] = {}
   works: dict[tuple[str, str], Work] = {}
   for step in steps(config, chip.memory, devices=slices.devices(name)):
-    console.print(f'{name}: {step.model}, {step.name}')
+    console.print(f'{name}: {step.model}, {step.name} on {compiling.mesh_name(step.mesh)}')
     shallow, deep = (compiling.compiled(step, min(n * step.period, step.layers), version) for n in _PERIODS)
     found = compiling.deeper(shallow, deep, step)
     # A small step may well hold all of its logits.

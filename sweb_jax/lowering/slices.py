@@ -70,6 +70,7 @@ def devices(name: str) -> list[Any]:
   kind, chips = parse(name)
   version = compiler()
   os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')  # There is no machine that could be asked what it is.
+  os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')  # There is no chip that two processes could want.
   import jax
   from jax.experimental import topologies
 
