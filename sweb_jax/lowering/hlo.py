@@ -27,6 +27,8 @@ _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _NUMBER = re.compile(r'(\d+)\)')
 # A TPU's compiler moves a message in parts beside products. Each of those computations names all of it.
 _PART = re.compile(r'channel_id=(\d+),.*frontend_attributes=\{[^}]*chain_id=')
+# A function of a TPU's program that keeps its own part of the sum, so that no more is sent.
+_SCATTERED = 'all-reduce-scatter'
 # What names memory and makes none.
 _NO_MEMORY = ('parameter', 'get-tuple-element', 'tuple', 'bitcast', 'while', 'conditional', 'call', 'constant')
 
@@ -114,7 +116,7 @@ def read(text: str, by_condition: bool = False) -> Program:
             computations[name].fused |= c.fused or operation not in ('while', 'call', 'conditional')
   counts, cycles, flops, arrays = collections.Counter(), 0.0, 0.0, {}
   in_parts: set[str] = set()
-  for c in computations.values():
+  for function, c in computations.items():
     shapes = {name: shape for name, shape, _, _ in c.lines}
     for _, shape, operation, rest in c.lines:
       kind = operation.removesuffix('-start')
@@ -124,7 +126,10 @@ def read(text: str, by_condition: bool = False) -> Program:
         sizes = [n for dims, n in _sizes(shape) if dims or kind == operation]
         if kind != operation and kind != 'all-reduce':  # What begins a message gives its operands, then its results.
           sizes = sizes[len(sizes) // 2 :]
-        counts[kind, sum(sizes), _group(rest)] += c.times
+        size, group = sum(sizes), _group(rest)
+        if kind == 'all-reduce' and function.startswith(_SCATTERED):
+          kind, size = 'reduce-scatter', size // len(group)
+        counts[kind, size, group] += c.times
       if not c.fused and (found := _CYCLES.search(rest)):
         cycles += c.times * float(found[1])
       if operation == 'dot':

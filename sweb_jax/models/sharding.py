@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
+from jaxtyping import Array, Float
 
 from sweb_jax.models import decoder, rules
 
@@ -254,6 +255,20 @@ def keep_logits(x: Any, mesh: Mesh | None, vocabulary: int = -1) -> Any:
   if x.shape[vocabulary] % mesh.shape['tensor'] == 0:
     axes[vocabulary] = 'tensor'
   return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(*axes)))
+
+
+def keep_table(x: Float[Array, 'V D'], mesh: Mesh | None, whole: bool) -> Float[Array, 'V D']:
+  """An output table, or its gradient, on its shards; `whole`: with the whole width on each device.
+
+  A loop that multiplies with it gathers it once before it begins, and not at every turn.
+  """
+  if mesh is None:
+    return x
+  fit = (a if n % mesh.shape[a] == 0 else None for a, n in zip(('tensor', 'fsdp'), x.shape, strict=True))
+  vocabulary, width = fit
+  return jax.lax.with_sharding_constraint(
+    x, NamedSharding(mesh, PartitionSpec(vocabulary, None if whole else width))
+  )
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -48,11 +48,14 @@ def summed_loss(
 
 
 def _with_gradients(x, table, targets, weights, softcap, mesh):
+  table = sharding.keep_table(table, mesh, whole=True)
+
   def piece(carry, args):
     total, grad = carry
     loss, dlogits = _losses(args[0], table, *args[1:], softcap, mesh)
     dlogits = dlogits.astype(table.dtype)
-    by_part = (a.reshape(parts, -1, a.shape[-1]) for a in (dlogits, args[0]))
+    of_logits, of_x = (a.reshape(parts, -1, a.shape[-1]) for a in (dlogits, args[0]))
+    by_part = sharding.keep_logits(of_logits, mesh), sharding.keep_rows(of_x, mesh)
     grad += jnp.einsum('pnv,pnd->pvd', *by_part, preferred_element_type=jnp.float32)
     return (total + loss, sharding.keep_logits(grad, mesh, 1)), jax.lax.dot(dlogits, table).reshape(args[0].shape)
 
@@ -60,7 +63,7 @@ def _with_gradients(x, table, targets, weights, softcap, mesh):
   parts = sharding.ways(mesh)
   zero = jnp.zeros(()), sharding.keep_logits(jnp.zeros((parts, *table.shape), jnp.float32), mesh, 1)
   (total, grad), dx = jax.lax.scan(piece, zero, _split(x, table, targets, weights, mesh))
-  grad = grad.sum(0)
+  grad = sharding.keep_table(grad.sum(0), mesh, whole=False)
   dx = jnp.moveaxis(dx, 0, 1).reshape(x.shape[0], -1, x.shape[-1])[:, : x.shape[1]]
   return total, (dx, grad.astype(table.dtype))
 

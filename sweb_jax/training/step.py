@@ -149,7 +149,12 @@ def update(
     params = jax.tree.map(lambda x: x.astype(optimizer.dtype), merge_adapters(trained, base, optimizer))
     return _summed(params, batch, config, optimizer.remat, mesh) / targets
 
-  loss, grads = _in_parts(jax.value_and_grad(loss_of), state.params, batch, optimizer.micro_batches)
+  def loss_and_gradient(params, batch):
+    loss, grads = jax.value_and_grad(loss_of)(params, batch)
+    # Else they would be added up whole on every device, and split afterwards.
+    return loss, jax.lax.with_sharding_constraint(grads, sharding.for_params(grads, mesh))
+
+  loss, grads = _in_parts(loss_and_gradient, state.params, batch, optimizer.micro_batches)
   updates, opt_state = optimizer.transform.update(grads, state.opt_state, state.params)
   params = jax.tree.map(lambda p, u: p - (learning_rate * u).astype(p.dtype), state.params, updates)
   params, opt_state = (jax.lax.with_sharding_constraint(t, sharding.for_params(t, mesh)) for t in (params, opt_state))

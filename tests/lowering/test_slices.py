@@ -95,6 +95,41 @@ def test_cycles_and_messages_of_a_loop_count_as_often_as_its_condition_says():
   assert reduce == hlo.Message('all-reduce', 1, 16, (2, 3))
 
 
+PARTS = '''
+HloModule jit_f, is_scheduled=true
+
+%first (p.1: bf16[8]) -> bf16[16] {
+  %p.1 = bf16[8]{0} parameter(0)
+  ROOT %g.1 = bf16[16]{0} all-gather(%p.1), channel_id=7, replica_groups={{0,1}}, frontend_attributes={chain_id="1"}
+}
+
+%second (p.2: bf16[8]) -> bf16[16] {
+  %p.2 = bf16[8]{0} parameter(0)
+  ROOT %g.2 = bf16[16]{0} all-gather(%p.2), channel_id=7, replica_groups={{0,1}}, frontend_attributes={chain_id="1"}
+}
+
+%all-reduce-scatter.1.clone (p.3: f32[8]) -> f32[4] {
+  %p.3 = f32[8]{0} parameter(0)
+  %all = f32[8]{0} all-reduce(%p.3), channel_id=9, replica_groups={{0,1}}
+  ROOT %mine = f32[4]{0} slice(%all), slice={[0:4]}
+}
+
+ENTRY %main (a: bf16[8], x: f32[8]) -> bf16[16] {
+  %a = bf16[8]{0} parameter(0)
+  %x = f32[8]{0} parameter(1)
+  %d = f32[4]{0} fusion(%x), kind=kCustom, calls=%all-reduce-scatter.1.clone
+  %b = bf16[16]{0} fusion(%a), kind=kCustom, calls=%first
+  %c = bf16[16]{0} fusion(%a), kind=kCustom, calls=%second
+  ROOT %g.3 = bf16[16]{0} all-gather(%a), channel_id=8, replica_groups={{0,1}}, dimensions={0}
+}
+'''
+
+
+def test_a_message_that_is_sent_in_parts_beside_products_counts_once_and_a_sum_that_is_split_as_such():
+  gather, scatter = hlo.Message('all-gather', 2, 32, (0, 1)), hlo.Message('reduce-scatter', 1, 16, (0, 1))
+  assert set(hlo.read(PARTS).messages) == {gather, scatter}
+
+
 def test_a_slice_that_does_not_exist_names_those_that_do():
   with pytest.raises(machines.SliceError, match=r'--slice=v5e-63: slices are v5e-4, '):
     slices.devices('v5e-63')
