@@ -28,6 +28,7 @@ from sweb_jax.study.endpoint import EndpointModel, open_endpoint
 from sweb_jax.study.recorded import RecordedModel, open_recorded
 from sweb_jax.tasks.grading import SecondOpinions
 from sweb_jax.tasks.rendering import Renderer
+from sweb_jax.training import watchers
 
 Variants = Mapping[str, Sequence[Model]]
 """Model -> its variants, which question sets take in turn."""
@@ -59,6 +60,8 @@ class Context:
   micro_batches: int = 1
   peak_flops: float = 0.0
   save_seconds: float = 300.0
+  wandb: str = ''
+  """Project of Weights & Biases that is told of trainings; '': none."""
   hosts: Hosts = dataclasses.field(default_factory=Hosts)
   meter: Meter = dataclasses.field(default_factory=lambda: Meter('', 1))
 
@@ -90,8 +93,9 @@ class Context:
   def check_machine(self) -> None:
     """What a run needs and a plan does not: weights, devices, and which processes draw as one.
 
-    Raises CheckpointError, DecoderError and MeshError.
+    Raises CheckpointError, DecoderError, MeshError and WatchError.
     """
+    watchers.check(self.wandb, self.root)
     for name, variants in self.variants.items():
       if variants[0].tokenizer is None and not isinstance(variants[0], RecordedModel | EndpointModel):
         raise checkpoint.CheckpointError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from sweb_jax.study.collect import Asked, complete
 from sweb_jax.study.context import Context
 from sweb_jax.study.examples import Examples
 from sweb_jax.study.problems import Problems
-from sweb_jax.study.step import Nothing, Step, Training
+from sweb_jax.study.step import Nothing, Step, Training, as_json
 from sweb_jax.study.tokenised import Tokenised
 from sweb_jax.study.work import Assumed, Work
 from sweb_jax.tasks.rendering import Renderer
@@ -37,10 +38,12 @@ from sweb_jax.training import (
   Optimizer,
   Packer,
   Schedule,
+  Watcher,
   checkpoint_steps,
   fit,
   offload_to_host,
   restore_to_device,
+  watch,
 )
 
 _SEEDS_APART = 1_000_000
@@ -154,25 +157,27 @@ class Models(Training):
         context.meter.add()
         check(agreement)
 
-      found = fit(
-        context.params_to_train(self.learner, self.examples.question_set),
-        model.config,
-        packer,
-        mesh=context.train_mesh,
-        optimizer=optimizer(s, remat=context.remat, micro_batches=context.micro_batches),
-        schedule=Schedule(rate, count, s['train.warmup'], s['train.final']),
-        score_at=checkpoint_steps(count, s['train.checkpoints']),
-        score=lambda params: self._score(context, renderer, validation, params),
-        folder=folder / layout.rate(rate),
-        save_seconds=context.save_seconds,
-        on_step=on_step,
-        before_score=lambda: check(context.hosts.any),
-        agree=context.hosts.any,
-        save_on=Interrupted,
-        seed=seed,
-        flops_per_token=training_flops_per_token(model.config.active_parameters),
-        peak_flops=context.peak_flops,
-      )
+      with self._watchers(context, rate) as watchers:
+        found = fit(
+          context.params_to_train(self.learner, self.examples.question_set),
+          model.config,
+          packer,
+          mesh=context.train_mesh,
+          optimizer=optimizer(s, remat=context.remat, micro_batches=context.micro_batches),
+          schedule=Schedule(rate, count, s['train.warmup'], s['train.final']),
+          score_at=checkpoint_steps(count, s['train.checkpoints']),
+          score=lambda params: self._score(context, renderer, validation, params),
+          folder=folder / layout.rate(rate),
+          save_seconds=context.save_seconds,
+          on_step=on_step,
+          before_score=lambda: check(context.hosts.any),
+          agree=context.hosts.any,
+          save_on=Interrupted,
+          seed=seed,
+          flops_per_token=training_flops_per_token(model.config.active_parameters),
+          peak_flops=context.peak_flops,
+          watchers=watchers,
+        )
       context.meter.skip(self.most_steps - taken)  # What an earlier run did, and what `epochs` leave out.
       return found
 
@@ -192,6 +197,13 @@ class Models(Training):
       params = restore_to_device(best[1].params) if best and best[0] == rate else train(rate).params
       # A model by itself: it can be exported.
       save_model(folder / layout.rate(rate) / layout.BEST, model.config, params, model.tokenizer)
+
+  def _watchers(self, context: Context, rate: float) -> contextlib.AbstractContextManager[Sequence[Watcher]]:
+    """Of the first process."""
+    if not context.hosts.leads:
+      return contextlib.nullcontext(())
+    name = layout.training(self.folder, rate)
+    return watch(context.root, name, context.wandb, as_json(self.settings) | {'learning_rate': rate})
 
   def _selection(self, results: Mapping[float, dict[str, Any]]) -> dict[str, Any]:
     """What was chosen, and from what."""

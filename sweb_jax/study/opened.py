@@ -68,6 +68,7 @@ class Study:
       micro_batches=c.train.micro_batches,
       peak_flops=c.train.peak_flops,
       save_seconds=c.train.save_seconds,
+      wandb=c.train.wandb,
       hosts=hosts,
     )
 

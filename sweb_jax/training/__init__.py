@@ -6,6 +6,7 @@ from sweb_jax.training.loop import Fit, Schedule, checkpoint_steps, fit
 from sweb_jax.training.lora import Lora, LoraError
 from sweb_jax.training.metrics import TrainingError
 from sweb_jax.training.step import Optimizer, offload_to_host, restore_to_device
+from sweb_jax.training.watchers import Watcher, WatchError, watch
 
 __all__ = [
   'Agreement',
@@ -18,8 +19,11 @@ __all__ = [
   'Rows',
   'Schedule',
   'TrainingError',
+  'WatchError',
+  'Watcher',
   'checkpoint_steps',
   'fit',
   'offload_to_host',
   'restore_to_device',
+  'watch',
 ]

@@ -23,6 +23,7 @@ from sweb_jax.training import step as step_lib
 from sweb_jax.training.data import Packer
 from sweb_jax.training.metrics import Metrics, Score
 from sweb_jax.training.step import Optimizer, TrainState
+from sweb_jax.training.watchers import Watcher
 
 _AGREE_EVERY = 20
 """Steps between two questions to other processes, which wait for each other then; one by itself asks at each step."""
@@ -81,13 +82,14 @@ def fit(
   seed: int = 0,
   flops_per_token: float = 0.0,
   peak_flops: float = 0.0,
+  watchers: Sequence[Watcher] = (),
 ) -> Fit:
   """Fine-tunes, scores the parameters after each step in `score_at`, and keeps the best (the earliest of equals).
 
   The state is saved in `folder` when `save_seconds` have passed since the last save, while the steps go on. A killed
   run called again goes on from there, on any number of devices, and on the same ones ends with the same parameters to
-  the bit. While it runs the folder gets `metrics.jsonl`, a line for every step, and the same for TensorBoard. It may be
-  deleted when the result was used.
+  the bit. While it runs the folder gets `metrics.jsonl`, a line for every step. It may be deleted when the result was
+  used.
 
   Args:
     score: parameters to accuracy, tokens drawn, and share of completions that ended in the stop token.
@@ -98,6 +100,7 @@ def fit(
     seed: of fresh adapters, where `optimizer` asks for some.
     flops_per_token: of training.
     peak_flops: FLOP/s that one device could do; 0: unknown, and no MFU is given.
+    watchers: are told of every step and score.
 
   Raises:
     DecoderError: `optimizer` asks for a rematerialisation that the implementation cannot do.
@@ -110,7 +113,7 @@ def fit(
   state = step_lib.start(params, optimizer, mesh, seed)
   del params  # They were copied: who does not keep them gets their memory back.
   best, done = step_lib.offload_to_host(state.params), 0
-  metrics = Metrics(folder, packer.names, flops_per_token, peak_flops * mesh.size)
+  metrics = Metrics(folder, packer.names, flops_per_token, peak_flops * mesh.size, watchers)
   ask_every = _AGREE_EVERY if mesh.is_multi_process else 1
   options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=True)
   # What the last save had no space for is raised when the manager is closed.

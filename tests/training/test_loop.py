@@ -15,6 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from sweb_jax import layout
 from sweb_jax.models import sharding
 from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.source import open_model
@@ -23,6 +24,7 @@ from sweb_jax.tasks import get
 from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training import Agreement, Fit, Lora, Optimizer, Packer, Schedule, TrainingError, checkpoint_steps, fit
 from sweb_jax.training import metrics as metrics_lib
+from sweb_jax.training.events import EventFile
 from sweb_jax.training.step import mean_loss, start, train_step
 
 STEPS, MARKS = 7, (2, 4, 7)
@@ -65,6 +67,7 @@ def run(
     folder=folder,
     save_seconds=save_seconds,
     on_step=on_step,
+    watchers=[EventFile(folder / layout.EVENTS)],
     **how,
   )
 
