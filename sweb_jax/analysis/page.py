@@ -13,6 +13,7 @@ from etils import epath
 
 from sweb_jax import layout
 from sweb_jax.analysis import (
+  browsed,
   drawing,
   effort,
   figures,
@@ -20,7 +21,6 @@ from sweb_jax.analysis import (
   label_page,
   labels,
   page_tables,
-  samples_page,
   style,
   trainings,
 )
@@ -31,7 +31,7 @@ from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
 
 PACKAGES = ('sweb_jax', 'jax', 'jaxlib', 'numpy', 'scipy', 'gemma', 'optax', 'matplotlib')
-BROWSE = ' <a href="samples.html#state=f">these samples</a>'
+BROWSE = ' <a href="samples.html#state=f&amp;of=training+problems">these samples</a>'
 MADE_WORLD = (
   'The problems of this study come from a made world: it demonstrates a mechanism and is no evidence about real models.'
 )
@@ -57,7 +57,7 @@ def write(
     files.write_text(folder / f'{figure.table.name}.svg', figure.svg)
     files.write_text(folder / f'{figure.table.name}.csv', figure.table.csv())
   files.write_text(root / layout.LABEL, label_page.render(label, results.study.name))
-  samples_page.write(root, results.study, prompt, said)
+  browsed.write(root, results.study, prompt, said)
   files.write_text(root / layout.INDEX, page)
 
 
@@ -84,7 +84,8 @@ def render(
     '' if drawn else '<p>There is nothing to draw yet.</p>\n',
     '<div class="plots">\n',
     *map(_figure, drawn),
-    '</div>\n<h2 id="tables">Tables</h2>\n<p class="note">A click on the head of a column sorts by it.</p>\n',
+    '</div>\n<h2 id="tables">Tables</h2>\n<p class="note">A click on the head of a column sorts by it; on a phone, '
+    'a tap on its name above the rows.</p>\n',
     *map(_table, built),
     '<h2 id="samples">Problems and samples</h2>\n',
     '<p>The first problems of the first question set and the first samples of each generator, not chosen. '
