@@ -70,6 +70,7 @@ def main(argv: list[str]) -> None:
     overridden = config_flags.get_override_values(flags.FLAGS['config'])
     config = config_lib.resolve(_CONFIG.value, overridden)
     config_lib.validate(config)
+    config_lib.check_named(config, overridden)
     # XLA's loader of cached CPU programs calls its own scheduling hints missing machine features, at length.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     devices.room_for_simulated_devices()
@@ -95,7 +96,7 @@ def main(argv: list[str]) -> None:
       from sweb_jax.lowering import on_slices
 
       rates = on_slices.rates(config, _SLICE.value, console)
-    command.plan(study, root, console, rates)
+    command.plan(study, root, console, rates, tell=_DRY_RUN.value)
     if _DRY_RUN.value:
       return
     command.run(study, root, hosts, _STAGES.value, console, redo=_REDO.value, from_workdir=_FROM_WORKDIR.value)

@@ -215,7 +215,10 @@ def open_variants(
 
 
 def _open_alike(name: str, sources: Sequence[str], implementation: str) -> tuple[Model, ...]:
-  variants = tuple(open_model(s) for s in sources)
+  try:
+    variants = tuple(open_model(s) for s in sources)
+  except checkpoint.CheckpointError as e:
+    raise checkpoint.CheckpointError(f'config.models.{name}: {e}') from e
   for s, v in zip(sources, variants, strict=True):
     if (v.config, v.tokenizer) != (variants[0].config, variants[0].tokenizer):
       raise checkpoint.CheckpointError(f'config.models.{name}: {s} has another shape or tokenizer than {sources[0]}')
