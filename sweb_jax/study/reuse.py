@@ -71,8 +71,8 @@ def refuse(root: epath.Path, steps: Sequence[Step], found: Mapping[str, State], 
   raise WorkdirError(
     f'--workdir={root}: {len(changed)} steps were made for another config, and would be made again for '
     f'{_cost(changed, of)}:\n{_causes(root, changed)}\n'
-    f'Set the fields back, name another --workdir (--from_workdir={root} takes over what fits), or give --redo: what '
-    f'is there is then moved to {layout.SUPERSEDED}/'
+    f'Set the fields back{_except_unknown(root, changed)}, name another --workdir (--from_workdir={root} takes over '
+    f'what fits), or give --redo: what is there is then moved to {layout.SUPERSEDED}/'
   )
 
 
@@ -144,13 +144,21 @@ def _causes(root: epath.Path, changed: Sequence[Step]) -> str:
     differ = state_lib.differences(step, manifest.read(root, step.folder))
     followers += not differ
     for field, (before, now) in differ.items():
-      of.setdefault(f'{field}: {before!r} there, {now!r} here', []).append(step.folder)
+      values = ('not known' if x is state_lib.NOT_KNOWN else repr(x) for x in (before, now))
+      of.setdefault('{}: {} there, {} here'.format(field, *values), []).append(step.folder)
   lines = [f'  {line} ({_some(names)})' for line, names in list(of.items())[:_SHOWN]]
   if len(of) > _SHOWN:
     lines.append(f'  and {len(of) - _SHOWN} more fields')
   if followers:
     lines.append(f'  {followers} more only read what is changed')
   return '\n'.join(lines)
+
+
+def _except_unknown(root: epath.Path, changed: Sequence[Step]) -> str:
+  """What cannot be set back: a field that another version of the package has, and this or that one has not."""
+  differ = (state_lib.differences(step, manifest.read(root, step.folder)) for step in changed)
+  unknown = any(state_lib.NOT_KNOWN in pair for fields in differ for pair in fields.values())
+  return ' (but those not known: another version of the package made this workdir, and can go on with it)' * unknown
 
 
 def _some(names: Sequence[str]) -> str:

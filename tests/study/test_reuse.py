@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 
@@ -54,6 +55,17 @@ def test_a_plan_says_what_is_done_what_is_left_and_what_a_run_would_refuse(runs,
   assert 'A run would stop: --workdir=' in said and 'config.train.weight_decay: 0.01 there, 0.5 here' in said
   assert 'Left to do' not in planned(tmp_path / 'new') and not (tmp_path / 'new').exists()
   assert runs.listing(done) == before
+
+
+def test_a_field_that_the_workdir_knows_nothing_of_is_not_said_to_be_set_back(runs, copy):
+  for path in (copy / layout.model(0, 'wc', 'wc_low')).glob(layout.MANIFEST):
+    said = json.loads(path.read_text())
+    del said['settings']['train.clip_norm']
+    path.write_text(json.dumps(said | {'version': 'of a former one'}))
+  with pytest.raises(WorkdirError) as e:
+    runs(copy, runs.tiny())
+  assert 'config.train.clip_norm: not known there, 1.0 here (models/set0/wc/wc_low)' in str(e.value)
+  assert 'Set the fields back (but those not known: another version of the package made this workdir' in str(e.value)
 
 
 @pytest.mark.slow
