@@ -62,7 +62,7 @@ def write(root: epath.Path, study: Study, prompt: Callable[[Problem], str], labe
   `prompt` renders a problem as the learner sees it.
   """
   folder, kept = root / layout.BROWSED, {layout.BROWSED_INDEX}
-  index: dict[str, Any] = {'states': STATES, 'sets': [], 'chunks': 0, 'problems': 0}
+  index: dict[str, Any] = {'states': STATES, 'arms': _arms(study), 'sets': [], 'chunks': 0, 'problems': 0}
   extents = {step.folder: step.extent for step in study.steps}
   training, tests = list(_training(root, study)), list(_tests(root, study))
   for shelf in (*training, *tests):
@@ -101,6 +101,16 @@ def write(root: epath.Path, study: Study, prompt: Callable[[Problem], str], labe
     if old.name not in kept:
       old.unlink()  # Of an earlier report, which had more to show.
   files.write_text(root / layout.BROWSER, samples_page.render(study.name))
+
+
+def links(study: Study) -> dict[str, str]:
+  """Arm -> the address of its false positives, of arms that can be asked for."""
+  return {arm: f'samples.html#state=f&arm={arm}' for arm in _arms(study)}
+
+
+def _arms(study: Study) -> dict[str, tuple[str, int]]:
+  """Arm -> its generator, and how many of its first samples of every problem it holds."""
+  return {a.name: (a.generator, a.whole) for a in study.drawn_arms if a.samples == a.whole}
 
 
 def _training(root: epath.Path, study: Study) -> Iterator[Shelf]:

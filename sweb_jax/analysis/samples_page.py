@@ -33,6 +33,7 @@ what each model answered to the test problems by greedy decoding, as it was draw
 <label>Verdict <select id="state"></select></label>
 <label>Problems <select id="of"></select></label>
 <label>Model <select id="generator"></select></label>
+<label>Data of arm <select id="arm"></select></label>
 <label>Question set <select id="set"></select></label>
 <label>Problem id holds <input id="problem" type="search" size="12"></label>
 </form>
@@ -46,7 +47,7 @@ SCRIPT = """
 const SHOWN = 20;
 const by = id => document.getElementById(id);
 const CLASSES = {r: 'right', f: 'false', w: 'wrong', n: 'wrong', t: 'cut', u: 'cut'};
-const RIGHT = 'rf', FILTERS = ['state', 'of', 'generator', 'set', 'problem'];
+const RIGHT = 'rf', FILTERS = ['state', 'of', 'generator', 'arm', 'set', 'problem'];
 const arrived = new Map(), chunks = new Map();
 let matches = [], page = 0, drawing = 0;
 
@@ -82,17 +83,19 @@ function chunk(number) {
 }
 
 function filter() {
-  const [state, of, generator, set, problem] = FILTERS.map(name => by(name).value);
+  const [state, of, generator, arm, set, problem] = FILTERS.map(name => by(name).value);
   const wanted = state === 'right-answer' ? RIGHT : state;
+  const [by_arm, first] = index.arms[arm] ?? ['', Infinity];
   matches = [];
   for (const found of index.sets) {
     if ((set && String(found.set) !== set) || (of && found.of !== of)) continue;
+    if (by_arm && found.of !== 'training problems') continue;
     found.problems.forEach((id, p) => {
       if (problem && !id.includes(problem)) return;
       for (const [g, states] of Object.entries(found.states)) {
-        if (generator && g !== generator) continue;
+        if ((generator && g !== generator) || (by_arm && g !== by_arm)) continue;
         const count = states.length / found.problems.length;
-        for (let i = 0; i < count; i++) {
+        for (let i = 0; i < Math.min(count, first); i++) {
           const is = states[p * count + i];
           if (!wanted || wanted.includes(is)) matches.push([found, p, g, i, is]);
         }
@@ -171,6 +174,7 @@ script('samples/index.js').then(() => {
   options('state', [['', 'all'], ['right-answer', 'right answer'], ...states]);
   const generators = new Set(index.sets.flatMap(s => Object.keys(s.states)));
   options('generator', [['', 'all'], ...[...generators].map(g => [g, g])]);
+  options('arm', [['', 'all'], ...Object.keys(index.arms).map(a => [a, a])]);
   for (const name of ['of', 'set'])
     options(name, [['', 'all'], ...[...new Set(index.sets.map(s => s[name]))].map(x => [x, x])]);
   const held = index.sets.reduce((sum, s) => sum + s.problems.length, 0);

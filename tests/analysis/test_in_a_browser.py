@@ -90,10 +90,10 @@ def test_samples_are_found_by_their_verdict_and_by_an_address(browser, root):
   browser.wait("document.querySelectorAll('main .false').length === 2")
   assert browser.js("document.getElementById('place').textContent") == '1 to 2 of 2 samples'
   reached = []
-  for _ in range(7):
+  for _ in range(8):
     browser.press('Tab')
     reached.append(browser.js('document.activeElement.id'))
-  assert reached[1:6] == ['state', 'of', 'generator', 'set', 'problem']  # After the link to the report.
+  assert reached[1:7] == ['state', 'of', 'generator', 'arm', 'set', 'problem']  # After the link to the report.
   browser.js("document.getElementById('state').value = 't'")
   browser.js("document.getElementById('state').dispatchEvent(new Event('input'))")
   browser.wait("document.querySelectorAll('main .cut').length === 1")
@@ -107,11 +107,23 @@ def test_samples_are_found_by_their_verdict_and_by_an_address(browser, root):
   assert browser.problems == []
 
 
+def test_the_false_positives_behind_a_number_are_a_click_away(browser, root):
+  """Of an arm's first samples, as the number is."""
+  browser.open((root / layout.INDEX).as_uri(), 1280)
+  rows = browser.js("[...document.querySelectorAll('#data tbody tr')].map(row => row.textContent)")
+  assert any(row.startswith('wc_low') for row in rows)
+  browser.js("document.querySelector('#data a[href*=\"arm=wc_low\"]').click()")
+  browser.wait("document.querySelectorAll('main .false').length > 0")
+  # wc_low has two samples a problem; the other false positive is a third.
+  assert browser.js("document.getElementById('place').textContent") == '1 to 1 of 1 samples'
+  assert browser.js("document.getElementById('arm').value") == 'wc_low'
+
+
 def test_fifty_thousand_samples_are_filtered_at_once(browser, tmp_path):
   problems, count, states = [f'p{i}' for i in range(1_250)], 40, browsed.STATES
   found = {'set': 0, 'of': 'training problems', 'problems': problems, 'chunk': [0] * len(problems)}
   found['states'] = {'wc': ''.join(list(states)[i % 6] for i in range(len(problems) * count))}
-  index = {'states': states, 'sets': [found], 'chunks': 1, 'problems': len(problems)}
+  index = {'states': states, 'arms': {}, 'sets': [found], 'chunks': 1, 'problems': len(problems)}
   row = {'text': 'q', 'gold': '7', 'solution': '', 'level': '', 'samples': {'wc': [['x', None, '']] * count}}
   folder = epath.Path(tmp_path) / layout.BROWSED
   files.write_text(folder / layout.BROWSED_INDEX, f'const index = {json.dumps(index)};')
