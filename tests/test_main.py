@@ -145,7 +145,7 @@ def test_invariant_5_no_text_is_evaluated_as_python():
     (['--config.models.weak=embedded:wc', '--dry_run'], r"models\.weak=.*: nothing is named 'weak'; .* se, wc"),
     (['--config.train.steps.hgh=9', '--dry_run'], r"steps\.hgh=9: nothing is named 'hgh'; budgets are gold, high, low"),
     (['--config.models.wc=embedded:xl'], r"'embedded:xl': models that ship with the package are wc, se and student"),
-    (['--config.models.wc=size:gemma2_2b'], r"wc='size:gemma2_2b' is .*--config\.models\.wc=DIR"),
+    (['--config.models.student=size:gemma2_2b'], r"student='size:gemma2_2b' is .*--config\.models\.student=DIR"),
     (['--config.models.wc=/nowhere'], r"config\.models\.wc: '/nowhere': no such folder"),
     (['--config.budgets.low.se=0'], r"budget 'low': 0 samples"),
     (["--config.budgets={'low': {'me': 1}, 'high': {'se': 2}}"], r"'me' is not a generator; generators are"),

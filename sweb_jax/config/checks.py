@@ -69,12 +69,13 @@ def validate(config: ConfigDict) -> None:
     _check_transfer(name, test, need)
 
 
-def check_named(config: ConfigDict, given: Collection[str]) -> None:
-  """Refuses a name given on the command line that nothing in a valid config goes by: most are typing errors.
+def check_named(config: ConfigDict, given: Collection[str], written: ConfigDict) -> None:
+  """Refuses a name that the command line brings in and nothing in a valid config goes by: most are typing errors.
 
   Args:
     config: of the study.
     given: fields of the command line, as 'models.weak'.
+    written: the config file without the command line: a name of it that is not used this time is no error.
 
   Raises ConfigError, which names the field and what there is.
   """
@@ -88,7 +89,7 @@ def check_named(config: ConfigDict, given: Collection[str]) -> None:
   for field in given:
     for section, (known, are) in sections.items():
       name = field.removeprefix(f'{section}.')
-      if name != field and name not in known:
+      if name != field and name not in known and name not in get(written, section):
         value = get(config, field)
         raise ConfigError(f'config.{field}={value!r}: nothing is named {name!r}; {are} {", ".join(sorted(known))}')
 
