@@ -48,7 +48,8 @@ def planned_hours(study: Sequence[str], slice_name: str) -> float:
   """
   with tempfile.TemporaryDirectory() as folder:
     here = [a for a in study if not a.startswith('--workdir=')]
-    argv = [sys.executable, '-m', 'sweb_jax.main', *here, f'--workdir={folder}', '--dry_run']
+    # The data are where the machines find them, and hours do not depend on them.
+    argv = [sys.executable, '-m', 'sweb_jax.main', *here, f'--workdir={folder}', '--dry_run', '--config.data_dir=']
     argv += [f'--slice={slice_name}'] if slice_name else []
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
   total = re.search(r'^\W*all\W.*?([\d,]+\.\d)\W*$', done.stdout, re.MULTILINE)

@@ -8,6 +8,7 @@
     labels.jsonl                          what a person said of kept solutions, where somebody did
     superseded/                           what was made for another version, or found damaged; never read
     compiled/, tokenised/, second_opinions/   what was found once and is not looked for again; may be deleted
+    curves/                               all trainings for TensorBoard, and what W&B keeps; may be deleted
 
     problems/set0/train                   problems.jsonl
     samples/set0/wc                       chunk-*.jsonl, ledger-*.jsonl, prompts.json
@@ -42,6 +43,8 @@ IDS, SPANS = 'ids.npy', 'spans.npz'
 SECOND_OPINIONS = 'second_opinions'
 """What math-verify said of a gold answer and an answer, whichever step asked: no step waits for it again."""
 PAIRS = 'pairs-*.jsonl'
+CURVES, EVENTS = 'curves', 'events.out.tfevents.0.metrics'
+"""What trainings measured, for TensorBoard and Weights & Biases. No step reads it."""
 SUPERSEDED = 'superseded'
 DAMAGED = 'damaged'
 """Below a step's folder in SUPERSEDED: what a repair has put aside."""
@@ -128,6 +131,11 @@ def model(question_set: int, learner: str, run: str) -> str:
 def rate(learning_rate: float) -> str:
   """The folder of one learning rate below a model's, which is also the name of its checkpoint."""
   return f'rate_{learning_rate:g}'
+
+
+def training(model: str, learning_rate: float) -> str:
+  """Of a training below CURVES; `model` is its folder: 'set0/student/wc_low/rate_0.001'."""
+  return f'{model.partition("/")[2]}/{rate(learning_rate)}'
 
 
 def scores(test: str, question_set: int, learner: str, run: str) -> str:

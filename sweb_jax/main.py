@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 import resource
+import runpy
 import sys
 import time
 import traceback
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from sweb_jax.runtime import stopping, terminal
 from sweb_jax.study import STAGES
@@ -70,6 +71,7 @@ def main(argv: list[str]) -> None:
     overridden = config_flags.get_override_values(flags.FLAGS['config'])
     config = config_lib.resolve(_CONFIG.value, overridden)
     config_lib.validate(config)
+    config_lib.check_named(config, overridden, _written())
     # XLA's loader of cached CPU programs calls its own scheduling hints missing machine features, at length.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     devices.room_for_simulated_devices()
@@ -95,7 +97,7 @@ def main(argv: list[str]) -> None:
       from sweb_jax.lowering import on_slices
 
       rates = on_slices.rates(config, _SLICE.value, console)
-    command.plan(study, root, console, rates)
+    command.plan(study, root, console, rates, tell=_DRY_RUN.value)
     if _DRY_RUN.value:
       return
     command.run(study, root, hosts, _STAGES.value, console, redo=_REDO.value, from_workdir=_FROM_WORKDIR.value)
@@ -118,6 +120,12 @@ def main(argv: list[str]) -> None:
     sys.exit(1)
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
   console.print(f'Done in {time.monotonic() - begun:.0f} s, at most {peak:.1f} GB of memory.')
+
+
+def _written() -> ConfigDict:
+  """The config file without what the command line says."""
+  path, _, argument = config_flags.get_config_filename(flags.FLAGS['config']).partition(':')
+  return runpy.run_path(path)['get_config'](*([argument] if argument else []))
 
 
 def _parse_flags(argv: list[str]) -> list[str]:

@@ -20,7 +20,7 @@ from sweb_jax.study import STAGES, command, opened
 
 ROOT = Path(__file__).parents[1]
 
-_OF_NO_STEP = (layout.COMPILED, layout.PROGRESS, layout.REPORT, layout.SUPERSEDED)
+_OF_NO_STEP = (layout.COMPILED, layout.CURVES, layout.PROGRESS, layout.REPORT, layout.SUPERSEDED)
 
 
 def tiny(**changes: Any) -> ConfigDict:

@@ -116,8 +116,13 @@ def _checked(root: epath.Path, study: Study, path: epath.Path) -> dict[Key, str]
 
 def _lines(path: epath.Path) -> Iterable[tuple[Key, str, str]]:
   """Yields solution, label and place of every line."""
-  for number, row in records.read_json_lines(path):
-    yield *_read(row, where := f'{path}, line {number}'), where
+  for number, line in records.read_lines(path, records.MAX_UNPACKED):
+    where = f'{path}, line {number}'
+    try:
+      key, label = _read(records.json_object(line, where), where)
+    except (AnalysisError, records.RecordError) as e:
+      raise AnalysisError(f'{e}; delete this line, or have report/label.html save the labels again') from e
+    yield key, label, where
 
 
 def _read(row: dict[str, Any], where: str) -> tuple[Key, str]:

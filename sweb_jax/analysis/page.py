@@ -13,6 +13,7 @@ from etils import epath
 
 from sweb_jax import layout
 from sweb_jax.analysis import (
+  browsed,
   drawing,
   effort,
   figures,
@@ -20,7 +21,6 @@ from sweb_jax.analysis import (
   label_page,
   labels,
   page_tables,
-  samples_page,
   style,
   trainings,
 )
@@ -31,7 +31,6 @@ from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
 
 PACKAGES = ('sweb_jax', 'jax', 'jaxlib', 'numpy', 'scipy', 'gemma', 'optax', 'matplotlib')
-BROWSE = ' <a href="samples.html#state=f">these samples</a>'
 MADE_WORLD = (
   'The problems of this study come from a made world: it demonstrates a mechanism and is no evidence about real models.'
 )
@@ -57,7 +56,7 @@ def write(
     files.write_text(folder / f'{figure.table.name}.svg', figure.svg)
     files.write_text(folder / f'{figure.table.name}.csv', figure.table.csv())
   files.write_text(root / layout.LABEL, label_page.render(label, results.study.name))
-  samples_page.write(root, results.study, prompt, said)
+  browsed.write(root, results.study, prompt, said)
   files.write_text(root / layout.INDEX, page)
 
 
@@ -70,6 +69,8 @@ def render(
 ) -> str:
   """The HTML page: the answer, what is missing, figures, tables, prompts with samples, how it was made."""
   study, missing = results.study, results.missing
+  links = [f'<a href="{_e(to)}">{_e(arm)}</a>' for arm, to in browsed.links(study).items()]
+  browse = f' The false positives of {", ".join(links)}.' if links else ''
   sections = ['figures', 'tables', 'samples', 'made']
   return ''.join([
     style.head(study.name, STYLE + page_tables.STYLE, page_tables.SCRIPT),
@@ -83,9 +84,10 @@ def render(
     '<h2 id="figures">Figures</h2>\n',
     '' if drawn else '<p>There is nothing to draw yet.</p>\n',
     '<div class="plots">\n',
-    *map(_figure, drawn),
-    '</div>\n<h2 id="tables">Tables</h2>\n<p class="note">A click on the head of a column sorts by it.</p>\n',
-    *map(_table, built),
+    *(_figure(figure, browse) for figure in drawn),
+    '</div>\n<h2 id="tables">Tables</h2>\n<p class="note">A click on the head of a column sorts by it; on a phone, '
+    'a tap on its name above the rows.</p>\n',
+    *(_table(table, browse=browse) for table in built),
     '<h2 id="samples">Problems and samples</h2>\n',
     '<p>The first problems of the first question set and the first samples of each generator, not chosen. '
     '<a href="label.html">label.html</a> shows kept samples of all problems, to judge their reasoning.</p>\n',
@@ -125,23 +127,23 @@ def _nothing(lines: Sequence[str]) -> str:
   return f'<div class="missing"><p><b>Without a result.</b></p><ul>{items}</ul></div>\n'
 
 
-def _figure(figure: Figure) -> str:
+def _figure(figure: Figure, browse: str) -> str:
   table, beside = figure.table, ''
   if figure.beside:
     beside = page_tables.table_html(figure.beside) + f'<p class="note">{_e(figure.beside.note)}</p>'
   return (
     f'<figure><h3>{_e(table.title)}</h3>\n{drawing.inline(figure.svg)}<figcaption>{_e(table.note)} '
     f'<a href="figures/{table.name}.csv">CSV</a> <a href="figures/{table.name}.svg">SVG</a>'
-    f'{BROWSE if table.name == "false_positives" else ""}</figcaption>\n{beside}'
+    f'{browse if table.name == "false_positives" else ""}</figcaption>\n{beside}'
     '</figure>\n'
   )
 
 
-def _table(table: Table, file: bool = True) -> str:
+def _table(table: Table, file: bool = True, browse: str = '') -> str:
   csv = f'<a href="tables/{table.name}.csv">CSV</a>' if file else ''
   return (
     f'<details open id="{table.name}"><summary><h3>{_e(table.title)}</h3></summary>\n{page_tables.table_html(table)}'
-    f'<p class="note">{_e(table.note)} {csv}</p></details>\n'
+    f'<p class="note">{_e(table.note)} {csv}{browse if table.name == "data" else ""}</p></details>\n'
   )
 
 

@@ -28,7 +28,12 @@ th[aria-sort=descending] button::after { content: ' ▼'; }
 .interval { display: inline-block; }
 @media (max-width: 700px) {
   .cards table, .cards tbody, .cards tr, .cards td { display: block; }
-  .cards thead { display: none; }
+  .cards thead { display: block; }
+  .cards thead::before { content: 'sort by'; color: var(--soft); }
+  .cards thead tr { display: flex; flex-wrap: wrap; gap: .4rem; }
+  .cards th { border: 1px solid var(--soft); border-radius: .3rem; padding: 0; }
+  .cards th button { display: block; padding: .5rem .6rem; }
+  .cards th[aria-sort] { border-color: var(--accent); color: var(--accent); }
   .cards tr { border-bottom: 2px solid var(--soft); padding: .4rem 0; }
   .cards td { border: 0; padding: .1rem 0; text-align: right; overflow-wrap: anywhere; display: flow-root; }
   .cards td::before { content: attr(data-label); color: var(--soft); float: left; padding-right: 1rem; }

@@ -1,145 +1,20 @@
 """A page that shows problems with what was drawn for them, by verdict: no server, no network, a few texts at a time.
 
-Beside the page stand scripts that hold its data, as a page that is opened from a folder may load nothing else: one
-with the state of every sample, a letter each, and one for every `CHUNK` characters of text.
+Beside the page stand scripts that hold its data (`browsed.py`), as a page that is opened from a folder may load nothing
+else.
 """
 
 from __future__ import annotations
 
 import html
-import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
 
-from etils import epath
-
-from sweb_jax import layout, records
 from sweb_jax.analysis import style
-from sweb_jax.analysis.label_page import verdicts
-from sweb_jax.analysis.study import Study, done
-from sweb_jax.records import Problem, Sample, Verdict
-from sweb_jax.runtime import files
-
-LIMIT = 50_000
-"""Samples that a report holds; of a larger study those of its first problems."""
-CHUNK = 200_000
-STATES = {
-  'r': 'right',
-  'f': 'false positive: right answer, wrong reasoning',
-  'w': 'wrong answer',
-  'n': 'no answer',
-  't': 'truncated',
-  'u': 'could not be graded',
-}
-
-Labels = Mapping[tuple[str, int, str, int], str]
-"""Generator, question set, problem id and index of a sample -> what a person said of its reasoning."""
-
-
-def write(root: epath.Path, study: Study, prompt: Callable[[Problem], str], labels: Labels) -> None:
-  """Writes report/samples.html and its data, of the generators and question sets that are drawn and graded.
-
-  `prompt` renders a problem as the learner sees it.
-  """
-  folder, kept = root / layout.BROWSED, {layout.BROWSED_INDEX}
-  counts = _counts(root, study)
-  most = max(1, LIMIT // max(1, sum(n for drawn in counts.values() for n in drawn.values())))
-  index: dict[str, Any] = {'states': STATES, 'sets': [], 'chunks': 0, 'problems': 0}
-  for s, problems, drawn in _sets(root, study, counts, most):
-    shown, chunk, size = problems[:most], [], 0
-    found = {'set': s, 'problems': [p.id for p in shown], 'chunk': [], 'states': dict.fromkeys(drawn, '')}
-    index['problems'] += len(problems)
-    for p in shown:
-      row = {'text': prompt(p), 'gold': p.gold, 'solution': (p.solutions or ('',))[0], 'level': p.level, 'samples': {}}
-      for g, (samples, graded) in drawn.items():
-        pairs = [(samples[p.id, i], graded[p.id, i], labels.get((g, s, p.id, i))) for i in range(counts[s][g])]
-        found['states'][g] += ''.join(_state(*pair) for pair in pairs)
-        row['samples'][g] = [_shown(*pair) for pair in pairs]
-      chunk.append(json.dumps(row))
-      found['chunk'].append(index['chunks'])
-      size += len(chunk[-1])
-      if size > CHUNK or p is shown[-1]:
-        name = layout.numbered(layout.BROWSED_TEXTS, index['chunks'])
-        files.write_text(folder / name, f'texts({index["chunks"]}, [{", ".join(chunk)}]);\n')
-        kept.add(name)
-        index['chunks'] += 1
-        chunk, size = [], 0
-    index['sets'].append(found)
-  files.write_text(folder / layout.BROWSED_INDEX, f'const index = {json.dumps(index)};\n')
-  for old in folder.glob('*'):
-    if old.name not in kept:
-      old.unlink()  # Of an earlier report, which had more to show.
-  files.write_text(root / layout.BROWSER, render(study.name))
 
 
 def render(title: str) -> str:
   """The page; its data are loaded."""
   head = style.head(f'Samples: {title}', STYLE, SCRIPT, loads=True)
   return f'{head}{BODY.replace("{title}", html.escape(title))}<script>{SCRIPT}</script>\n</body>\n</html>\n'
-
-
-def _counts(root: epath.Path, study: Study) -> dict[int, dict[str, int]]:
-  """Question set -> generator -> samples a problem, of those that are drawn and graded."""
-  finished, extents = done(root, study), {step.folder: step.extent for step in study.steps}
-  found: dict[int, dict[str, int]] = {}
-  for s in study.question_sets:
-    for g in study.generators:
-      needs = layout.problems(s, 'train'), layout.samples(s, g), layout.verdicts(s, g)
-      if all(finished.get(folder) == '' for folder in needs):
-        found.setdefault(s, {})[g] = extents[layout.verdicts(s, g)]['samples']
-  return found
-
-
-def _sets(
-  root: epath.Path, study: Study, counts: Mapping[int, Mapping[str, int]], most: int
-) -> Iterator[tuple[int, list[Problem], dict[str, tuple[dict, dict]]]]:
-  """(question set, its problems, generator -> samples and verdicts of the first `most`), one set after the other."""
-  extents = {step.folder: step.extent for step in study.steps}
-  for s, generators in counts.items():
-    asked = layout.problems(s, 'train')
-    problems = list(records.read(Problem, root / asked / layout.PROBLEMS))[: extents[asked]['problems']]
-    ids = {p.id for p in problems[:most]}
-    yield s, problems, {g: (_samples(root, s, g, ids), verdicts(root, s, g)) for g in generators}
-
-
-class Drawn(NamedTuple):
-  """What the page shows of a sample; its tokens would take ten times as much."""
-
-  text: str
-  cut: bool
-  tokens: int
-
-
-def _samples(root: epath.Path, question_set: int, generator: str, ids: set[str]) -> dict[tuple[str, int], Drawn]:
-  found: dict[tuple[str, int], Drawn] = {}
-  for path in sorted((root / layout.samples(question_set, generator)).glob(layout.CHUNKS)):
-    for sample in records.read(Sample, path):
-      key = sample.problem_id, sample.index
-      if sample.problem_id in ids and key not in found:  # Of one drawn twice, around a restart, the first.
-        found[key] = Drawn(sample.text, sample.finish == 'length', len(sample.tokens))
-  return found
-
-
-def _state(sample: Drawn, verdict: Verdict, label: str | None) -> str:
-  """The letter of `STATES`. On reasoning, a person's word stands before the checker's."""
-  if verdict.correct:
-    return 'f' if label == 'wrong' or (label != 'right' and verdict.valid is False) else 'r'
-  if verdict.reason.startswith(records.UNGRADED):
-    return 'u'
-  return 't' if sample.cut else 'n' if verdict.answer is None else 'w'
-
-
-def _shown(sample: Drawn, verdict: Verdict, label: str | None) -> list[Any]:
-  """Text, answer, and what is said of it."""
-  same = verdict.reason == STATES[_state(sample, verdict, label)]
-  said = [*([] if same else [verdict.reason]), f'{sample.tokens} tokens']
-  if verdict.valid is not None:
-    said.append(f'reasoning {"right" if verdict.valid else "wrong"} by the checker')
-  if label:
-    said.append(f'reasoning {label} by a person')
-  if verdict.second_reason == 'differs':
-    said.append('math-verify differs')
-  return [sample.text, verdict.answer, '; '.join(said)]
 
 
 STYLE = """
@@ -151,12 +26,14 @@ summary { cursor: pointer; }
 """
 
 BODY = """<h1>Samples of {title}</h1>
-<p class="note"><a href="index.html">The report</a>. Everything that was drawn for training problems, as it was drawn.
-<span id="held"></span></p>
+<p class="note"><a href="index.html">The report</a>. Everything that was drawn for training problems, and
+what each model answered to the test problems by greedy decoding, as it was drawn. <span id="held"></span></p>
 <noscript><p>This page needs JavaScript; it asks for nothing but the files beside it.</p></noscript>
 <form id="filters">
 <label>Verdict <select id="state"></select></label>
-<label>Generator <select id="generator"></select></label>
+<label>Problems <select id="of"></select></label>
+<label>Model <select id="generator"></select></label>
+<label>Data of arm <select id="arm"></select></label>
 <label>Question set <select id="set"></select></label>
 <label>Problem id holds <input id="problem" type="search" size="12"></label>
 </form>
@@ -170,7 +47,7 @@ SCRIPT = """
 const SHOWN = 20;
 const by = id => document.getElementById(id);
 const CLASSES = {r: 'right', f: 'false', w: 'wrong', n: 'wrong', t: 'cut', u: 'cut'};
-const RIGHT = 'rf', FILTERS = ['state', 'generator', 'set', 'problem'];
+const RIGHT = 'rf', FILTERS = ['state', 'of', 'generator', 'arm', 'set', 'problem'];
 const arrived = new Map(), chunks = new Map();
 let matches = [], page = 0, drawing = 0;
 
@@ -206,17 +83,19 @@ function chunk(number) {
 }
 
 function filter() {
-  const [state, generator, set, problem] = FILTERS.map(name => by(name).value);
+  const [state, of, generator, arm, set, problem] = FILTERS.map(name => by(name).value);
   const wanted = state === 'right-answer' ? RIGHT : state;
+  const [by_arm, first] = index.arms[arm] ?? ['', Infinity];
   matches = [];
   for (const found of index.sets) {
-    if (set && String(found.set) !== set) continue;
+    if ((set && String(found.set) !== set) || (of && found.of !== of)) continue;
+    if (by_arm && found.of !== 'training problems') continue;
     found.problems.forEach((id, p) => {
       if (problem && !id.includes(problem)) return;
       for (const [g, states] of Object.entries(found.states)) {
-        if (generator && g !== generator) continue;
+        if ((generator && g !== generator) || (by_arm && g !== by_arm)) continue;
         const count = states.length / found.problems.length;
-        for (let i = 0; i < count; i++) {
+        for (let i = 0; i < Math.min(count, first); i++) {
           const is = states[p * count + i];
           if (!wanted || wanted.includes(is)) matches.push([found, p, g, i, is]);
         }
@@ -242,8 +121,9 @@ async function show() {
       last = row;
       const [text, answer, said] = row.samples[g][i];
       const line = element('p', undefined, CLASSES[is]);
-      line.append(element('b', `${g} sample ${i}: ${index.states[is]}`), ` (${answer === null ? 'no answer' :
-        'answer ' + answer}; ${said})`);
+      const one = found.states[g].length === found.problems.length;
+      line.append(element('b', `${g}${one ? '' : ' sample ' + i}: ${index.states[is]}`),
+        ` (${answer === null ? 'no answer' : 'answer ' + answer}; ${said})`);
       parts.push(line, element('pre', text));
     }
   } catch (error) {
@@ -255,7 +135,7 @@ async function show() {
 
 function problem(found, p, row) {
   const level = row.level ? `, ${row.level}` : '';
-  const parts = [element('h2', `Problem ${found.problems[p]} of question set ${found.set}${level}`),
+  const parts = [element('h2', `${found.of}, question set ${found.set}: problem ${found.problems[p]}${level}`),
     element('pre', row.text), element('p', `Right answer: ${row.gold}`)];
   if (row.solution) {
     const more = element('details');
@@ -294,7 +174,9 @@ script('samples/index.js').then(() => {
   options('state', [['', 'all'], ['right-answer', 'right answer'], ...states]);
   const generators = new Set(index.sets.flatMap(s => Object.keys(s.states)));
   options('generator', [['', 'all'], ...[...generators].map(g => [g, g])]);
-  options('set', [['', 'all'], ...index.sets.map(s => [s.set, s.set])]);
+  options('arm', [['', 'all'], ...Object.keys(index.arms).map(a => [a, a])]);
+  for (const name of ['of', 'set'])
+    options(name, [['', 'all'], ...[...new Set(index.sets.map(s => s[name]))].map(x => [x, x])]);
   const held = index.sets.reduce((sum, s) => sum + s.problems.length, 0);
   if (held < index.problems)
     by('held').textContent = `Here are the first ${held} of ${index.problems} problems; the workdir has all.`;

@@ -1,6 +1,6 @@
 """The fields of an experiment: their defaults, and what values make sense."""
 
-from sweb_jax.config.checks import validate
+from sweb_jax.config.checks import check_named, validate
 from sweb_jax.config.default import (
   ENDPOINT,
   RECORDED,
@@ -19,6 +19,7 @@ __all__ = [
   'ENDPOINT',
   'RECORDED',
   'ConfigError',
+  'check_named',
   'default',
   'elsewhere',
   'get',

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -67,6 +67,31 @@ def validate(config: ConfigDict) -> None:
   _check_judge(config, need)
   for name, test in config.transfer.items():
     _check_transfer(name, test, need)
+
+
+def check_named(config: ConfigDict, given: Collection[str], written: ConfigDict) -> None:
+  """Refuses a name that the command line brings in and nothing in a valid config goes by: most are typing errors.
+
+  Args:
+    config: of the study.
+    given: fields of the command line, as 'models.weak'.
+    written: the config file without the command line: a name of it that is not used this time is no error.
+
+  Raises ConfigError, which names the field and what there is.
+  """
+  used = {*config.generators, *config.learners, *filter(None, [config.judge.model])}
+  sections = {
+    'models': (used, 'generators, learners and judge are'),
+    'cost.prices': (set(config.models), 'models are'),
+    'cost.seconds': (set(config.models), 'models are'),
+    'train.steps': ({*config.budgets, 'gold'}, 'budgets are'),
+  }
+  for field in given:
+    for section, (known, are) in sections.items():
+      name = field.removeprefix(f'{section}.')
+      if name != field and name not in known and name not in get(written, section):
+        value = get(config, field)
+        raise ConfigError(f'config.{field}={value!r}: nothing is named {name!r}; {are} {", ".join(sorted(known))}')
 
 
 def _check_models(config: ConfigDict, need: Callable[..., None]) -> None:

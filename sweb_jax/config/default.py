@@ -149,6 +149,7 @@ def default() -> ConfigDict:
         },
         'peak_flops': 0.0,  # FLOP/s that one device could do, for MFU; 0: unknown, not given.
         'save_seconds': 300.0,  # Save the state when the last save is older.
+        'wandb': '',  # Project of Weights & Biases that follows the trainings; '': none.
       },
       'evaluate': {
         'maj_k': (),  # Majority vote over the first k samples a test problem at sampling.temperature; (): greedy only.

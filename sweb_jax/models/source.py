@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from etils import epath
 from jax.sharding import Mesh
 
+from sweb_jax import layout
 from sweb_jax.models import checkpoint, families, huggingface, reading, sharding
 from sweb_jax.models.decoder import Decoder, Params
 from sweb_jax.models.reading import CheckpointError
@@ -47,8 +48,9 @@ class Model:
 def open_model(source: str) -> Model:
   """Opens 'embedded:NAME', 'gguf:gemma3_270m', a *.gguf file, a folder of parameters, 'hf:OWNER/NAME', or 'size:NAME'.
 
-  Folders: ours (`config.json`, `params/`), Hugging Face's, or an Orbax folder of a named size as the gemma library
-  writes it and Kaggle hands it out, with `tokenizer.model` in it or beside it. The parameters are read on `load`.
+  Folders: ours (`config.json`, `params/`), Hugging Face's, an Orbax folder of a named size as the gemma library
+  writes it and Kaggle hands it out, with `tokenizer.model` in it or beside it, or a learner's on an arm in a workdir,
+  whose `selection.json` names the checkpoint. The parameters are read on `load`.
   A size is a shape to plan and to lower with, without weights and tokenizer.
 
   Raises:
@@ -148,10 +150,21 @@ def _open(source: str) -> Model:
     raise CheckpointError(f'{source!r}: {"is a file, " if path.exists() else ""}{_NO_FOLDER}')
   if (path / '_METADATA').exists():
     return _open_orbax(path)
+  if (path / layout.SELECTION).exists():
+    return _open_folder(_chosen(path / layout.SELECTION))
   if not (path / 'config.json').exists():
     inside = [*reading.matching(path, '*.gguf'), 'a folder as docs/checkpoints.md lists them']
     raise CheckpointError(f'{path}: no model folder: config.json is missing; give {inside[0]}')
   return _open_folder(path)
+
+
+def _chosen(selection: epath.Path) -> epath.Path:
+  """The checkpoint that a study chose of its trainings. Raises CheckpointError."""
+  fields = reading.json_object(reading.read_file(selection, reading.SMALL), selection)
+  rate = fields.get('learning_rate')
+  if not isinstance(rate, float | int) or not (best := selection.parent / layout.rate(rate) / layout.BEST).is_dir():
+    raise CheckpointError(f'{selection}: learning_rate={rate!r} names no checkpoint beside it')
+  return best
 
 
 def _is_huggingface(folder: epath.Path) -> bool:

@@ -12,7 +12,7 @@ from sweb_jax.analysis import Listed
 from sweb_jax.runtime import files, manifest
 
 _OWN = (layout.CONFIG, layout.STUDY, layout.PROGRESS, layout.LOCK, layout.LABELS)
-_APART = (layout.SUPERSEDED, layout.COMPILED, layout.TOKENISED, layout.SECOND_OPINIONS, layout.ARRIVING)
+_APART = (layout.SUPERSEDED, layout.COMPILED, layout.TOKENISED, layout.SECOND_OPINIONS, layout.ARRIVING, layout.CURVES)
 
 
 @dataclasses.dataclass(frozen=True)

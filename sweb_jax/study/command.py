@@ -19,10 +19,19 @@ from sweb_jax.study.opened import Study
 from sweb_jax.study.work import Rates
 
 
-def plan(study: Study, root: epath.Path, console: Console, rates: Rates | None = None) -> None:
-  """Checks what can be checked without compute, and prints the plan. Raises what `preflight.check` does.
+def plan(
+  study: Study, root: epath.Path, console: Console, rates: Rates | None = None, *, tell: bool = False
+) -> None:
+  """Checks what can be checked without compute, and prints the plan.
 
-  `rates` are of another machine than the one that the config describes.
+  Args:
+    study: opened.
+    root: its workdir, which may be there or not.
+    console: what is printed to.
+    rates: of another machine than the one that the config describes.
+    tell: what of it is done in the workdir, and what is left; a run says so by itself.
+
+  Raises what `preflight.check` does.
   """
   notes = preflight.check(study, root, console)
   arms = study.graph.arms
@@ -42,6 +51,8 @@ def plan(study: Study, root: epath.Path, console: Console, rates: Rates | None =
     console.print(Text(f'Computed by the gemma library: {", ".join(other)}.'))
   for line in elsewhere(study):
     console.print(Text(line))
+  if tell:
+    reuse.tell(console, root, study.graph.steps, assumed)
   for note in notes:
     console.print(Text(f'Note: {note}.'))
   for unchecked in study.unchecked:

@@ -28,6 +28,7 @@ from sweb_jax.study.endpoint import EndpointModel, open_endpoint
 from sweb_jax.study.recorded import RecordedModel, open_recorded
 from sweb_jax.tasks.grading import SecondOpinions
 from sweb_jax.tasks.rendering import Renderer
+from sweb_jax.training import watchers
 
 Variants = Mapping[str, Sequence[Model]]
 """Model -> its variants, which question sets take in turn."""
@@ -61,6 +62,8 @@ class Context:
   """Trainings in one program; 0: as many as are of use and fit into memory."""
   peak_flops: float = 0.0
   save_seconds: float = 300.0
+  wandb: str = ''
+  """Project of Weights & Biases that is told of trainings; '': none."""
   hosts: Hosts = dataclasses.field(default_factory=Hosts)
   meter: Meter = dataclasses.field(default_factory=lambda: Meter('', 1))
 
@@ -92,8 +95,9 @@ class Context:
   def check_machine(self) -> None:
     """What a run needs and a plan does not: weights, devices, and which processes draw as one.
 
-    Raises CheckpointError, DecoderError and MeshError.
+    Raises CheckpointError, DecoderError, MeshError and WatchError.
     """
+    watchers.check(self.wandb, self.root)
     for name, variants in self.variants.items():
       if variants[0].tokenizer is None and not isinstance(variants[0], RecordedModel | EndpointModel):
         raise checkpoint.CheckpointError(
@@ -213,7 +217,10 @@ def open_variants(
 
 
 def _open_alike(name: str, sources: Sequence[str], implementation: str) -> tuple[Model, ...]:
-  variants = tuple(open_model(s) for s in sources)
+  try:
+    variants = tuple(open_model(s) for s in sources)
+  except checkpoint.CheckpointError as e:
+    raise checkpoint.CheckpointError(f'config.models.{name}: {e}') from e
   for s, v in zip(sources, variants, strict=True):
     if (v.config, v.tokenizer) != (variants[0].config, variants[0].tokenizer):
       raise checkpoint.CheckpointError(f'config.models.{name}: {s} has another shape or tokenizer than {sources[0]}')

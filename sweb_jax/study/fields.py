@@ -68,6 +68,13 @@ DEPENDS: Mapping[str, tuple[str, ...]] = {
 }
 """Field -> kinds of step. Models stand for themselves: a step depends on the files of those that it reads."""
 
+LATER: Mapping[str, Any] = {}
+"""Field of `DEPENDS` that workdirs were made without -> the value, as JSON has it, by which results are as before.
+
+At this value it is no part of a version, so that steps which were made before there was the field are still done; at
+any other it is. Whoever adds a field adds it here, with the value that keeps what was: mostly its default.
+"""
+
 GRAPH = (
   *('question_sets', 'generators', 'learners', 'models', 'budgets', 'variants', 'number_matched', 'gold', 'transfer'),
   *('task.test', 'train.seeds', 'train.learning_rates', 'evaluate.maj_k', 'judge.samples', 'grading.second_opinion'),
@@ -78,6 +85,7 @@ GRAPH = (
 FREE = (
   *('name', 'preset', 'presets', 'data_dir', 'task.files', 'task.made_world', 'endpoints', 'mesh', 'engine'),
   *('train.micro_batches', 'train.side_by_side', 'train.remat', 'train.peak_flops', 'train.save_seconds'),
+  'train.wandb',
   *('estimate.prompt_tokens', 'estimate.few_shot_tokens', 'estimate.sampling_flops', 'estimate.training_flops'),
 )
 """Fields that change no step: what is measured, said or assumed, where data lie, and how fast a result comes."""
@@ -100,6 +108,11 @@ def settings(config: ConfigDict, kind: str, **own: Any) -> dict[str, Any]:
   if unknown := own.keys() - set(names):
     raise KeyError(f'a step of kind {kind!r} does not depend on {sorted(unknown)}')
   return {name: own[name] if name in own else _plain(get(config, name)) for name in names}
+
+
+def versioned(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """Of a step's settings, as JSON has them, those that its version tells apart."""
+  return {name: value for name, value in settings.items() if name not in LATER or value != LATER[name]}
 
 
 def _plain(value: Any) -> Any:

@@ -21,7 +21,7 @@ from sweb_jax.sampling import Request, capacity
 from sweb_jax.study import tokenised
 from sweb_jax.study.collect import Asked, complete
 from sweb_jax.study.context import Context
-from sweb_jax.study.step import Nothing
+from sweb_jax.study.step import Nothing, as_json
 from sweb_jax.training import (
   Agreement,
   DataError,
@@ -32,11 +32,13 @@ from sweb_jax.training import (
   Run,
   Schedule,
   SideBySide,
+  Watcher,
   checkpoint_steps,
   choose,
   fit,
   groups,
   restore_to_device,
+  watch,
 )
 
 if TYPE_CHECKING:
@@ -79,7 +81,15 @@ class FineTuning:
     self._validation = context.problems(step.validation.folder, step.validation.count)
     self._best: tuple[float, Fit] | None = None
 
-  def run(self, rate: float, runs: int) -> Run:
+  def watched(self, rate: float) -> contextlib.AbstractContextManager[Sequence[Watcher]]:
+    """Those who are told of the training at a learning rate, by the first process."""
+    context, folder = self._context, self.step.folder
+    if not context.hosts.leads:
+      return contextlib.nullcontext(())
+    told = as_json(self.step.settings) | {'learning_rate': rate}
+    return watch(context.root, layout.training(folder, rate), context.wandb, told)
+
+  def run(self, rate: float, runs: int, watchers: Sequence[Watcher]) -> Run:
     """The training at a learning rate, as one of so many side by side."""
     s = self.step.settings
     return Run(
@@ -89,6 +99,7 @@ class FineTuning:
       self._score,
       self._folder / layout.rate(rate),
       self._seed,
+      watchers,
     )
 
   def take(self, rate: float, found: Fit) -> None:
@@ -208,20 +219,21 @@ def _fit(context: Context, now: Sequence[tuple[FineTuning, float]]) -> None:
     context.meter.add(runs)
     check(agreement)
 
-  found = fit(
-    context.params_to_train(step.learner, step.examples.question_set),
-    model.config,
-    [tuning.run(rate, len(now)) for tuning, rate in now],
-    mesh=context.train_mesh,
-    optimizer=optimizer(s, remat=context.remat, micro_batches=context.micro_batches),
-    save_seconds=context.save_seconds,
-    on_step=on_step,
-    before_score=lambda: check(context.hosts.any),
-    agree=context.hosts.any,
-    save_on=Interrupted,
-    flops_per_token=training_flops_per_token(model.config.active_parameters),
-    peak_flops=context.peak_flops,
-  )
+  with contextlib.ExitStack() as watched:
+    found = fit(
+      context.params_to_train(step.learner, step.examples.question_set),
+      model.config,
+      [tuning.run(rate, len(now), watched.enter_context(tuning.watched(rate))) for tuning, rate in now],
+      mesh=context.train_mesh,
+      optimizer=optimizer(s, remat=context.remat, micro_batches=context.micro_batches),
+      save_seconds=context.save_seconds,
+      on_step=on_step,
+      before_score=lambda: check(context.hosts.any),
+      agree=context.hosts.any,
+      save_on=Interrupted,
+      flops_per_token=training_flops_per_token(model.config.active_parameters),
+      peak_flops=context.peak_flops,
+    )
   context.meter.skip(max(0, expected - taken))  # What an earlier run did, and what `epochs` leave out.
   for (tuning, rate), fit_of_run in zip(now, found, strict=True):
     tuning.take(rate, fit_of_run)

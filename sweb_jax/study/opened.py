@@ -21,7 +21,11 @@ from sweb_jax.study.graph import Graph, graph
 from sweb_jax.study.recorded import RecordedModel
 from sweb_jax.study.state import State, state
 from sweb_jax.study.work import Assumed, Rates
+from sweb_jax.tasks import data_files
 from sweb_jax.training import lora
+
+_SHOWN = 8
+"""Folders that a message names."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Study:
       side_by_side=c.train.side_by_side,
       peak_flops=c.train.peak_flops,
       save_seconds=c.train.save_seconds,
+      wandb=c.train.wandb,
       hosts=hosts,
     )
 
@@ -78,7 +83,7 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
 
   Args:
     config: of the study.
-    without_data: data that are not there are no error: what cannot be checked without them is named.
+    without_data: where no folder of data is named that is no error: what cannot be checked is.
 
   Raises:
     CheckpointError, DecoderError, LoraError, TokenizerError, TaskError, BudgetError, ConfigError, JudgeError: the
@@ -99,11 +104,14 @@ def open_study(config: ConfigDict, *, without_data: bool = False) -> Study:
     if isinstance(m, RecordedModel) and not m.recording.paths
   ]
   opened: dict[str, tasks.Task] = {}
+  for field, data_dir in _data_dirs(config):
+    if folder := _folder(data_dir):
+      _check_folder(field, data_dir, folder)
   try:
     config = _pinned(config)
     opened = _tasks(config)
   except tasks.TaskError as e:
-    if not without_data:
+    if not without_data or _folder(config.data_dir):
       raise
     unchecked.append(f'problems, prompts and solutions: {e}')
   _check_votes(config, opened)
@@ -133,6 +141,32 @@ def open_models(config: ConfigDict, *, without_data: bool = False) -> dict[str, 
       if t.lora.rank:
         lora.adapted(model.config.shapes(), lora.Lora(t.lora.rank, t.lora.alpha, t.lora.targets))
   return variants
+
+
+def _data_dirs(config: ConfigDict) -> list[tuple[str, str]]:
+  """Field and value, for the study's own and for further test sets."""
+  tests = ((f'config.transfer.{name}.data_dir', test.get('data_dir', '')) for name, test in config.transfer.items())
+  return [('config.data_dir', config.data_dir), *tests]
+
+
+def _folder(data_dir: str) -> epath.Path | None:
+  """The folder of this machine that is named, if one is."""
+  folder = data_dir.removeprefix(data_files.TFDS)
+  here = folder and not hub.is_named(folder) and not files.on_object_store(folder)
+  return epath.Path(folder) if here else None
+
+
+def _check_folder(field: str, data_dir: str, folder: epath.Path) -> None:
+  """Raises ConfigError where it is no folder; says what there is."""
+  if folder.is_dir():
+    return
+  near = next(p for p in files.absolute(folder).parents if p.is_dir())
+  names = sorted(p.name for p in near.iterdir() if p.is_dir() and not p.name.startswith('.'))
+  some = ', '.join(names[:_SHOWN]) + (f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else '')
+  raise ConfigError(
+    f'{field}={data_dir!r}: {"is a file" if folder.exists() else "there is no such folder"}; {near} holds '
+    f'{f"the folders {some}" if names else "no folders"}'
+  )
 
 
 def _pinned(config: ConfigDict) -> ConfigDict:

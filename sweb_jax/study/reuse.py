@@ -37,6 +37,22 @@ def show(console: Console, found: Mapping[str, State]) -> None:
     console.print(Text(f'Steps in the workdir: {told}.'))
 
 
+def tell(console: Console, root: epath.Path, steps: Sequence[Step], of: Assumed) -> None:
+  """For a plan: what a workdir has of the steps, what is left with its cost, and what a run would refuse to do."""
+  found = states(root, steps)
+  if set(found.values()) <= {State.NEW}:
+    return
+  show(console, found)
+  left = [s for s in steps if found.get(s.folder, State.DONE) is not State.DONE]
+  most = 'at most ' if {State.BEGUN, State.SHORT} & set(found.values()) else ''  # Of these a part is done.
+  cost = f'{len(left)} of {len(found)} steps, {most}{_cost(left, of)}' if left else f'none of {len(found)} steps'
+  console.print(Text(f'Left to do: {cost}.'))
+  try:
+    refuse(root, steps, found, of, redo=False)
+  except WorkdirError as e:
+    console.print(Text(f'A run would stop: {e}'))
+
+
 def refuse(root: epath.Path, steps: Sequence[Step], found: Mapping[str, State], of: Assumed, redo: bool) -> None:
   """Raises WorkdirError where something that is there would be made again and `redo` does not ask for it.
 
@@ -52,13 +68,11 @@ def refuse(root: epath.Path, steps: Sequence[Step], found: Mapping[str, State], 
   changed = [s for s in steps if found.get(s.folder) is State.CHANGED]
   if not changed or redo:
     return
-  works = [work for s in changed for work in s.estimate(of)]
-  flops, time = sum(w.flops for w in works), minutes(works)
   raise WorkdirError(
-    f'--workdir={root}: {len(changed)} steps were made for another config, and would be made again for {flops:.2e} '
-    f'FLOPs, {time:.1f} minutes by the plan:\n{_causes(root, changed)}\n'
-    f'Set the fields back, name another --workdir (--from_workdir={root} takes over what fits), or give --redo: what '
-    f'is there is then moved to {layout.SUPERSEDED}/'
+    f'--workdir={root}: {len(changed)} steps were made for another config, and would be made again for '
+    f'{_cost(changed, of)}:\n{_causes(root, changed)}\n'
+    f'Set the fields back{_except_unknown(root, changed)}, name another --workdir (--from_workdir={root} takes over '
+    f'what fits), or give --redo: what is there is then moved to {layout.SUPERSEDED}/'
   )
 
 
@@ -117,6 +131,11 @@ def _link(source: epath.Path, target: epath.Path) -> bool:
   return False
 
 
+def _cost(steps: Sequence[Step], of: Assumed) -> str:
+  works = [work for step in steps for work in step.estimate(of)]
+  return f'{sum(w.flops for w in works):.2e} FLOPs, {minutes(works):.1f} minutes by the plan'
+
+
 def _causes(root: epath.Path, changed: Sequence[Step]) -> str:
   """What differs, field by field, with the steps it is of; steps that only read others that differ are counted."""
   of: dict[str, list[str]] = {}
@@ -125,13 +144,21 @@ def _causes(root: epath.Path, changed: Sequence[Step]) -> str:
     differ = state_lib.differences(step, manifest.read(root, step.folder))
     followers += not differ
     for field, (before, now) in differ.items():
-      of.setdefault(f'{field}: {before!r} there, {now!r} here', []).append(step.folder)
+      values = ('not known' if x is state_lib.NOT_KNOWN else repr(x) for x in (before, now))
+      of.setdefault('{}: {} there, {} here'.format(field, *values), []).append(step.folder)
   lines = [f'  {line} ({_some(names)})' for line, names in list(of.items())[:_SHOWN]]
   if len(of) > _SHOWN:
     lines.append(f'  and {len(of) - _SHOWN} more fields')
   if followers:
     lines.append(f'  {followers} more only read what is changed')
   return '\n'.join(lines)
+
+
+def _except_unknown(root: epath.Path, changed: Sequence[Step]) -> str:
+  """What cannot be set back: a field that another version of the package has, and this or that one has not."""
+  differ = (state_lib.differences(step, manifest.read(root, step.folder)) for step in changed)
+  unknown = any(state_lib.NOT_KNOWN in pair for fields in differ for pair in fields.values())
+  return ' (but those not known: another version of the package made this workdir, and can go on with it)' * unknown
 
 
 def _some(names: Sequence[str]) -> str:

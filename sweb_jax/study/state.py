@@ -13,7 +13,11 @@ from etils import epath
 from sweb_jax import layout
 from sweb_jax.runtime import files, manifest
 from sweb_jax.runtime.manifest import Manifest
+from sweb_jax.study import fields
 from sweb_jax.study.step import Step, as_json, digest
+
+NOT_KNOWN = enum.Enum('NotKnown', {'NOT_KNOWN': 'not known'}).NOT_KNOWN
+"""In place of the value of a field that a version of this package has not, or had not."""
 
 
 class State(enum.StrEnum):
@@ -71,11 +75,13 @@ def finish(root: epath.Path, step: Step, begun: float, nothing: str = '', counts
 def differences(step: Step, found: Manifest) -> dict[str, tuple[Any, Any]]:
   """What of a step itself is another than when it was made: field -> what it was and what it is.
 
-  Empty where only the steps that it reads are others.
+  Empty where only the steps that it reads are others. A field that there was not yet had its value of `fields.LATER`,
+  or is NOT_KNOWN.
   """
   wanted = of(step)
   both = [
-    (f'config.{k}', found.settings.get(k), wanted.settings.get(k)) for k in {**found.settings, **wanted.settings}
+    (f'config.{k}', *(s.get(k, fields.LATER.get(k, NOT_KNOWN)) for s in (found.settings, wanted.settings)))
+    for k in {**found.settings, **wanted.settings}
   ]
   both += [
     (f'the files of {k}', found.identities.get(k), wanted.identities.get(k))

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from etils import epath
 
+from sweb_jax.study import fields
 from sweb_jax.study.context import Context
 from sweb_jax.study.work import Assumed, Work
 
@@ -102,7 +103,8 @@ class Step(abc.ABC):
   def version(self) -> str:
     """16 hexadecimal digits."""
     inputs = {step.folder: step.version for step in self.inputs}
-    return digest([self.kind, self.format, self.folder, as_json(self.settings), as_json(self.identities), inputs])
+    settings = fields.versioned(as_json(self.settings))
+    return digest([self.kind, self.format, self.folder, settings, as_json(self.identities), inputs])
 
 
 class Training(Step):

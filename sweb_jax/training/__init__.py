@@ -7,6 +7,7 @@ from sweb_jax.training.lora import Lora, LoraError
 from sweb_jax.training.metrics import TrainingError
 from sweb_jax.training.side_by_side import SideBySide, choose, groups
 from sweb_jax.training.step import Optimizer, offload_to_host, restore_to_device
+from sweb_jax.training.watchers import Watcher, WatchError, watch
 
 __all__ = [
   'Agreement',
@@ -21,10 +22,13 @@ __all__ = [
   'Schedule',
   'SideBySide',
   'TrainingError',
+  'WatchError',
+  'Watcher',
   'checkpoint_steps',
   'choose',
   'fit',
   'groups',
   'offload_to_host',
   'restore_to_device',
+  'watch',
 ]

@@ -23,6 +23,7 @@ from sweb_jax.training.data import Batch, Packer
 from sweb_jax.training.metrics import Metrics, Score
 from sweb_jax.training.side_by_side import SideBySide
 from sweb_jax.training.step import Measured, Optimizer, TrainState
+from sweb_jax.training.watchers import Watcher
 
 _AGREE_EVERY = 20
 """Steps between two questions to other processes, which wait for each other then; one by itself asks at each step."""
@@ -58,6 +59,8 @@ class Run:
   folder: epath.PathLike
   seed: int = 0
   """Of fresh adapters, where the optimiser asks for some."""
+  watchers: Sequence[Watcher] = ()
+  """Are told of every step and score."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +103,8 @@ def fit(
 
   The state is saved in a run's folder when `save_seconds` have passed since the last save, while the steps go on. A
   killed run called again goes on from there, on any number of devices, and on the same ones ends with the same
-  parameters to the bit. While it runs the folder gets `metrics.jsonl`, a line for every step, and the same for
-  TensorBoard. It may be deleted when the result was used.
+  parameters to the bit. While it runs the folder gets `metrics.jsonl`, a line for every step. It may be deleted when
+  the result was used.
 
   Args:
     params: to begin with.
@@ -181,7 +184,7 @@ class _Going:
   def __init__(self, run: Run, flops_per_token: float, peak_flops: float):
     self.run, self.done, self.best = run, 0, None
     self.folder = files.absolute(run.folder)
-    self.metrics = Metrics(self.folder, run.packer.names, flops_per_token, peak_flops)
+    self.metrics = Metrics(self.folder, run.packer.names, flops_per_token, peak_flops, run.watchers)
 
   def __enter__(self) -> _Going:
     options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=True)

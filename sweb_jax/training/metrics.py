@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -15,8 +15,8 @@ from etils import epath
 
 from sweb_jax import layout
 from sweb_jax.runtime import files
-from sweb_jax.training.events import EventFile
 from sweb_jax.training.step import Measured
+from sweb_jax.training.watchers import Watcher
 
 _BEHIND = 2
 """Steps that are with the device while an older one is read: it has work while the host waits, and a run that is asked
@@ -53,17 +53,23 @@ class _Step(NamedTuple):
 
 
 class Metrics:
-  """The rows of `metrics.jsonl` and the scores of a run; the same for TensorBoard.
+  """The rows of `metrics.jsonl` and the scores of a run; the same for those who watch.
 
   Args:
-    folder: of both files; the first process writes them.
+    folder: of the file; the first process writes it.
     names: the examples of a step, for messages.
     flops_per_token: of training.
     peak_flops: FLOP/s that all devices could do; 0: unknown, and no MFU is given.
+    watchers: are told of the same.
   """
 
   def __init__(
-    self, folder: epath.Path, names: Callable[[int], Sequence[str]], flops_per_token: float, peak_flops: float
+    self,
+    folder: epath.Path,
+    names: Callable[[int], Sequence[str]],
+    flops_per_token: float,
+    peak_flops: float,
+    watchers: Sequence[Watcher] = (),
   ):
     self.rows: list[dict[str, float]] = []
     self.scores: list[Score] = []
@@ -71,7 +77,7 @@ class Metrics:
     self._flops_per_token, self._peak_flops = flops_per_token, peak_flops
     self._pending: collections.deque[_Step] = collections.deque()
     self._lines: list[str] = []
-    self._events = EventFile(folder / 'events.out.tfevents.0.metrics')
+    self._watchers = watchers
     self._clock = time.monotonic()
     self._published = -math.inf
 
@@ -101,13 +107,14 @@ class Metrics:
     """Notes a score of the step that was read last."""
     self.scores.append(score)
     values = dataclasses.asdict(score)
-    self._events.add('validation', values.pop('step'), self.rows[-1]['time'], values)
+    self._tell('validation', values.pop('step'), self.rows[-1]['time'], values)
 
   def publish(self) -> None:
-    """Writes both files."""
+    """Writes the file."""
     if jax.process_index() == 0:
       files.write_text(self._folder / layout.METRICS, ''.join(self._lines))
-      self._events.write()
+    for watcher in self._watchers:
+      watcher.write()
     self._published = time.monotonic()
 
   def _read(self, behind: int) -> None:
@@ -137,4 +144,8 @@ class Metrics:
     self.rows.append(row)
     self._lines.append(json.dumps(row) + '\n')
     values = {k: v for k, v in row.items() if k not in ('step', 'time')}
-    self._events.add('train', row['step'], row['time'], values)
+    self._tell('train', row['step'], row['time'], values)
+
+  def _tell(self, kind: str, step: int, seconds: float, values: Mapping[str, float]) -> None:
+    for watcher in self._watchers:
+      watcher.add(kind, step, seconds, values)

@@ -9,7 +9,7 @@ import pytest
 from etils import epath
 
 from sweb_jax import analysis, layout, records
-from sweb_jax.analysis import labels, samples_page
+from sweb_jax.analysis import browsed, labels, samples_page
 from sweb_jax.records import Sample
 from sweb_jax.runtime import files
 from tests.analysis.chromium import OVERFLOW, PROGRAM, Chromium
@@ -64,31 +64,66 @@ def test_tables_are_sorted_by_keys(browser, root):
   assert seen[0] == sorted(seen[0]) and seen[1] == seen[0][::-1] and len(set(seen[0])) > 1
 
 
+def test_tables_are_sorted_by_a_tap_on_a_phone(browser, root):
+  browser.open((root / layout.INDEX).as_uri(), 390)
+  browser.js("document.getElementById('minus_base').open = true")
+  browser.js("document.querySelector('#minus_base th:nth-child(2)').scrollIntoView({block: 'center'})")
+  x, y, high = browser.js("""(() => {
+    const box = document.querySelector('#minus_base th:nth-child(2) button').getBoundingClientRect();
+    return [box.x + box.width / 2, box.y + box.height / 2, box.height];
+  })()""")
+  assert high >= 30  # Pixels, for a finger.
+  for kind, points in (('touchStart', [{'x': x, 'y': y}]), ('touchEnd', [])):
+    browser.call('Input.dispatchTouchEvent', type=kind, touchPoints=points)
+  browser.wait("document.querySelector('#minus_base th:nth-child(2)').ariaSort === 'ascending'")
+  column = "document.querySelector('#minus_base table').tBodies[0].rows"
+  seen = browser.js(f'[...{column}].map(row => row.cells[1].textContent)')
+  assert seen == sorted(seen) and len(set(seen)) > 1
+  said = "getComputedStyle(document.querySelector('#minus_base th[aria-sort] button'), '::after').content"
+  assert browser.js(said) == '" ▲"'
+  assert browser.js(OVERFLOW) == []
+
+
 def test_samples_are_found_by_their_verdict_and_by_an_address(browser, root):
   page = (root / layout.BROWSER).as_uri()
   browser.open(f'{page}#state=f&generator=wc', 1280)
   browser.wait("document.querySelectorAll('main .false').length === 2")
   assert browser.js("document.getElementById('place').textContent") == '1 to 2 of 2 samples'
   reached = []
-  for _ in range(6):
+  for _ in range(8):
     browser.press('Tab')
     reached.append(browser.js('document.activeElement.id'))
-  assert reached[1:5] == ['state', 'generator', 'set', 'problem']  # After the link to the report.
+  assert reached[1:7] == ['state', 'of', 'generator', 'arm', 'set', 'problem']  # After the link to the report.
   browser.js("document.getElementById('state').value = 't'")
   browser.js("document.getElementById('state').dispatchEvent(new Event('input'))")
   browser.wait("document.querySelectorAll('main .cut').length === 1")
   assert 'state=t' in browser.js('location.hash')
   browser.open(page, 390)
   browser.wait("document.querySelectorAll('main pre').length > 14")
-  assert browser.js("document.getElementById('place').textContent") == '1 to 16 of 16 samples'
+  assert browser.js("document.getElementById('place').textContent") == '1 to 20 of 48 samples'
+  browser.open(f'{page}#of=test+problems&generator=student+on+wc_low&state=w&set=0', 390)
+  browser.wait("document.querySelectorAll('main .wrong').length === 1")
+  assert 'test problems, question set 0: problem test0-3' in browser.js("document.querySelector('main').textContent")
   assert browser.problems == []
 
 
+def test_the_false_positives_behind_a_number_are_a_click_away(browser, root):
+  """Of an arm's first samples, as the number is."""
+  browser.open((root / layout.INDEX).as_uri(), 1280)
+  rows = browser.js("[...document.querySelectorAll('#data tbody tr')].map(row => row.textContent)")
+  assert any(row.startswith('wc_low') for row in rows)
+  browser.js("document.querySelector('#data a[href*=\"arm=wc_low\"]').click()")
+  browser.wait("document.querySelectorAll('main .false').length > 0")
+  # wc_low has two samples a problem; the other false positive is a third.
+  assert browser.js("document.getElementById('place').textContent") == '1 to 1 of 1 samples'
+  assert browser.js("document.getElementById('arm').value") == 'wc_low'
+
+
 def test_fifty_thousand_samples_are_filtered_at_once(browser, tmp_path):
-  problems, count, states = [f'p{i}' for i in range(1_250)], 40, samples_page.STATES
-  found = {'set': 0, 'problems': problems, 'chunk': [0] * len(problems)}
+  problems, count, states = [f'p{i}' for i in range(1_250)], 40, browsed.STATES
+  found = {'set': 0, 'of': 'training problems', 'problems': problems, 'chunk': [0] * len(problems)}
   found['states'] = {'wc': ''.join(list(states)[i % 6] for i in range(len(problems) * count))}
-  index = {'states': states, 'sets': [found], 'chunks': 1, 'problems': len(problems)}
+  index = {'states': states, 'arms': {}, 'sets': [found], 'chunks': 1, 'problems': len(problems)}
   row = {'text': 'q', 'gold': '7', 'solution': '', 'level': '', 'samples': {'wc': [['x', None, '']] * count}}
   folder = epath.Path(tmp_path) / layout.BROWSED
   files.write_text(folder / layout.BROWSED_INDEX, f'const index = {json.dumps(index)};')

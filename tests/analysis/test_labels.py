@@ -147,6 +147,27 @@ def test_labels_flow_into_the_report_and_the_page_of_samples(make_workdir, tmp_p
   assert analysis.read_tables(root) == list(built.values())
 
 
+@pytest.mark.parametrize('kept', [False, True], ids=['that is given', 'of the workdir'])
+def test_a_torn_file_is_named_with_its_line_and_what_to_do_which_works(make_workdir, tmp_path, kept):
+  root = epath.Path(make_workdir())
+  path = save(tmp_path / 'labels.jsonl', [row(0), row(1, label='unsure')])
+  if kept:
+    labels.keep(root, path)
+    path = root / layout.LABELS
+  whole = path.read_text()
+  path.write_text(whole[:-9])
+
+  def use():
+    return labels.build(root, analysis.read_study(root)) if kept else labels.keep(root, path)
+
+  with pytest.raises(AnalysisError, match=r'labels\.jsonl, line 2: not JSON.*; delete this line, or have report/label'):
+    use()
+  path.write_text(whole.splitlines()[0] + '\n')
+  assert use()
+  path.write_text(whole)
+  assert use()
+
+
 def test_labels_of_what_is_not_there_any_more_are_counted(make_workdir, tmp_path):
   root = epath.Path(make_workdir())
   labels.keep(root, save(tmp_path / 'labels.jsonl', [row(0), row(0, generator='se')]))

@@ -321,23 +321,3 @@ def test_hours_are_by_steps_compiled_for_the_slice_or_it_is_said_why_not():
     estimate.format("without the TPU's compiler (the extra `tpu`)"), '', '20.0',
     estimate.format('of 2 slices'), '', '20.0',
   ]  # fmt: skip
-
-
-def test_the_guide_shows_what_the_dry_run_prints(load):
-  text = (ROOT / 'docs/pods.md').read_text()
-  shown = re.findall(r'```console\n\$ (python -m launch\.tpu (?:[^\n]*\\\n)*[^\n]*)\n(.*?)```', text, re.DOTALL)
-  assert len(shown) >= 6
-  actions = set()
-  for command, output in shown:
-    flags = dict(a[2:].partition('=')[::2] for a in shlex.split(command)[3:])
-    name = Path(flags.pop('config')).stem
-    action, hours = flags.pop('action'), float(flags.pop('hours', 'nan'))
-    assert 'dry_run' in flags or action == 'cost', command
-    fields = {k.removeprefix('config.'): v for k, v in flags.items() if k.startswith('config.')}
-    pod = load(name, **fields)
-    printed = commands.printed(pod, action, hours if hours == hours else None)
-    if 'hours' not in command:
-      printed = printed.rpartition('\n\n')[0]  # The guide leaves the cost out, which depends on the study.
-    assert output.rstrip() == printed, command
-    actions.add(action)
-  assert {'create', 'setup', 'run', 'watch', 'delete', 'cost'} <= actions

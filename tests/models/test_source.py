@@ -155,3 +155,13 @@ def test_missing_parameters_are_named_when_they_are_read(folder):
   assert isinstance(model.tokenizer, Tokenizer)
   with pytest.raises(CheckpointError, match='params: there is no checkpoint'):
     model.load(sharding.make_mesh())
+
+
+def test_the_folder_of_a_fine_tuned_learner_is_the_checkpoint_that_was_chosen(tmp_path):
+  small = open_model('embedded:student')
+  save_model(tmp_path / 'rate_0.0025/best', small.config, small.load(sharding.make_mesh()), small.tokenizer)
+  (tmp_path / 'selection.json').write_text('{"learning_rate": 0.0025}')
+  assert open_model(str(tmp_path)).config == small.config
+  (tmp_path / 'selection.json').write_text('{"learning_rate": 0.005}')
+  with pytest.raises(CheckpointError, match=r'selection\.json: learning_rate=0\.005 names no checkpoint beside it'):
+    open_model(str(tmp_path))

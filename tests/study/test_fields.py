@@ -136,6 +136,34 @@ def test_every_field_stands_in_exactly_one_list():
   assert set(OTHER) == set(fields.DEPENDS)
 
 
+def test_a_field_that_is_added_says_by_which_value_results_are_as_before():
+  assert set(fields.LATER) <= set(fields.DEPENDS)
+  # Whoever adds a field adds it to `fields.LATER` and changes nothing here: else workdirs that are there begin anew.
+  assert state.digest(sorted(set(fields.DEPENDS) - set(fields.LATER))) == 'b36898ecb1b86e6a'
+
+
+def test_steps_that_were_made_before_there_was_a_field_are_as_with_the_value_that_changes_nothing(study, monkeypatch):
+  now = fields.DEPENDS
+  monkeypatch.setattr(fields, 'DEPENDS', {name: kinds for name, kinds in now.items() if name != 'train.clip_norm'})
+  former = {s.folder: state.of(s) for s in opened.open_study(study).graph.steps if s.kind != 'report'}
+  monkeypatch.setattr(fields, 'DEPENDS', now)
+
+  def steps(value: float):
+    put(study, 'train.clip_norm', value)
+    return {s.folder: s for s in opened.open_study(study).graph.steps if s.folder in former}
+
+  def differing(value: float) -> set[str]:
+    return {s.kind for folder, s in steps(value).items() if s.version != former[folder].version}
+
+  (model, *_) = (folder for folder in former if layout.kind_of(folder) == 'models')
+  assert differing(1.0) == {'models', 'scores'}  # Nothing is known of the field.
+  assert state.differences(steps(1.0)[model], former[model]) == {'config.train.clip_norm': (state.NOT_KNOWN, 1.0)}
+  monkeypatch.setattr(fields, 'LATER', {'train.clip_norm': 1.0})
+  assert differing(1.0) == set()
+  assert differing(2.0) == {'models', 'scores'}
+  assert state.differences(steps(2.0)[model], former[model]) == {'config.train.clip_norm': (1.0, 2.0)}
+
+
 @pytest.mark.parametrize('name', fields.DEPENDS)
 def test_a_field_changes_the_steps_that_depend_on_it_and_those_that_read_them(study, name):
   if name.startswith('cost.') and name not in ('cost.name', 'cost.share_prefix'):

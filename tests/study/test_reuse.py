@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
+import re
 import shutil
 
 import pytest
+from etils import epath
+from rich.console import Console
 
 import sweb_jax
 from sweb_jax import layout
 from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.runtime.manifest import WorkdirError
+from sweb_jax.study import command, opened
 from sweb_jax.training import DataError
 
 
@@ -31,6 +37,35 @@ def test_a_changed_field_stops_before_any_compute_and_says_what_redoing_costs(ru
   assert 'config.train.weight_decay: 0.01 there, 0.5 here (models/set0/wc/wc_low' in message
   assert 'FLOPs' in message and '--redo' in message and '--from_workdir' in message
   assert runs.listing(copy) == before
+
+
+def test_a_plan_says_what_is_done_what_is_left_and_what_a_run_would_refuse(runs, done, tmp_path):
+  def planned(root, **changes) -> str:
+    said = io.StringIO()
+    study = opened.open_study(runs.tiny(**changes))
+    command.plan(study, epath.Path(root), Console(file=said, width=200), tell=True)
+    return ' '.join(said.getvalue().split())
+
+  before = runs.listing(done)
+  assert 'Steps in the workdir: 14 reused. Left to do: none of 14 steps.' in planned(done)
+  said = planned(done, task__test=14, question_sets=2)
+  assert re.search(r'reused, \d+ grown, 14 new\. Left to do: \d+ of 28 steps, at most [\d.]+e\+\d+ FLOPs', said)
+  said = planned(done, train__weight_decay=0.5)
+  assert re.search(r' (\d+) changed\. Left to do: \1 of 14 steps, [\d.]+e', said)
+  assert 'A run would stop: --workdir=' in said and 'config.train.weight_decay: 0.01 there, 0.5 here' in said
+  assert 'Left to do' not in planned(tmp_path / 'new') and not (tmp_path / 'new').exists()
+  assert runs.listing(done) == before
+
+
+def test_a_field_that_the_workdir_knows_nothing_of_is_not_said_to_be_set_back(runs, copy):
+  for path in (copy / layout.model(0, 'wc', 'wc_low')).glob(layout.MANIFEST):
+    said = json.loads(path.read_text())
+    del said['settings']['train.clip_norm']
+    path.write_text(json.dumps(said | {'version': 'of a former one'}))
+  with pytest.raises(WorkdirError) as e:
+    runs(copy, runs.tiny())
+  assert 'config.train.clip_norm: not known there, 1.0 here (models/set0/wc/wc_low)' in str(e.value)
+  assert 'Set the fields back (but those not known: another version of the package made this workdir' in str(e.value)
 
 
 @pytest.mark.slow

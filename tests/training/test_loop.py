@@ -16,6 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from sweb_jax import layout
 from sweb_jax.models import sharding
 from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.source import open_model
@@ -36,6 +37,7 @@ from sweb_jax.training import (
   restore_to_device,
 )
 from sweb_jax.training import metrics as metrics_lib
+from sweb_jax.training.events import EventFile
 from sweb_jax.training.step import mean_loss, start, train_step
 
 STEPS, MARKS = 7, (2, 4, 7)
@@ -67,10 +69,11 @@ def run(
   folder, *, on_step=lambda: None, params=None, score=None, rate=2e-3, save_seconds=0.0, optimizer=OPTIMIZER, **how
 ) -> Fit:
   score = score or (lambda params: (likelihood()(params), 11, 0.5))
+  schedule = Schedule(rate, STEPS, warmup=2, final=0.1)
   (found,) = fit(
     wc()[1] if params is None else params,
     wc()[0],
-    [Run(packer(), Schedule(rate, STEPS, warmup=2, final=0.1), MARKS, score, folder)],
+    [Run(packer(), schedule, MARKS, score, folder, watchers=[EventFile(folder / layout.EVENTS)])],
     mesh=sharding.make_mesh(),
     optimizer=optimizer,
     save_seconds=save_seconds,
