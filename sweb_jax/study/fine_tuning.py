@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 from absl import logging
@@ -21,7 +22,9 @@ from sweb_jax.sampling import Request, capacity
 from sweb_jax.study import tokenised
 from sweb_jax.study.collect import Asked, complete
 from sweb_jax.study.context import Context
-from sweb_jax.study.step import Nothing, as_json
+from sweb_jax.study.examples import Examples
+from sweb_jax.study.problems import Problems
+from sweb_jax.study.step import Nothing, Training, as_json
 from sweb_jax.training import (
   Agreement,
   DataError,
@@ -41,11 +44,37 @@ from sweb_jax.training import (
   watch,
 )
 
-if TYPE_CHECKING:
-  from sweb_jax.study.models import Models
-
 _SEEDS_APART = 1_000_000
 """Between the seeds of two fine-tunings on the same data: question sets have those in between."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class FineTuned(Training):
+  """A step whose result is a learner, fine-tuned at each learning rate on an arm's examples."""
+
+  learner: str
+  examples: Examples
+  validation: Problems
+  repeat: int = 0
+  """Which of the learner's trainings on these data, from 0: another order of the examples."""
+  learning_rates: tuple[float, ...]
+
+  @property
+  def folder(self) -> str:
+    return layout.model(self.examples.question_set, self.learner, self.run_name)
+
+  @property
+  def run_name(self) -> str:
+    return layout.run(self.examples.arm.name, self.repeat)
+
+  @property
+  def most_steps(self) -> int:
+    return self.settings['train.steps']
+
+  def steps(self, examples: int) -> int:
+    """Steps of a training on so many examples."""
+    epochs, batch = self.settings['train.epochs'], self.settings['train.batch']
+    return min(self.most_steps, max(1, epochs * examples // batch)) if epochs else self.most_steps
 
 
 class FineTuning:
@@ -62,7 +91,7 @@ class FineTuning:
     DataError: an example does not fit; the message names its file.
   """
 
-  def __init__(self, context: Context, step: Models, results: dict[float, dict[str, Any]], missing: Sequence[float]):
+  def __init__(self, context: Context, step: FineTuned, results: dict[float, dict[str, Any]], missing: Sequence[float]):
     self.step, self.results, self.missing = step, results, list(missing)
     self._context, self._folder = context, context.root / step.folder
     s = step.settings
@@ -239,7 +268,7 @@ def _fit(context: Context, now: Sequence[tuple[FineTuning, float]]) -> None:
     tuning.take(rate, fit_of_run)
 
 
-def at_once(context: Context, step: Models) -> int:
+def at_once(context: Context, step: FineTuned) -> int:
   """How many trainings of a step's learner run side by side (`config.train.side_by_side`)."""
   model = context.model(step.learner).config
   if context.side_by_side or not model.side_by_side:

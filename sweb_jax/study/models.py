@@ -12,34 +12,17 @@ from etils import epath
 from sweb_jax import budget, layout
 from sweb_jax.runtime import files
 from sweb_jax.study.context import Context
-from sweb_jax.study.examples import Examples
-from sweb_jax.study.fine_tuning import FineTuning, at_once, best, fine_tune, has_parameters
-from sweb_jax.study.problems import Problems
-from sweb_jax.study.step import Nothing, Step, Training
+from sweb_jax.study.fine_tuning import FineTuned, FineTuning, at_once, best, fine_tune, has_parameters
+from sweb_jax.study.step import Nothing, Step
 from sweb_jax.study.work import Assumed, Work
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Models(Training):
+class Models(FineTuned):
   """One learner, one arm, one seed of fine-tuning."""
 
   kind: ClassVar[str] = 'models'
   stage: ClassVar[str] = 'train'
-
-  learner: str
-  examples: Examples
-  validation: Problems
-  repeat: int = 0
-  """Which of the learner's trainings on these data, from 0: another order of the examples."""
-  learning_rates: tuple[float, ...]
-
-  @property
-  def folder(self) -> str:
-    return layout.model(self.examples.question_set, self.learner, self.run_name)
-
-  @property
-  def run_name(self) -> str:
-    return layout.run(self.examples.arm.name, self.repeat)
 
   @property
   def inputs(self) -> tuple[Step, ...]:
@@ -50,17 +33,8 @@ class Models(Training):
     return (self.examples,)
 
   @property
-  def most_steps(self) -> int:
-    return self.settings['train.steps']
-
-  @property
   def items(self) -> int:
     return self.most_steps * len(self.learning_rates)
-
-  def steps(self, examples: int) -> int:
-    """Steps of a training on so many examples."""
-    epochs, batch = self.settings['train.epochs'], self.settings['train.batch']
-    return min(self.most_steps, max(1, epochs * examples // batch)) if epochs else self.most_steps
 
   def estimate(self, assumed: Assumed) -> Iterator[Work]:
     """As long as it will be where `assumed` knows the examples; under `epochs` else as long as it may be."""
