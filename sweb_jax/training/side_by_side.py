@@ -24,9 +24,9 @@ from sweb_jax.training import step as step_lib
 from sweb_jax.training.data import Batch
 from sweb_jax.training.step import Optimizer, StepMetrics, TrainState
 
-_MEMORY = 0.45
-"""Of a device's, at most, for parameters and the optimiser's state of all runs: the rest is for activations, and for
-the weights that checkpoints are scored with."""
+_MEMORY = 0.7
+"""Of a device's, at most, for what all runs have of each parameter: the rest is for activations, and for the weights
+that checkpoints are scored with."""
 _EXAMPLES = 16
 """Of a batch a device: with more of them messages are a small part of a step."""
 
@@ -41,9 +41,13 @@ def choose(config: Decoder, optimizer: Optimizer, mesh: Mesh, *, memory: float, 
     memory: bytes of a device; 0: unknown, and there is 1.
     batch: examples a step.
   """
-  state = bytes_a_device(step_lib.shapes(config.shapes(), optimizer, mesh))
+  state = step_lib.shapes(config.shapes(), optimizer, mesh)
+  trained = bytes_a_device(state.params)
+  # Beside the state are the gradients, their sum over the parts of a batch, and what is computed with.
+  needed = bytes_a_device(state) + trained * (1 + (optimizer.micro_batches > 1))
+  needed += trained * jnp.dtype(optimizer.dtype).itemsize // 4 * (optimizer.dtype != 'float32')
   runs, ways = 1, sharding.ways(mesh)
-  while ways % (2 * runs) == 0 and 2 * runs * state <= _MEMORY * memory and 2 * runs * batch <= _EXAMPLES * ways:
+  while ways % (2 * runs) == 0 and 2 * runs * needed <= _MEMORY * memory and 2 * runs * batch <= _EXAMPLES * ways:
     runs *= 2
   return runs
 
