@@ -142,11 +142,11 @@ def _drawing(
   ids = jax.ShapeDtypeStruct((at_once, width), jnp.int32)
 
   def state(layers: int, dtype: Any = dtype if exact else jnp.float32):
-    c = dataclasses.replace(shape, layers=layers)
+    c = shape.shortened(layers)
     params = _weights(c, dtype, mesh)
     if own:
       cache = jax.eval_shape(lambda: c.init_cache(slots, width + columns, dtype))
-      return c, params, _placed(cache, own_cache.cache_sharding(cache, c, mesh))
+      return c, params, _placed(cache, own_cache.cache_sharding(cache, mesh))
     cache = jax.eval_shape(
       lambda: decode.empty(
         slots=slots, blocks=slots // block, prompt_columns=places * width, completion_columns=columns, dtype=dtype,
@@ -204,7 +204,7 @@ def samples(config: ConfigDict) -> int:
 
 def _sizes(shape: Decoder, mesh: Mesh) -> dict[str, Any]:
   """Fields of a step: its layers, and the sizes of vocabulary and width, whole and on a device."""
-  kinds = shape.attention
+  kinds = [dataclasses.replace(a, cached=True) for a in shape.attention]
   return {
     'layers': shape.layers,
     'period': next(n for n in range(1, shape.layers + 1) if kinds[n:] == kinds[: shape.layers - n]),
@@ -234,7 +234,7 @@ def _training(config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, besi
     return _placed(tree, sharding.for_params(tree, mesh))
 
   def given(layers: int):
-    c = dataclasses.replace(shape, layers=layers)
+    c = shape.shortened(layers)
     params = by_rule(c.shapes())
     trained, base = params, None
     if optimizer.lora:
