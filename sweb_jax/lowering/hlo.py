@@ -24,6 +24,7 @@ _ARRAY = re.compile(r'(\w+)\[([\d,]*)\]')
 _CALLED = re.compile(r'(?:calls|to_apply|body|condition|branch_computations)=(\{[^}]*\}|%?[\w.\-]+)')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+_CHANNEL = re.compile(r'channel_id=(\d+)')
 _NUMBER = re.compile(r'(\d+)\)')
 # What names memory and makes none.
 _NO_MEMORY = ('parameter', 'get-tuple-element', 'tuple', 'bitcast', 'while', 'conditional', 'call', 'constant')
@@ -111,11 +112,14 @@ def read(text: str, by_condition: bool = False) -> Program:
             computations[name].times += c.times * trips
             computations[name].fused |= c.fused or operation not in ('while', 'call', 'conditional')
   counts, cycles, flops, arrays = collections.Counter(), 0.0, 0.0, {}
+  channels: set[str] = set()
   for c in computations.values():
     shapes = {name: shape for name, shape, _, _ in c.lines}
-    for _, shape, operation, rest in c.lines:
+    for name, shape, operation, rest in c.lines:
       kind = operation.removesuffix('-start')
-      if kind in COLLECTIVES:
+      channel = found[1] if (found := _CHANNEL.search(rest)) else name
+      if kind in COLLECTIVES and channel not in channels:  # One that goes on beside other work is written into each.
+        channels.add(channel)
         sizes = [n for dims, n in _sizes(shape) if dims or kind == operation]
         if kind != operation and kind != 'all-reduce':  # What begins a message gives its operands, then its results.
           sizes = sizes[len(sizes) // 2 :]
@@ -149,6 +153,12 @@ def _group(rest: str) -> tuple[int, ...]:
     shape, dims = ([int(i) for i in part.split(',')] for part in iota.groups()[:2])
     order = [int(i) for i in iota[3].split(',')] if iota[3] else range(len(dims))
     return tuple(np.arange(math.prod(dims)).reshape(dims).transpose(order).reshape(shape)[0].ravel().tolist())
+  if named := re.search(r"replica_groups=mesh\[([^\]]*)\] \{('\w+'(?:,'\w+')*)\}", rest):
+    sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", named[1])}
+    among = [slice(None) if f"'{name}'" in named[2] else 0 for name in sizes]
+    return tuple(np.arange(math.prod(sizes.values())).reshape(*sizes.values())[tuple(among)].ravel().tolist())
+  if 'replica_groups=' in rest and 'replica_groups={}' not in rest:
+    raise ValueError(f'a program of an unknown form: {rest[rest.index("replica_groups=") :][:80]}')
   return ()
 
 
