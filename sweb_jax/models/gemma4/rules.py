@@ -1,7 +1,7 @@
 """What the names in the library's trees of Gemma 3n and 4 mean, beside those that Gemma has too. No JAX.
 
-Experts lie along `fsdp`, as rows of weights do. Along `tensor` lies what their products sum over: the library puts gates
-and their factors side by side before it multiplies, which would bring hidden units together from all devices.
+Experts lie along `fsdp`, as rows of weights do, and along `tensor` what their products sum over: the library puts both
+halves of the gates side by side before it multiplies, for which hidden units would have to come from all devices.
 """
 
 from __future__ import annotations
