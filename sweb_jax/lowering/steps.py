@@ -136,8 +136,9 @@ def _drawing(
   )  # fmt: skip
   sharding.check_rows(slots, mesh, 'config.engine.slots')
   rule = Rule(s.temperature, s.top_k, s.top_p, forbidden=(0, 2))
+  length, tokens = (width, own_cache.PROMPT_TOKENS) if own else (e.prompt_tokens, 0)
   block, places, at_once = share(
-    problems, 1 if own else count, slots, ways=sharding.ways(mesh), prompt_length=e.prompt_tokens
+    problems, 1 if own else count, slots, ways=sharding.ways(mesh), prompt_length=length, tokens=tokens
   )
   ids = jax.ShapeDtypeStruct((at_once, width), jnp.int32)
 
@@ -184,9 +185,9 @@ def _drawing(
   about = functools.partial(Step, name, mesh=mesh, state=sizes, beside=0, **_sizes(shape, mesh))
 
   def prompts(layers: int) -> Work:
-    c, params, shared, _ = state(layers)
+    c, *read, _ = state(layers)  # All but the cache that is written.
     tokens = at_once * e.prompt_tokens  # No logits are computed of them.
-    return Work(tokens, flops_per_token(c.matrix_parameters) * tokens, _bytes((params, shared)))
+    return Work(tokens, flops_per_token(c.matrix_parameters) * tokens, _bytes(read))
 
   def token(layers: int) -> Work:
     c, *arrays = state(layers)

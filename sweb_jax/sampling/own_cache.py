@@ -25,6 +25,9 @@ from sweb_jax.models.decoder import Cache, CachedDecoder, Params
 from sweb_jax.sampling.chunk import Drawn, Rows, Stops, draw_chunk
 from sweb_jax.sampling.rule import Rule
 
+PROMPT_TOKENS = 2048
+"""Of prompts in one call, on each part of the devices: with a mixture of experts every device has the rows of all."""
+
 
 class OwnCache:
   """The engine's cache while it runs.
