@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
+import importlib
 import importlib.metadata
 import json
 import os
@@ -84,6 +85,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
       if item.get_closest_marker('gemma4'):
         item.add_marker(skip)
+  elif any(item.get_closest_marker('gemma4') for item in items):
+    # PyTorch brings it along and imports it late. After TensorFlow, which the gemma library imports, it crashes there.
+    with contextlib.suppress(ImportError):
+      importlib.import_module('triton')
   slow = {item.path for item in items if item.get_closest_marker('slow')}
   items.sort(key=lambda item: item.path not in slow)
 

@@ -4,8 +4,8 @@
       --config.models.wc=GEMMA4_26B_A4B_IT --config.models.se=GEMMA4_31B_IT --config.models.student=GEMMA4_E4B_IT
 
 As configs/paper/math.py, presets and all, but for the models, which read and write chat turns and are computed by the
-gemma library (Python 3.12, docs/models.md), and for `remat`, which the library cannot do. Without weights `--dry_run`
-prints the plan, on any Python. configs/gemma4/math_e4b.py has E4B for WC.
+gemma library (Python 3.12, docs/models.md). Without weights `--dry_run` prints the plan, on any Python.
+configs/gemma4/math_e4b.py has E4B for WC.
 
 The experts that a token does not choose cost nothing: a token of 26B-A4B has to do with 3.8 of 25.2 billion
 parameters, and one sample of 31B pays for 8 of it. By memory it is no small model: all experts must be held.
@@ -29,5 +29,4 @@ def with_gemma4(config: ConfigDict) -> ConfigDict:
   config.name = config.name.replace('paper', 'gemma4')
   config.models = {'wc': 'size:gemma4_26b_a4b', 'se': 'size:gemma4_31b', 'student': 'size:gemma4_e4b'}
   config.chat = ('wc', 'se', 'student')
-  config.train.remat = 'none'
   return config

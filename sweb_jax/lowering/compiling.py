@@ -22,7 +22,7 @@ from sweb_jax.runtime import files
 CACHE = epath.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'sweb_jax' / 'lowering'
 """What the TPU's compiler once found; may be deleted."""
 
-_FORMAT = 2
+_FORMAT = 3
 """Of the files in it."""
 
 LESS = (

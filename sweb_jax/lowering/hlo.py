@@ -24,9 +24,8 @@ _ARRAY = re.compile(r'(\w+)\[([\d,]*)\]')
 _CALLED = re.compile(r'(?:calls|to_apply|body|condition|branch_computations)=(\{[^}]*\}|%?[\w.\-]+)')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+_CHANNEL = re.compile(r'channel_id=(\d+)')
 _NUMBER = re.compile(r'(\d+)\)')
-# A TPU's compiler moves a message in parts beside products. Each of those computations names all of it.
-_PART = re.compile(r'channel_id=(\d+),.*frontend_attributes=\{[^}]*chain_id=')
 # A function of a TPU's program that keeps its own part of the sum, so that no more is sent.
 _SCATTERED = 'all-reduce-scatter'
 # What names memory and makes none.
@@ -115,20 +114,20 @@ def read(text: str, by_condition: bool = False) -> Program:
             computations[name].times += c.times * trips
             computations[name].fused |= c.fused or operation not in ('while', 'call', 'conditional')
   counts, cycles, flops, arrays = collections.Counter(), 0.0, 0.0, {}
-  in_parts: set[str] = set()
+  channels: set[str] = set()
   for function, c in computations.items():
     shapes = {name: shape for name, shape, _, _ in c.lines}
-    for _, shape, operation, rest in c.lines:
+    for name, shape, operation, rest in c.lines:
       kind = operation.removesuffix('-start')
-      part = _PART.search(rest)
-      if kind in COLLECTIVES and not (part and part[1] in in_parts):
-        in_parts |= {part[1]} if part else set()
+      channel = found[1] if (found := _CHANNEL.search(rest)) else name
+      if kind in COLLECTIVES and channel not in channels:  # One that goes on beside other work is written into each.
+        channels.add(channel)
         sizes = [n for dims, n in _sizes(shape) if dims or kind == operation]
         if kind != operation and kind != 'all-reduce':  # What begins a message gives its operands, then its results.
           sizes = sizes[len(sizes) // 2 :]
         size, group = sum(sizes), _group(rest)
         if kind == 'all-reduce' and function.startswith(_SCATTERED):
-          kind, size = 'reduce-scatter', size // len(group)
+          kind, size = 'reduce-scatter', size // max(1, len(group))
         counts[kind, size, group] += c.times
       if not c.fused and (found := _CYCLES.search(rest)):
         cycles += c.times * float(found[1])
@@ -159,6 +158,12 @@ def _group(rest: str) -> tuple[int, ...]:
     shape, dims = ([int(i) for i in part.split(',')] for part in iota.groups()[:2])
     order = [int(i) for i in iota[3].split(',')] if iota[3] else range(len(dims))
     return tuple(np.arange(math.prod(dims)).reshape(dims).transpose(order).reshape(shape)[0].ravel().tolist())
+  if named := re.search(r"replica_groups=mesh\[([^\]]*)\] \{('\w+'(?:,'\w+')*)\}", rest):
+    sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", named[1])}
+    among = [slice(None) if f"'{name}'" in named[2] else 0 for name in sizes]
+    return tuple(np.arange(math.prod(sizes.values())).reshape(*sizes.values())[tuple(among)].ravel().tolist())
+  if 'replica_groups=' in rest and 'replica_groups={}' not in rest:
+    raise ValueError(f'a program of an unknown form: {rest[rest.index("replica_groups=") :][:80]}')
   return ()
 
 

@@ -136,17 +136,18 @@ def _drawing(
   )  # fmt: skip
   sharding.check_rows(slots, mesh, 'config.engine.slots')
   rule = Rule(s.temperature, s.top_k, s.top_p, forbidden=(0, 2))
+  length, tokens = (width, own_cache.PROMPT_TOKENS) if own else (e.prompt_tokens, 0)
   block, places, at_once = share(
-    problems, 1 if own else count, slots, ways=sharding.ways(mesh), prompt_length=e.prompt_tokens
+    problems, 1 if own else count, slots, ways=sharding.ways(mesh), prompt_length=length, tokens=tokens
   )
   ids = jax.ShapeDtypeStruct((at_once, width), jnp.int32)
 
   def state(layers: int, dtype: Any = dtype if exact else jnp.float32):
-    c = dataclasses.replace(shape, layers=layers)
+    c = shape.shortened(layers)
     params = _weights(c, dtype, mesh)
     if own:
       cache = jax.eval_shape(lambda: c.init_cache(slots, width + columns, dtype))
-      return c, params, _placed(cache, own_cache.cache_sharding(cache, c, mesh))
+      return c, params, _placed(cache, own_cache.cache_sharding(cache, mesh))
     cache = jax.eval_shape(
       lambda: decode.empty(
         slots=slots, blocks=slots // block, prompt_columns=places * width, completion_columns=columns, dtype=dtype,
@@ -184,9 +185,9 @@ def _drawing(
   about = functools.partial(Step, name, mesh=mesh, state=sizes, beside=0, **_sizes(shape, mesh))
 
   def prompts(layers: int) -> Work:
-    c, params, shared, _ = state(layers)
+    c, *read, _ = state(layers)  # All but the cache that is written.
     tokens = at_once * e.prompt_tokens  # No logits are computed of them.
-    return Work(tokens, flops_per_token(c.matrix_parameters) * tokens, _bytes((params, shared)))
+    return Work(tokens, flops_per_token(c.matrix_parameters) * tokens, _bytes(read))
 
   def token(layers: int) -> Work:
     c, *arrays = state(layers)
@@ -204,7 +205,7 @@ def samples(config: ConfigDict) -> int:
 
 def _sizes(shape: Decoder, mesh: Mesh) -> dict[str, Any]:
   """Fields of a step: its layers, and the sizes of vocabulary and width, whole and on a device."""
-  kinds = shape.attention
+  kinds = [dataclasses.replace(a, cached=True) for a in shape.attention]
   return {
     'layers': shape.layers,
     'period': next(n for n in range(1, shape.layers + 1) if kinds[n:] == kinds[: shape.layers - n]),
@@ -237,7 +238,7 @@ def _training(config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, besi
   batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((*several, *x.shape), x.dtype), packer.batch(0))
 
   def given(layers: int):
-    c = dataclasses.replace(shape, layers=layers)
+    c = shape.shortened(layers)
     params = _weights(c, 'float32', together.mesh)
     state = training_step.shapes(params, optimizer, together.mesh)
     if runs > 1:

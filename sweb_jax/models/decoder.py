@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
   from jax.sharding import Mesh
@@ -80,6 +80,9 @@ class Decoder(Protocol):
 
   def check(self) -> None:
     """Raises DecoderError where what computes this is not installed. A plan does without."""
+
+  def shortened(self, layers: int) -> Self:
+    """The same with fewer layers, of as many kinds as so few can be of: what is compiled to learn of all."""
 
   def shapes(self, dtype: Any = 'float32') -> Params:
     """The tree of `jax.ShapeDtypeStruct` that `init` would give, without any memory."""

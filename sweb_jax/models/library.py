@@ -24,7 +24,7 @@ class LibraryGemma(LibraryDecoder, ModelConfig):
     return nn().Transformer(config=_library_config(self), dtype='float32')
 
   def smallest(self) -> LibraryGemma:
-    return dataclasses.replace(self, layers=1)  # All layers are alike.
+    return self.shortened(1)  # All layers are alike.
 
 
 def of(config: ModelConfig) -> LibraryGemma:

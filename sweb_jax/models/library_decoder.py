@@ -7,6 +7,7 @@ takes some 15 s and 1 GB (TensorFlow and more come along), so it is done when so
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -24,7 +25,7 @@ class LibraryDecoder:
   """The computing half of a `CachedDecoder`. Beside it: the numbers of the architecture, `module`, and `source`."""
 
   implementation: ClassVar[str] = 'gemma'
-  rematerialisations: ClassVar[tuple[str, ...]] = ('none',)
+  rematerialisations: ClassVar[tuple[str, ...]] = ('none', 'full')
   side_by_side: ClassVar[bool] = False  # The products of experts have no rule for it.
 
   module: Any
@@ -58,7 +59,7 @@ class LibraryDecoder:
     segment_ids: Int[Array, 'B L'] | None = None,
     positions: Int[Array, 'B L'] | None = None,
   ) -> Float[Array, 'B L V']:
-    return self._uncached(params, tokens, segment_ids, positions).logits.astype('float32')
+    return self._uncached(self.module, params, tokens, segment_ids, positions).logits.astype('float32')
 
   def hidden_states(
     self,
@@ -70,11 +71,20 @@ class LibraryDecoder:
     remat: str = 'none',
     mesh: Mesh | None = None,
   ) -> Float[Array, 'B L D']:
+    from flax import linen
+
     from sweb_jax.models import sharding
 
     check_remat(self, remat)
     # The module gives logits too. Nobody reads them, so that compiled they are not computed.
-    return sharding.keep_rows(self._uncached(params, tokens, segment_ids, positions).hidden_states, mesh)
+    if remat == 'none':
+      found = self._uncached(self.module, params, tokens, segment_ids, positions)
+    else:
+      # Flax traces equal modules once, and this one is traced otherwise: the field says what is the default anyway.
+      module = self.module.clone(return_last_only=False)
+      with linen.intercept_methods(_recompute_layers):
+        found = self._uncached(module, params, tokens, segment_ids, positions)
+    return sharding.keep_rows(found.hidden_states, mesh)
 
   def init_cache(self, rows: int, columns: int, dtype: Any) -> Cache:
     cache = self.module.config.init_cache(batch_size=rows, dtype=dtype, cache_length=columns)
@@ -100,7 +110,7 @@ class LibraryDecoder:
     out = self.module.apply({'params': params}, tokens, positions=positions, attention_mask=seen, cache=given)
     return {layer: out.cache[layer] for layer in cache}, out.logits[:, -1]
 
-  def _uncached(self, params, tokens, segment_ids, positions):
+  def _uncached(self, module, params, tokens, segment_ids, positions):
     import jax.numpy as jnp
 
     batch, length = tokens.shape
@@ -109,9 +119,26 @@ class LibraryDecoder:
     seen = jnp.broadcast_to(jnp.tri(length, dtype=bool), (batch, length, length))
     if segment_ids is not None:
       seen &= segment_ids[:, :, None] == segment_ids[:, None, :]
-    return self.module.apply(
+    return module.apply(
       {'params': params}, tokens, positions=positions, attention_mask=seen, return_hidden_states=True
     )
+
+
+def _recompute_layers(call: Callable[..., Any], args: tuple, kwargs: dict[str, Any], context: Any) -> Any:
+  """Of a method of a flax module, called with its arguments: a whole layer is computed again in the backward pass."""
+  import jax
+  from flax import linen
+
+  module = context.module
+  within = isinstance(module.parent, linen.Module)  # Else this is the layer that is called below, by itself.
+  if not (within and context.method_name == '__call__' and re.fullmatch(r'layer_\d+', module.name or '')):
+    return call(*args, **kwargs)
+  layer, variables = module.unbind()
+
+  def computed(variables, args, kwargs):
+    return layer.apply(variables, *args, **kwargs)
+
+  return jax.checkpoint(computed)(variables, args, kwargs)
 
 
 def nn() -> Any:

@@ -18,7 +18,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Array, Float
 
-from sweb_jax.models import decoder, rules
+from sweb_jax.models import rules
 
 AXES = ('data', 'fsdp', 'tensor')
 RUN = 'run'
@@ -233,9 +233,9 @@ def ways(mesh: Mesh | None) -> int:
   return 1 if mesh is None else mesh.shape['data'] * mesh.shape['fsdp']
 
 
-def kv_axis(config: decoder.Decoder, mesh: Mesh) -> str | None:
-  """The axis that splits the KV heads of a cache: `tensor`, where it divides those of all layers."""
-  return None if any(a.kv_heads % mesh.shape['tensor'] for a in config.attention) else 'tensor'
+def kv_axis(mesh: Mesh, *kv_heads: int) -> str | None:
+  """The axis that splits the KV heads of the cache of a layer, or of all layers alike: `tensor`, where it divides."""
+  return None if any(heads % mesh.shape['tensor'] for heads in kv_heads) else 'tensor'
 
 
 def keep_rows(x: Any, mesh: Mesh | None) -> Any:

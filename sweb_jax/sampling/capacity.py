@@ -10,7 +10,7 @@ from absl import logging
 from jax.sharding import Mesh
 
 from sweb_jax.models import sharding
-from sweb_jax.models.decoder import Decoder
+from sweb_jax.models.decoder import Attention, Decoder
 from sweb_jax.sampling.request import SamplingError
 
 # More rows make a step no cheaper a row once it is bound by arithmetic, and leave more of them half done at the end.
@@ -50,10 +50,13 @@ def choose_slots(
   ways = mesh.shape['data'] * mesh.shape['fsdp']
   device = mesh.local_devices[0]
   free = int(sharding.least(_free(device), mesh)) if free is None else free
-  kept = sum(2 * a.kv_heads * a.head_width for a in config.attention if a.cached)
-  split = mesh.shape['tensor'] if sharding.kv_axis(config, mesh) else 1
+
+  def kept(a: Attention) -> int:
+    """Of a column of a layer, on a device."""
+    return 2 * a.kv_heads * a.head_width // (mesh.shape['tensor'] if sharding.kv_axis(mesh, a.kv_heads) else 1)
+
   # And logits, their exponentials and what is kept of them, in float32.
-  row = kept // split * columns * itemsize + 3 * 4 * config.vocab_size
+  row = sum(kept(a) for a in config.attention if a.cached) * columns * itemsize + 3 * 4 * config.vocab_size
   fit = int(_SHARE * free // row)
   if not fit:
     raise SamplingError(
@@ -105,8 +108,9 @@ def choose_meshes(
 def choose_tensor(config: Decoder, devices: int, memory: float, itemsize: int) -> int:
   """Over how many devices of a slice weights and KV heads are split, to draw on all of it.
 
-  Of the powers of two that divide the devices and the KV heads of all layers the least whose part of the weights is at
-  most a quarter of a device's memory; where there is none, the largest.
+  Of the powers of two that divide the devices and the KV heads the least whose part of the weights is at most a quarter
+  of a device's memory; where there is none, the largest. Where layers have unlike numbers of KV heads, the most count:
+  the cache of a layer with fewer is whole on each device.
 
   Args:
     config: the architecture.
@@ -118,7 +122,7 @@ def choose_tensor(config: Decoder, devices: int, memory: float, itemsize: int) -
     SamplingError: the weights do not fit.
   """
   weights = config.parameters * itemsize
-  split = math.gcd(devices, *(a.kv_heads for a in config.attention))
+  split = math.gcd(devices, max(a.kv_heads for a in config.attention))
   ways = [1 << i for i in range(split.bit_length()) if split % (1 << i) == 0]
   chosen = next((t for t in ways if weights / t <= _WEIGHTS * memory), ways[-1])
   if weights / chosen > _WEIGHTS_AT_MOST * memory:

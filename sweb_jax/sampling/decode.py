@@ -69,12 +69,16 @@ def empty(
 
 def kv_sharding(config: OpenDecoder, mesh: Mesh) -> NamedSharding:
   """Slots and blocks over `data` and `fsdp`, KV heads over `tensor` where they divide."""
-  return NamedSharding(mesh, PartitionSpec(('data', 'fsdp'), sharding.kv_axis(config, mesh)))
+  return NamedSharding(mesh, PartitionSpec(('data', 'fsdp'), _kv_axis(config, mesh)))
 
 
 def prefix_sharding(config: OpenDecoder, mesh: Mesh) -> NamedSharding:
   """Of the shared prefix: KV heads over `tensor` where they divide."""
-  return NamedSharding(mesh, PartitionSpec(sharding.kv_axis(config, mesh)))
+  return NamedSharding(mesh, PartitionSpec(_kv_axis(config, mesh)))
+
+
+def _kv_axis(config: OpenDecoder, mesh: Mesh) -> str | None:
+  return sharding.kv_axis(mesh, *(a.kv_heads for a in config.attention))
 
 
 @functools.partial(jax.jit, static_argnames=('config', 'mesh'))
@@ -148,7 +152,7 @@ def prefill(
 
   def write(old: LayerKV, new: LayerKV) -> LayerKV:
     # A row's place may be on any device: all rows go everywhere first, once a layer and not once a row.
-    everywhere = NamedSharding(mesh, PartitionSpec(None, sharding.kv_axis(config, mesh)))
+    everywhere = NamedSharding(mesh, PartitionSpec(None, _kv_axis(config, mesh)))
     new = jax.lax.with_sharding_constraint(new, everywhere)
 
     def put(row, kv):

@@ -24,7 +24,7 @@ from sweb_jax.sampling.batch import Batch
 from sweb_jax.sampling.capacity import choose_slots
 from sweb_jax.sampling.chunk import Stops
 from sweb_jax.sampling.decode import SharedCache
-from sweb_jax.sampling.own_cache import OwnCache
+from sweb_jax.sampling.own_cache import PROMPT_TOKENS, OwnCache
 from sweb_jax.sampling.request import Completion, Request, SamplingError
 from sweb_jax.sampling.rule import Rule
 from sweb_jax.sampling.slots import Slots, share
@@ -117,8 +117,9 @@ class Engine:
     )
     prompts = len({r.prompt for r in requests})
     samples = 1 if self._own_cache else len(requests) // prompts  # In its own cache each slot reads its prompt.
+    length, tokens = (width, PROMPT_TOKENS) if self._own_cache else (self._prompt_length, 0)
     block, places, prompts_at_once = share(
-      prompts, samples, count, ways=sharding.ways(self._mesh), prompt_length=self._prompt_length
+      prompts, samples, count, ways=sharding.ways(self._mesh), prompt_length=length, tokens=tokens
     )
     slots = Slots(
       requests,

@@ -25,6 +25,9 @@ from sweb_jax.models.decoder import Cache, CachedDecoder, Params
 from sweb_jax.sampling.chunk import Drawn, Rows, Stops, draw_chunk
 from sweb_jax.sampling.rule import Rule
 
+PROMPT_TOKENS = 2048
+"""Of prompts in one call, on each part of the devices: with a mixture of experts every device has the rows of all."""
+
 
 class OwnCache:
   """The engine's cache while it runs.
@@ -52,7 +55,7 @@ class OwnCache:
     self._prompt_columns, self._completion_columns = prompt_columns, completion_columns
     dtype = jax.tree.leaves(params)[0].dtype
     make = functools.partial(config.init_cache, slots, prompt_columns + completion_columns, dtype)
-    self._cache = jax.jit(make, out_shardings=cache_sharding(jax.eval_shape(make), config, mesh))()
+    self._cache = jax.jit(make, out_shardings=cache_sharding(jax.eval_shape(make), mesh))()
     self._next = 0
 
   def prefill(self, params: Params, tokens: Int[np.ndarray, 'R L'], targets: Int[np.ndarray, R]) -> None:
@@ -68,11 +71,14 @@ class OwnCache:
     return drawn
 
 
-def cache_sharding(cache: Cache, config: CachedDecoder, mesh: Mesh) -> Any:
-  """Slots over `data` and `fsdp`; KV heads, the dimension before the last of keys and values, over `tensor`."""
+def cache_sharding(cache: Cache, mesh: Mesh) -> Any:
+  """Slots over `data` and `fsdp`; KV heads, the dimension before the last of keys and values, over `tensor`.
+
+  A layer whose heads do not divide is whole on each device of `tensor`.
+  """
 
   def one(x):
-    axes = (('data', 'fsdp'), None, sharding.kv_axis(config, mesh)) if x.ndim == 4 else (('data', 'fsdp'),)
+    axes = (('data', 'fsdp'), None, sharding.kv_axis(mesh, x.shape[2])) if x.ndim == 4 else (('data', 'fsdp'),)
     return NamedSharding(mesh, PartitionSpec(*axes))
 
   return jax.tree.map(one, cache)
@@ -108,7 +114,7 @@ def prefill(
     return old.at[:, :length].set(jnp.where(begun, new[source], old[:, :length]))
 
   cache = jax.tree.map(write, cache, fresh)
-  return jax.lax.with_sharding_constraint(cache, cache_sharding(cache, config, mesh))
+  return jax.lax.with_sharding_constraint(cache, cache_sharding(cache, mesh))
 
 
 @functools.partial(
@@ -130,7 +136,7 @@ def decode(
 ) -> tuple[Cache, Drawn]:
   """Draws up to `steps` tokens in every row that may draw; the first is fed at column `begin` of the ring."""
   rows = jax.lax.with_sharding_constraint(rows, sharding.rows(mesh))
-  shardings = cache_sharding(cache, config, mesh)
+  shardings = cache_sharding(cache, mesh)
   ring = next(x.shape[1] for x in jax.tree.leaves(cache) if x.ndim > 1) - prompt_columns
   in_prompt = jnp.arange(prompt_columns) < rows.prompt[:, None]
 

@@ -128,7 +128,9 @@ class Slots:
     return _Group(group.prompt, moved)
 
 
-def share(prompts: int, samples: int, slots: int, *, ways: int, prompt_length: int) -> tuple[int, int, int]:
+def share(
+  prompts: int, samples: int, slots: int, *, ways: int, prompt_length: int, tokens: int = 0
+) -> tuple[int, int, int]:
   """Slots a block, places a block, and how many prompts to compute in one call.
 
   Args:
@@ -137,6 +139,7 @@ def share(prompts: int, samples: int, slots: int, *, ways: int, prompt_length: i
     slots: rows decoded together.
     ways: parts of the devices, which the slots are split over.
     prompt_length: the longest prompt.
+    tokens: of prompts in one call, on each part of the devices, at most; 0: no limit.
   """
   block = 1
   if samples >= _SHARED_SAMPLES and prompt_length >= _SHARED_PROMPT:
@@ -147,6 +150,8 @@ def share(prompts: int, samples: int, slots: int, *, ways: int, prompt_length: i
   places = min(block.bit_length(), -(-prompts // (slots // block)))
   # Computing as many prompts as there are slots at once would leave slots idle until that many are free.
   at_once = slots // 8 // samples // ways * ways
+  if tokens:
+    at_once = min(at_once, tokens // prompt_length * ways)
   return block, places, max(ways, at_once)
 
 

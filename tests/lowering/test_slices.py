@@ -130,6 +130,17 @@ def test_a_message_that_is_sent_in_parts_beside_products_counts_once_and_a_sum_t
   assert set(hlo.read(PARTS).messages) == {gather, scatter}
 
 
+def test_a_message_beside_other_work_counts_once_and_its_devices_may_be_named_by_axes():
+  named = PROGRAM.replace('[2,2]<=[2,2]T(1,0)', "mesh['data'=2,'tensor'=2] {'data'}, channel_id=3")
+  at = named.index('  %d = ')
+  again = ''.join(line + '\n' for line in named.splitlines() if line.startswith('  %s = ')).replace('%s', '%s.1')
+  for text in (named, named[:at] + again + named[at:]):
+    gather, _ = sorted(hlo.read(text, by_condition=True).messages, key=lambda m: m.kind)
+    assert gather == hlo.Message('all-gather', 16, 32, (0, 2))
+  with pytest.raises(ValueError, match='a program of an unknown form: replica_groups=mesh'):
+    hlo.read(named.replace("{'data'}", "{'data':(1)2}"))
+
+
 def test_a_slice_that_does_not_exist_names_those_that_do():
   with pytest.raises(machines.SliceError, match=r'--slice=v5e-63: slices are v5e-4, '):
     slices.devices('v5e-63')

@@ -9,6 +9,7 @@ import pytest
 
 from sweb_jax.models import sharding
 from sweb_jax.models.gemma.config import SIZES
+from sweb_jax.models.gemma4.config import SIZES as GEMMA4
 from sweb_jax.models.sharding import MeshError
 from sweb_jax.sampling import SamplingError
 from sweb_jax.sampling.capacity import choose_meshes, choose_slots, choose_tensor
@@ -56,10 +57,13 @@ def test_the_free_memory_of_this_machine_is_found():
     ('gemma2_9b', 64, 95e9, 1),
     ('gemma2_2b', 64, 16e9, 2),
     ('gemma_2b', 64, 16e9, 1),  # One KV head cannot be split.
+    ('gemma4_31b', 64, 16e9, 16),  # Local layers have 16, global ones 4, whose caches are whole everywhere.
+    ('gemma4_26b_a4b', 64, 16e9, 8),  # 8 and 2.
+    ('gemma4_e4b', 64, 16e9, 2),
   ],
 )
 def test_on_a_slice_weights_are_split_until_most_of_the_memory_is_left_for_rows(name, devices, memory, expected):
-  assert choose_tensor(SIZES[name], devices, memory, 2) == expected
+  assert choose_tensor((SIZES | GEMMA4)[name], devices, memory, 2) == expected
 
 
 def test_weights_that_do_not_fit_are_an_error_that_says_what_would():

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from sweb_jax.sampling.request import Request
-from sweb_jax.sampling.slots import Slots
+from sweb_jax.sampling.slots import Slots, share
 
 
 def requests(problems: int, samples: int) -> list[Request]:
@@ -81,3 +81,10 @@ def test_the_longest_expected_come_first():
   s = Slots(asked, slots=1, block=1, places=1, limit=9, at_least=1)
   done, *_ = play(s, lambda r: 1, places=1, block=1)
   assert [p for p, _ in done] == ['open', 'long', 'short']
+
+
+def test_long_prompts_are_computed_few_at_once_where_there_is_a_limit():
+  """Of eight parts of the devices, each with prompts of 768 tokens."""
+  at_once = [share(9999, 1, 512, ways=8, prompt_length=n, tokens=2048)[2] for n in (64, 768, 4096)]
+  assert at_once == [64, 16, 8]
+  assert share(9999, 1, 512, ways=8, prompt_length=768)[2] == 64

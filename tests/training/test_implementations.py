@@ -125,8 +125,19 @@ def test_the_librarys_logits_of_all_positions_are_never_computed():
 
 
 @pytest.mark.slow
+def test_the_librarys_layers_are_computed_again_backward_with_the_same_gradients():
+  batch, found = packer().batch(0), []
+  for remat in ('none', 'full'):  # Flax keeps what it has traced: the second must not be the first.
+    gradients = jax.value_and_grad(functools.partial(mean_loss, config=library(GEMMA2), remat=remat))
+    layers = str(jax.make_jaxpr(gradients)(params_of(GEMMA2), batch)).count('prevent_cse')
+    found.append((layers, jax.jit(gradients)(params_of(GEMMA2), batch)))
+  assert found[0][0] == 0 and found[1][0] >= GEMMA2.layers
+  assert_same(found[1][1], found[0][1])
+
+
+@pytest.mark.slow
 def test_a_rematerialisation_that_the_library_cannot_do_is_refused_before_anything_is_written(tmp_path):
-  with pytest.raises(DecoderError, match=r"config\.train\.remat='dots': the implementation 'gemma' can do 'none'"):
+  with pytest.raises(DecoderError, match=r"remat='dots': the implementation 'gemma' can do 'none', 'full'"):
     one = Run(packer(), Schedule(1e-3, 1), [1], lambda _: (0.0, 0, 0.0), tmp_path / 'run')
     how = Optimizer(remat='dots')
     fit(params_of(GEMMA2), library(GEMMA2), [one], mesh=sharding.make_mesh(), optimizer=how, save_seconds=1e9)

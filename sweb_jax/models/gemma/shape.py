@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import pydantic
 import pydantic.dataclasses
@@ -85,6 +86,10 @@ class Shape:
   def is_local(self, layer: int) -> bool:
     """Whether layer number `layer` (from 0) attends within the window only."""
     return self.pattern[layer % len(self.pattern)] == 'local'
+
+  def shortened(self, layers: int) -> Self:
+    """The same with the first so many layers."""
+    return dataclasses.replace(self, layers=layers)
 
   @property
   def fused_qkv(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic.dataclasses
 from pydantic import Field
@@ -37,6 +37,9 @@ class Gemma3nShape(Layered):
       raise ValueError('per_layer_width must be positive')
     if len(self.sparsity) not in (0, self.layers):
       raise ValueError(f'sparsity has {len(self.sparsity)} entries for layers={self.layers}')
+
+  def _of_layers(self, layers: int) -> dict[str, Any]:
+    return {'sparsity': self.sparsity[:layers]}
 
   def named(self) -> Iterator[tuple[str, Leaf]]:
     d = self.width

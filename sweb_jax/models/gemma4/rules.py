@@ -1,6 +1,7 @@
 """What the names in the library's trees of Gemma 3n and 4 mean, beside those that Gemma has too. No JAX.
 
-Experts lie along `fsdp`, as rows of weights do, and their hidden units along `tensor`.
+Experts lie along `fsdp`, as rows of weights do, and along `tensor` what their products sum over: the library puts both
+halves of the gates side by side before it multiplies, for which hidden units would have to come from all devices.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ _AXES = (
   # Factors of adapters, as the weights that they give.
   (r'attn/k_einsum/w/a', ('fsdp', None)),
   (r'attn/k_einsum/w/b', (None, 'tensor', None)),
-  (r'mlp/gating_einsum/w/a', ('fsdp', None, 'tensor', None)),
+  (r'mlp/gating_einsum/w/a', ('fsdp',)),
+  (r'mlp/gating_einsum/w/b', ('fsdp', None, None, 'tensor')),
   (r'mlp/linear/w/a', ('fsdp', 'tensor', None)),
-  (r'mlp/(gating_einsum|linear)/w/b', ('fsdp',)),
+  (r'mlp/linear/w/b', ('fsdp',)),
   (r'mlp2/gating_einsum/a', (None, 'tensor', None)),
   (r'mlp2/gating_einsum/b', (None, None, 'fsdp')),
   (r'mlp2/linear/a', ('tensor', None)),
@@ -28,7 +30,7 @@ _AXES = (
   (r'per_layer_projection/w', ('tensor', 'fsdp')),
   (r'attn/k_einsum/w', ('tensor', 'fsdp', None)),
   (r'mlp/router_logits/w', ('fsdp', None)),
-  (r'mlp/gating_einsum/w', ('fsdp', None, 'tensor', None)),
+  (r'mlp/gating_einsum/w', ('fsdp', None, None, 'tensor')),
   (r'mlp/linear/w', ('fsdp', 'tensor', None)),
   (r'mlp2/gating_einsum', (None, 'tensor', 'fsdp')),
   (r'mlp2/linear', ('tensor', 'fsdp')),

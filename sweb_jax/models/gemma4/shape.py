@@ -5,10 +5,11 @@ Facts: the gemma library's `gm.nn.gemma3n` and `gm.nn.gemma4`. What both have is
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Iterator
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import pydantic.dataclasses
 from pydantic import Field
@@ -91,6 +92,20 @@ class Layered:
     """The layer whose keys and values this one reads."""
     first = self.layers - self.shared_layers
     return layer if layer < first else first - (2 if self.is_local(layer) else 1)
+
+  def shortened(self, layers: int) -> Self:
+    """The same with so many layers, of which as large a share reads the keys of earlier ones, after whole periods."""
+    if layers == self.layers:
+      return self
+    period, own = len(self.pattern), self.layers - self.shared_layers
+    first = max(1, round(layers * own / self.layers / period)) * period
+    shared = max(0, layers - first) if self.shared_layers else 0
+    return dataclasses.replace(self, layers=layers, shared_layers=shared, **self._of_layers(layers))
+
+  def _of_layers(self, layers: int) -> dict[str, Any]:
+    """Fields with an entry a layer, for the first so many."""
+    del layers
+    return {}
 
   def keys(self, layer: int) -> tuple[int, int]:
     """K and H of a layer."""

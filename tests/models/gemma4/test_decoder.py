@@ -146,6 +146,19 @@ def test_loss_and_gradients_of_packed_rows_are_those_of_the_examples_alone(kind)
   assert abs(mean_loss(params, wrong, config) - wanted) > 50 * TOLERANCE  # What one wrong mask would change.
 
 
+@KINDS
+def test_layers_computed_again_backward_give_the_same_gradients(kind):
+  config, batch = SMALL[kind], packed()
+  (loss, grads), (wanted, wanted_grads) = (
+    jax.jit(jax.value_and_grad(functools.partial(mean_loss, config=config, remat=remat)))(params_of(kind), batch)
+    for remat in ('full', 'none')
+  )
+  assert float(loss) == pytest.approx(float(wanted), abs=TOLERANCE)
+  least = 1e-2 * max(np.abs(b).max() for b in jax.tree.leaves(wanted_grads))
+  for (path, a), b in zip(jax.tree.leaves_with_path(grads), jax.tree.leaves(wanted_grads), strict=True):
+    np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE * max(np.abs(b).max(), least), err_msg=path_name(path))
+
+
 ADAPTERS = Lora(4, 8.0, 'einsum|linear')
 
 

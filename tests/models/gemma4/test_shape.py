@@ -43,6 +43,19 @@ def test_a_drawn_token_costs_what_it_is_multiplied_with_and_the_keys_it_sees():
   assert read_flops(c, 0, 9) == read_flops(c, 0, 4) + read_flops(c, 4, 5)
 
 
+@pytest.mark.parametrize(
+  ('size', 'layers', 'shared'),
+  [('gemma4_e2b', 10, 5), ('gemma4_e2b', 15, 10), ('gemma4_e2b', 5, 0), ('gemma4_e4b', 12, 6), ('gemma4_31b', 6, 0),
+   ('gemma3n_e4b', 10, 5)],
+)  # fmt: skip
+def test_a_shortened_model_shares_keys_in_as_large_a_part_of_its_layers(size, layers, shared):
+  whole = SIZES[size]
+  short = whole.shortened(layers)
+  assert (short.layers, short.shared_layers) == (layers, shared)
+  assert short.attention[: layers - shared] == whole.attention[: layers - shared]
+  assert whole.shortened(whole.layers) is whole
+
+
 @pytest.mark.parametrize('config', [*SMALL.values(), *SIZES.values()], ids=[*SMALL, *SIZES])
 def test_an_architecture_comes_back_from_its_fields(config):
   found = families.from_fields(json.loads(json.dumps(dataclasses.asdict(config))))
