@@ -109,6 +109,8 @@ class FineTuning:
     self._packer(at_once(context, step))  # What does not fit is found before anything is computed.
     self._validation = context.problems(step.validation.folder, step.validation.count)
     self._best: tuple[float, Fit] | None = None
+    self.saved = False
+    """The parameters of the best are on disk."""
 
   def watched(self, rate: float) -> contextlib.AbstractContextManager[Sequence[Watcher]]:
     """Those who are told of the training at a learning rate, by the first process."""
@@ -143,19 +145,17 @@ class FineTuning:
     if self._best is None or found.accuracy > self._best[1].accuracy:
       self._best = rate, found
 
-  def save_best(self) -> bool:
-    """Writes the parameters of the best of all results; whether they were at hand, or are there already."""
+  def save_best(self) -> None:
+    """Writes the parameters of the best of all results, if they are at hand and not there already."""
     rate, context = best(self.results), self._context
-    if has_parameters(self._folder, rate):
-      return True
-    if self._best is None or self._best[0] != rate:
-      return False
+    self.saved = has_parameters(self._folder, rate)
+    if self.saved or self._best is None or self._best[0] != rate:
+      return
     model = context.model(self.step.learner)
     # A model by itself: it can be exported.
     where = self._folder / layout.rate(rate) / layout.BEST
     save_model(where, model.config, restore_to_device(self._best[1].params), model.tokenizer)
-    self._best = None
-    return True
+    self._best, self.saved = None, True
 
   def _packer(self, runs: int) -> Packer:
     """The batches of all steps, for one of so many runs side by side."""
@@ -221,10 +221,12 @@ def fine_tune(context: Context, tunings: Sequence[FineTuning]) -> Iterator[FineT
       now, left = left[:size], left[size:]
       _fit(context, now)
       for tuning in dict.fromkeys(tuning for tuning, _ in now):
-        if not tuning.missing and tuning.save_best():
+        if not tuning.missing:
+          tuning.save_best()
+        if tuning.saved:
           yield tuning
   for tuning in tunings:
-    if not has_parameters(context.root / tuning.step.folder, best(tuning.results)):
+    if not tuning.saved:  # Not asked of the disk, on which another process writes.
       # They were trained by a run that was stopped before it saved them; it goes on from its state.
       _fit(context, [(tuning, best(tuning.results))])
       tuning.save_best()

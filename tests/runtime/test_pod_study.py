@@ -128,13 +128,14 @@ def test_in_a_bucket_nothing_is_left_over_and_nothing_lies_outside(one):
 
 @pytest.mark.slow
 def test_processes_that_draw_as_one_draw_what_one_process_draws(pod, one, tmp_path):
-  """Four of one device each, as one over all devices; stopped while they draw; then two and two with a copy."""
+  """Four of one device each, as one over all devices; stopped while they draw; then two and two with a copy, and with
+  two trainings side by side."""
   flags = ('--config.mesh.tensor=2',)
   processes = pod.start(tmp_path, 4, *flags, '--config.engine.draw_on=slice')
   wait_for(processes, tmp_path, SAMPLED)
   processes[3].send_signal(signal.SIGTERM)
   pod.ended(processes, 75, seconds=40)
-  pod(tmp_path, 4, *flags)
+  pod(tmp_path, 4, *flags, '--config.train.side_by_side=2')
   check_same(tmp_path, one)
   assert {p.name[:9] for p in tmp_path.glob(SAMPLED)} == {f'chunk-00{i}' for i in range(4)}
 
@@ -155,7 +156,8 @@ def test_processes_killed_and_stopped_and_started_in_other_numbers_end_as_one_pr
   drawn = rows(workdir, *DRAWN)
   assert set(drawn) <= set(rows(one, *DRAWN))
   # The weights that are trained move to another mesh to be scored, of both processes together.
-  flags = ('--config.mesh.data=1', '--config.mesh.fsdp=4', '--config.engine.draw_on=slice')
+  mesh = '--config.mesh.data=1', '--config.mesh.fsdp=4'
+  flags = (*mesh, '--config.engine.draw_on=slice', '--config.train.side_by_side=2')
   processes = pod.start(workdir, 2, *flags)
   wait_for(processes, workdir, f'models/*/*/se_low/{states}')
   processes[1].send_signal(signal.SIGTERM)
