@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
+import runpy
 from pathlib import Path
 
 import pytest
+from etils import epath
+from rich.console import Console
 
 from sweb_jax import analysis, layout, records
-from sweb_jax.config import ConfigError
+from sweb_jax.config import ConfigError, resolve, validate
 from sweb_jax.records import Verdict
-from sweb_jax.study import opened
+from sweb_jax.study import command, opened
 
+ROOT = Path(__file__).parents[2]
 IDS = ('keywords:existence', 'change_case:english_lowercase', 'punctuation:no_comma')
+SIZES = {'wc': 'gemma2_9b', 'se': 'gemma2_27b'}
 
 
 @pytest.fixture
@@ -68,3 +75,40 @@ def test_votes_are_refused_as_responses_are_not_compared(runs, folder):
   pytest.importorskip('lm_eval', reason='needs the extra ifeval')
   with pytest.raises(ConfigError, match=r'maj_k=\(2,\): answers of instructions are not compared with each other'):
     opened.open_study(config(runs, folder, evaluate__maj_k=(2,)))
+
+
+def prompts(name: str, count: int, *ids: str) -> list[dict]:
+  return [
+    {'key': f'{name} {i}', 'prompt': f'Tell {name} {i}.', 'instruction_id_list': ids, 'kwargs': [{}] * len(ids)}
+    | ({'solution': 'The sun is warm.'} if i < 4 else {})
+    for i in range(count)
+  ]
+
+
+@pytest.mark.parametrize('source', ['paper', 'docs'])
+def test_the_configs_are_planned_on_files_of_the_published_form(source, tmp_path):
+  pytest.importorskip('lm_eval', reason='needs the extra ifeval')
+  if source == 'paper':
+    made = runpy.run_path(str(ROOT / 'configs/paper/ifeval.py'))
+  else:
+    code = re.search(r'<!-- run: ifeval -->\n```python\n(.*?)```', (ROOT / 'docs/own_tasks.md').read_text(), re.S)[1]
+    exec(compile(code, 'own_tasks.md', 'exec'), made := {})
+  config = resolve(made['get_config'](), ())
+  config.data_dir = str(tmp_path)
+  for model in config.models:  # Shapes in place of models that are not here.
+    config.models[model] = f'size:{SIZES.get(model, "gemma_7b")}'
+  validate(config)
+  shots = config.task.shots
+  for name, rows in {
+    'train': prompts('train', config.task.train + shots),  # The worked examples are in no split.
+    'validation': prompts('validation', config.task.validation, IDS[2]),
+    'input_data': prompts('test', config.task.test, *IDS[1:]),
+  }.items():
+    (tmp_path / f'{name}.jsonl').write_text(''.join(json.dumps(r) + '\n' for r in rows))
+  said = io.StringIO()
+  study = opened.open_study(config)
+  command.plan(study, epath.Path(tmp_path / 'workdir'), Console(file=said, width=200))
+  assert 'se_low (1 a problem)' in said.getvalue() and not (tmp_path / 'workdir').exists()
+  assert 'problems, prompts and solutions' not in said.getvalue()
+  if shots:
+    assert study.tasks['train'].few_shot().count('The sun is warm.') == shots
