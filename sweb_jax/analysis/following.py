@@ -18,7 +18,7 @@ FIGURES = ('prompt, strict', 'instruction, strict', 'prompt, loose', 'instructio
 def build(results: Results, workdir: epath.PathLike) -> list[Table]:
   """The table, or none where no test has instructions."""
   study, config = results.study, results.config
-  sections = {layout.TEST: config['task'], **config.get('transfer', {})}
+  sections = {layout.TEST: config.get('task', {}), **config.get('transfer', {})}
   tests = [name for name, said in sections.items() if said.get('answer') == 'instructions']
   if not tests:
     return []

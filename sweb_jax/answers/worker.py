@@ -95,8 +95,8 @@ def _opinion(math_verify, gold: str, answer: str) -> tuple[bool | None, str]:
 def _instructions() -> tuple[Callable[[str, str], tuple[bool | None, str]], str, str]:
   """The same for IFEval's instructions, as `instructions.Checker` asks."""
   os.environ['LOCAL_RANK'] = '1'  # Else the import looks for data of nltk's over the network.
+  from lm_eval.tasks.ifeval import instructions_registry, utils  # isort: skip (it is what is missing if one is)
   import langdetect
-  from lm_eval.tasks.ifeval import instructions_registry, utils
 
   langdetect.DetectorFactory.seed = 0  # By itself it draws another one each time.
   first = json.dumps(['Answer in English.', ['language:response_language'], [{'language': 'en'}]])
