@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from etils import epath
 
 from sweb_jax import layout
-from sweb_jax.analysis import filters, graders, headline, judges, labels, page, rounds, tables, transfer
+from sweb_jax.analysis import filters, following, graders, headline, judges, labels, page, rounds, tables, transfer
 from sweb_jax.analysis.results import read
 from sweb_jax.analysis.study import AnalysisError
 from sweb_jax.analysis.table import Table
@@ -45,7 +45,7 @@ def write(
   """
   results = read(workdir, progressed=progressed)
   built = headline.build(results) + tables.build(results)
-  for more in (transfer, filters, judges):
+  for more in (transfer, following, filters, judges):
     progressed()
     built += more.build(results, workdir)
   built += graders.build(results) + rounds.build(results) + labels.build(epath.Path(workdir), results.study)
@@ -64,7 +64,7 @@ def write(
 def read_tables(workdir: epath.PathLike) -> list[Table]:
   """The tables of a report that was written. Raises AnalysisError where there is none."""
   folder = epath.Path(workdir) / layout.TABLES
-  others = filters.NAME, judges.NAME, graders.NAME, rounds.NAME, labels.NAME
+  others = following.NAME, filters.NAME, judges.NAME, graders.NAME, rounds.NAME, labels.NAME
   names = headline.NAME, *tables.NAMES, *transfer.NAMES, *others
   paths = [folder / f'{name}.json' for name in names]
   if found := [Table.from_json(path.read_text()) for path in paths if path.exists()]:

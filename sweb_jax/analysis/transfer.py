@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from etils import epath
@@ -15,12 +15,12 @@ from sweb_jax.analysis.intervals import Terms
 from sweb_jax.analysis.results import Results, asked_problems, checkpoint
 from sweb_jax.analysis.study import damaged, done
 from sweb_jax.analysis.table import Table
-from sweb_jax.records import Verdict
+from sweb_jax.records import Problem, Verdict
 
 NAMES = ('transfer', 'transfer_differences')
 
-Scores = dict[tuple[int, str, str, str], Float[np.ndarray, 'R P']]
-"""(question set, test set, learner, source) -> whether each seed's fine-tuning answers each problem right."""
+Scores = dict[tuple[int, str, str, str], Float[np.ndarray, 'R P *C']]
+"""(question set, test set, learner, source) -> what is measured of each seed's fine-tuning on each problem."""
 
 
 def build(results: Results, workdir: epath.PathLike) -> list[Table]:
@@ -28,47 +28,55 @@ def build(results: Results, workdir: epath.PathLike) -> list[Table]:
   tests = results.study.tests
   if not tests:
     return []
-  scores, missing = read(workdir, results)
+  scores, missing = read(workdir, results, tests, lambda _, verdict: verdict.correct)
   note = f' Not there yet: {", ".join(missing)}.' if missing else ''
   compared = [_differences(results, scores, tests)] if results.study.comparisons else []
   return [_accuracy(results, scores, tests, note), *compared]
 
 
-def read(workdir: epath.PathLike, results: Results) -> tuple[Scores, list[str]]:
-  """What was scored, and what is not there, as the stages plan or evaluate are not finished.
+def read(
+  workdir: epath.PathLike,
+  results: Results,
+  tests: Iterable[str],
+  measured: Callable[[Problem, Verdict], float | Sequence[float]],
+) -> tuple[Scores, list[str]]:
+  """What greedy answers to test sets score, and what is not there, as the stages plan or evaluate are not finished.
 
-  Raises AnalysisError for a file that is torn or not of the problems of its question set.
+  `tests` are names of further ones, or `layout.TEST`; `measured` gives a number, or so many, of each answer. Raises
+  AnalysisError for a file that is torn or not of the problems of its question set.
   """
   root, study, scores, missing = epath.Path(workdir), results.study, {}, []
   finished, of = done(root, study), {step.folder: step for step in study.steps}
-  for name in study.tests:
+  for name in tests:
     for s in study.question_sets:
-      asked = layout.problems(s, layout.transfer(name))
+      asked = layout.problems(s, 'test' if name == layout.TEST else layout.transfer(name))
       if finished.get(asked) != '':
         missing.append(asked)
         continue
-      problems = asked_problems(root, asked, of[asked].extent['problems']).ids
+      problems = asked_problems(root, asked, of[asked].extent['problems']).shown
       for learner in study.learners:
         for source in study.sources:
-          right = []
+          found = []
           for run in study.runs(source):
             folder = layout.scores(name, s, learner, run)
             if finished.get(folder) == '':
               chosen = checkpoint(root, source, layout.model(s, learner, run))
-              right.append(_right(root / folder / chosen / layout.GREEDY, problems))
+              found.append(_measured(root / folder / chosen / layout.GREEDY, problems, measured))
             elif folder in of and folder not in finished:
               missing.append(folder)
-          if right:
-            scores[s, name, learner, source] = np.stack(right)
+          if found:
+            scores[s, name, learner, source] = np.stack(found)
   return scores, missing
 
 
-def _right(folder: epath.Path, problems: Sequence[str]) -> np.ndarray:
-  """Whether each problem is answered right, in their order."""
+def _measured(
+  folder: epath.Path, problems: Sequence[Problem], measured: Callable[[Problem, Verdict], float | Sequence[float]]
+) -> np.ndarray:
+  """What is measured of each problem, in their order."""
   try:
     paths = sorted(folder.glob(layout.VERDICTS))
-    found = {v.problem_id: v.correct for path in paths for v in records.read(Verdict, path)}
-    return np.array([found[p] for p in problems], float)
+    found = {v.problem_id: v for path in paths for v in records.read(Verdict, path)}
+    return np.array([measured(p, found[p.id]) for p in problems], float)
   except (records.RecordError, KeyError) as e:
     raise damaged(f'{folder}: cannot be read, or a problem has no verdict ({e})') from e
 

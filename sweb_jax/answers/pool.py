@@ -1,4 +1,4 @@
-"""Second opinions by math-verify, from worker processes that may hang, crash or be killed.
+"""Opinions of libraries on what models wrote, from worker processes that may hang, crash or be killed.
 
 math-verify hands answers to sympy, and there are short answers that keep sympy busy for ever ('9^{9^{9^9}}'), some of
 them inside one operation of C code that nothing in the same process can interrupt. So each worker is a process, the
@@ -20,7 +20,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 MAX_LENGTH = 1000
@@ -38,8 +38,8 @@ MAX_SERVED = 10_000
 MAX_RSS_MB = 512
 """Resident memory of a worker above which it is replaced."""
 
-START_SECONDS = 60.0
-"""Time a worker may take to import math-verify; 0.6 s on an idle core."""
+START_SECONDS = 120.0
+"""Time a worker may take to import its library; 0.6 s for math-verify on an idle core, 4 s for the longest."""
 
 MAX_FAILED_STARTS = 5
 """Starts that fail in a row before the pool gives up."""
@@ -54,12 +54,26 @@ class PoolError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Opinion:
-  """What math-verify says of one pair."""
+  """What a library says of one pair."""
 
   equal: bool | None
   """None: no opinion."""
   reason: str
   """'equal', 'not equal', or why there is no opinion: 'timed out', 'worker died', 'too long', 'too deep', ..."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Library:
+  """Who is asked."""
+
+  name: str
+  """As `worker` knows it."""
+  module: str
+  """What it imports, for messages."""
+  package: str
+  """What pip calls it."""
+  refused: Callable[[tuple[str, str] | None], str | None]
+  """Why a pair is not sent; None where it is."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -86,12 +100,16 @@ class Pool:
   killed, they notice and go. The workers' imports are not the caller's: neither JAX nor the caller's main module.
   """
 
-  def __init__(self, workers: int = 2, deadline: float = 2.0):
-    """`workers`: processes; `deadline`: wall seconds a request. Raises ValueError where one is not positive."""
+  def __init__(self, workers: int = 2, deadline: float = 2.0, library: Library | None = None):
+    """`workers`: processes; `deadline`: wall seconds a request; `library`: who is asked, by default math-verify.
+
+    Raises ValueError where a number is not positive.
+    """
     if workers < 1 or not 0 < deadline < float('inf'):
       raise ValueError(f'workers={workers} and deadline={deadline}: both must be positive')
     self._count = workers
     self._deadline = deadline
+    self._library = library or MATH_VERIFY
     self._workers: list[_Worker] = []
     self._selector: selectors.BaseSelector | None = None
     self._failed_starts = 0
@@ -159,7 +177,7 @@ class Pool:
             more = False
             break
           number, read = read, read + 1
-          if (why := _refused(pair)) is not None:
+          if (why := self._library.refused(pair)) is not None:
             opinions[number] = Opinion(None, why)
             continue
           unsent = number, json.dumps(pair).encode() + b'\n'
@@ -205,7 +223,8 @@ class Pool:
     """Takes in one message: that a worker is ready (None), or its reply."""
     if not worker.ready:
       if message['error'] is not None:
-        raise PoolError(f'math-verify cannot be imported: {message["error"]}; pip install math-verify')
+        said = f'{self._library.module} cannot be imported: {message["error"]}'
+        raise PoolError(f'{said}; pip install {self._library.package}')
       worker.ready = True
       worker.expires = float('inf')
       self._failed_starts = 0
@@ -237,7 +256,7 @@ class Pool:
         self._stop(worker)
         raise PoolError(
           f'{self._failed_starts} workers in a row did not start (exit code {worker.process.returncode}); '
-          f'try: {sys.executable} -c "import math_verify"'
+          f'try: {sys.executable} -c "import {self._library.module}"'
         )
     self._replace(worker)
 
@@ -250,9 +269,9 @@ class Pool:
     ours.settimeout(self._deadline)  # For sending to a worker that does not read; replies are selected for.
     script = str(Path(__file__).with_name('worker.py'))
     with theirs:
-      # -P: the folder of the script is not on its path. The caller's path is: math-verify is where it would find it.
+      # -P: the folder of the script is not on its path. The caller's path is: the library is where it would find it.
       process = subprocess.Popen(
-        [sys.executable, '-P', script, str(theirs.fileno()), str(2 * self._deadline + 1)],
+        [sys.executable, '-P', script, str(theirs.fileno()), str(2 * self._deadline + 1), self._library.name],
         pass_fds=[theirs.fileno()],
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(p for p in sys.path if p)},
         stdin=subprocess.PIPE,  # Never written to: its end tells the worker that the parent is gone.
@@ -316,3 +335,6 @@ def _receive(worker: _Worker) -> dict | None:
     return None
   worker.buffer = rest
   return json.loads(line)
+
+
+MATH_VERIFY = Library('math_verify', 'math_verify', 'math-verify', _refused)

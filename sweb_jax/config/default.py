@@ -58,7 +58,7 @@ def default() -> ConfigDict:
         # Of the task 'jsonl', one's own problems (docs/own_tasks.md):
         'files': ConfigDict(),  # Split, or 'all' -> file.
         'fields': ConfigDict(),  # question, answer, id, solution, level, choices, tests -> the file's name for it.
-        'answer': '',  # Form of the answers: number, mathematical, choice, text or program.
+        'answer': '',  # Form of the answers: number, mathematical, choice, text, program or instructions.
         'shots': 0,  # Worked examples for base models, taken from the problems with a solution.
         'train': 0,  # Problems a question set.
         'validation': 0,

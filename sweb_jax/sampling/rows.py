@@ -30,7 +30,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     *('prompt_tokens', 'input_tokens', 'usage.prompt_tokens', 'usage.input_tokens', 'usage.prompt_token_count'),
     *('response.body.usage.prompt_tokens', 'response.body.usage.input_tokens', 'prompt_token_ids'),
   ),
-  'finish': ('finish_reason', 'finish', 'stop_reason'),
+  'finish': ('finish_reason', 'finish', 'stop_reason', 'cut'),
   'logprob': ('cumulative_logprob', 'logprob'),
 }
 """What is looked for -> names it goes by, the first that a row has; a dot leads into an object."""
@@ -112,7 +112,7 @@ class Fields:
         text,
         _ids(count, text),
         _length(prompt),
-        'length' if str(end).lower() in _CUT else 'stop',
+        'length' if end is True or str(end).lower() in _CUT else 'stop',
         _logprob(logprob),
       )
       for (text, _), index, count, prompt, end, logprob in zip(

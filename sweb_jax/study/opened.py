@@ -211,7 +211,8 @@ def _check_votes(config: ConfigDict, opened: Mapping[str, tasks.Task]) -> None:
   """Raises ConfigError for votes among answers that cannot be compared."""
   if not opened or opened['test'].same is not None:
     return
-  why = f'answers of {config.task.name} are programs, which are not counted as votes'
+  what = config.task.answer or config.task.name
+  why = f'answers of {what} are not compared with each other, and so not counted as votes'
   if config.evaluate.maj_k:
     raise ConfigError(f'config.evaluate.maj_k={config.evaluate.maj_k!r}: {why}; leave it empty')
   for variant in (None, *config.variants):

@@ -135,11 +135,12 @@ def get(name: str, *, data_dir: str = '', world: int = 0, template: str = '', ow
 
     arguments = {'world': world}
   elif name == 'jsonl':
-    from sweb_jax.tasks import jsonl
+    from sweb_jax.tasks import instructions, jsonl
 
     if own is None:
       raise TaskError("config.task.name='jsonl': name the files in config.task.files (docs/own_tasks.md)")
-    kind, arguments = jsonl.kind(own), {'data_dir': data_dir, 'own': own}
+    kind = instructions.Instructions if own.answer == instructions.FORM else jsonl.kind(own)
+    arguments = {'data_dir': data_dir, 'own': own}
   elif name in _FROM_FILES:
     kind = getattr(importlib.import_module(f'sweb_jax.tasks.{name}'), _FROM_FILES[name])
     arguments = {'data_dir': data_dir}

@@ -23,10 +23,6 @@ from sweb_jax.tasks.template import fill
 ALL = 'all'
 """In place of splits: one file, shared out by a hash of the question."""
 
-NEEDED = {'question', 'answer'}
-ROLES = ('question', 'answer', 'id', 'solution', 'level', 'choices', 'tests')
-"""What is sought in a row. All but the first two may be missing; for programs the tests are the answer."""
-
 SOURCE = 'config.task.files and config.task.fields say which file and field are what (docs/own_tasks.md)'
 
 _SHARE = 10
@@ -52,6 +48,7 @@ FORMS = {
   'choice': Form('choice', '\n#### {}'),
   'text': Form('text', '\n#### {}'),
   'program': Form('mbpp', ''),
+  'instructions': Form('', ''),  # `instructions.Instructions`
 }
 """Name in `config.task.answer` -> form."""
 
@@ -78,6 +75,12 @@ class Jsonl:
   second_opinion = False
   shown_end = '\n\n'
   """After a worked example."""
+  roles: Mapping[str, str] = {
+    role: role for role in ('question', 'answer', 'id', 'solution', 'level', 'choices', 'tests')
+  }
+  """What is sought in a row -> what it is called, if the config does not say otherwise."""
+  needed = frozenset({'question', 'answer'})
+  """What some row must have."""
 
   def __init__(self, data_dir: epath.PathLike, own: Own):
     """Reads the files. Raises TaskError, which names the file, the line and the field at fault."""
@@ -86,8 +89,8 @@ class Jsonl:
       raise TaskError(
         f'config.task.files={own.files}: give {{{ALL!r}: FILE}}, or a file for some of {", ".join(SPLITS)}'
       )
-    if unknown := set(own.fields) - set(ROLES):
-      raise TaskError(f'config.task.fields names {sorted(unknown)}; what is sought in a row is {", ".join(ROLES)}')
+    if unknown := set(own.fields) - set(self.roles):
+      raise TaskError(f'config.task.fields names {sorted(unknown)}; what is sought in a row is {", ".join(self.roles)}')
     known: dict[str, str] = {}
     parts = {name: self._read(epath.Path(data_dir) / file, name, known) for name, file in own.files.items()}
     self._splits = _split(parts)
@@ -129,10 +132,9 @@ class Jsonl:
   def _read(self, path: epath.Path, part: str, known: dict[str, str]) -> list[Problem]:
     """The problems of a file; `known` has the place of each id, of all files so far."""
     rows = data_files.of_file(path, SOURCE).rows
-    names = {role: self._own.fields.get(role, role) for role in ROLES}
-    needed = NEEDED if self._own.answer != 'program' else {'question', 'tests'}
-    for role in ROLES:
-      if (role in needed or role in self._own.fields) and not any(names[role] in row for _, row in rows):
+    names = {**self.roles, **self._own.fields}
+    for role in self.roles:
+      if (role in self.needed or role in self._own.fields) and not any(names[role] in row for _, row in rows):
         has = ', '.join(rows[0][1]) if rows else 'none, it is empty'
         raise TaskError(f"{path}: no row has the field '{names[role]}' for {role}; fields are {has}; {SOURCE}")
     found, faults = [], []
@@ -148,6 +150,9 @@ class Jsonl:
         continue
       known[problem.id] = where
       found.append(problem)
+    if odd := self._faults(found):
+      faults += [f'{known[p]}: {why}' for p, why in odd.items()]
+      found = [p for p in found if p.id not in odd]
     for fault in faults[:_WARNED]:
       logging.warning('jsonl: %s; left out', fault)
     if len(faults) > _WARNED:
@@ -155,6 +160,10 @@ class Jsonl:
     if not found:
       raise TaskError(f'{path}: no row is a problem; {faults[0] if faults else "it is empty"}; {SOURCE}')
     return found
+
+  def _faults(self, found: list[Problem]) -> dict[str, str]:
+    """Problem id -> what else is wrong with it, of the problems of a file."""
+    return {}
 
   def _problem(self, said: Mapping[str, Any], problem_id: str) -> Problem:
     """The problem of a row. Raises ValueError, which says what is wrong with it."""
@@ -216,6 +225,7 @@ class Programs(Jsonl):
   )
   stop_strings = zero_shot_stop_strings = (completions.DONE,)
   shown_end = f'\n{completions.DONE}\n\n'
+  needed = frozenset({'question', 'tests'})
   same = None  # Programs are not compared.
 
   def verdict(self, problem: Problem, sample: Sample) -> Verdict:

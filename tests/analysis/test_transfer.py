@@ -75,7 +75,7 @@ def test_seeds_of_training_stand_side_by_side(root, change_study, score):
       shutil.copytree(root / first, root / second)
       score(root, s, layout.run(source, 1), [not r for r in right])
   results = read(root)
-  scores, missing = transfer.read(root, results)
+  scores, missing = transfer.read(root, results, results.study.tests, lambda _, verdict: verdict.correct)
   assert not missing and scores[0, 'other', 'student', 'wc_low'].tolist() == [[1, 1], [0, 0]]
   assert scores[1, 'other', 'student', 'base'].tolist() == [[1, 0]]
   accuracy, _ = transfer.build(results, root)

@@ -58,6 +58,13 @@ def test_a_row_of_this_projects_own_store_is_a_row_too():
   assert (taken.finish, taken.logprob) == ('length', -2.0)
 
 
+@pytest.mark.parametrize(('cut', 'finish'), [(True, 'length'), (False, 'stop')])
+def test_a_row_of_an_exported_arm_says_whether_it_was_cut(cut, finish):
+  row = {'problem_id': 'a', 'index': 3, 'prompt': 'How many?', 'completion': ' six', 'tokens': 2, 'cut': cut}
+  (taken,) = Fields().understand(row)
+  assert (taken.problem, taken.text, len(taken.tokens), taken.finish) == ('How many?', ' six', 2, finish)
+
+
 def test_a_conversation_ends_in_the_completion_and_asks_what_the_user_said_last():
   said = [{'role': 'system', 'content': 'Think.'}, {'role': 'user', 'content': 'How many?'}]
   row = {'messages': [*said, {'role': 'assistant', 'content': 'six'}], 'usage': {'completion_tokens': 2}}

@@ -167,9 +167,9 @@ def test_the_task_says_where_a_model_stops_that_was_not_fine_tuned(
 
 def test_programs_have_no_majority_vote(runs, monkeypatch):
   monkeypatch.setattr(opened.tasks, 'get', lambda *_, **__: types.SimpleNamespace(same=None))
-  with pytest.raises(ConfigError, match=r'config\.evaluate\.maj_k=\(4,\): answers of mbpp are programs'):
+  with pytest.raises(ConfigError, match=r'config\.evaluate\.maj_k=\(4,\): answers of mbpp are not compared'):
     opened.open_study(runs.tiny(task__name='mbpp', evaluate__maj_k=(4,)))
-  with pytest.raises(ConfigError, match=r"config\.data\.filter='majority': answers of mbpp are programs"):
+  with pytest.raises(ConfigError, match=r"config\.data\.filter='majority': answers of mbpp are not compared"):
     opened.open_study(runs.tiny(task__name='mbpp', data__filter='majority'))
 
 

@@ -220,5 +220,5 @@ def test_a_judge_that_is_to_read_chat_turns_needs_their_marks(runs):
 
 def test_votes_are_no_filter_of_programs(runs, monkeypatch):
   monkeypatch.setattr(opened.tasks, 'get', lambda *_, **__: types.SimpleNamespace(same=None))
-  with pytest.raises(ConfigError, match=r"config\.data\.filter='majority': answers of arithmetic are programs"):
+  with pytest.raises(ConfigError, match=r"config\.data\.filter='majority': answers of arithmetic are not compared"):
     opened.open_study(runs.tiny(data__filter='majority'))

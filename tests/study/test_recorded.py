@@ -7,6 +7,8 @@ import io
 import json
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,42 @@ def test_recorded_samples_end_in_the_tables_of_those_that_were_drawn(runs, setti
   assert 'wc, recorded: ' in said and 'The first rows, as they were understood' in said
   one, other = ({str(p.relative_to(root)) for p in root.rglob('*')} for root in (drawn, tmp_path / 'taken'))
   assert {n for n in one if n.endswith(layout.MANIFEST)} == {n for n in other if n.endswith(layout.MANIFEST)}
+
+
+@pytest.mark.slow
+def test_the_config_of_recorded_samples_ends_in_the_tables_of_drawn_ones(runs, tmp_path):
+  """At the grid's preset 'ci', through a file that the command of export writes."""
+
+  def config(*fields):
+    made = runpy.run_path(str(ROOT / 'configs/embedded/recorded.py'))['get_config']()
+    grid = runpy.run_path(str(ROOT / 'configs/embedded/grid.py'))['get_config']()
+    own = (('learners', made.learners), ('train.seeds', made.train.seeds))
+    made.presets, made.preset = {'small': (*grid.presets['ci'], *own, *fields)}, 'small'
+    made = resolve(made, ())
+    validate(made)
+    return made
+
+  runs(tmp_path / 'drawn', config())
+  python = [sys.executable, '-m', 'sweb_jax.export', str(tmp_path / 'drawn')]
+  flags = ('--arm=wc_low', '--all_samples', '--format=parquet', f'--to={tmp_path / "api"}')
+  subprocess.run([*python, *flags], cwd=ROOT, check=True, capture_output=True)
+  taken = dict(runpy.run_path(str(ROOT / 'configs/embedded/recorded.py'))['get_config']().presets['taken'])
+  taken['models.wc'] = f'samples:{tmp_path / "api/train.parquet"}'
+  said = runs(tmp_path / 'taken', config(*taken.items()))
+  assert '120 samples in 120 rows of 1 file' in said
+  one, other = (
+    {n: json.loads(table) for n, table in runs.tables(tmp_path / name).items() if n.endswith('.json')}
+    for name in ('drawn', 'taken')
+  )
+  # What ended a sample is told by the ids of its tokens, of which an export has only the number.
+  at = one['data.json']['columns'].index('stopped')
+  assert one['data.json']['rows'][0][at] == 1 and other['data.json']['rows'][0][at] is None
+  for found in (one, other):
+    del found['data.json']['rows'][0][at : at + 3]
+    compared = found['data_differences.json']
+    compared['rows'] = [row for row in compared['rows'] if 'stopped' not in row]
+    del compared['note']  # It has their number.
+  assert len(one) > 10 and one == other
 
 
 def test_the_config_of_the_docs_reads_files_beside_it(runs, rows, tmp_path, monkeypatch):
