@@ -85,7 +85,7 @@ class SecondOpinions:
           if not (isinstance(equal, bool) and all(isinstance(x, str) for x in (gold, answer, reason))):
             raise ValueError('its values are of other types')
           known[gold, answer] = Opinion(equal, reason)
-        except (ValueError, TypeError) as e:
+        except (ValueError, TypeError, RecursionError) as e:
           logging.warning('%s, line %d: not an opinion, which is asked for again: %s', path, number, e)
     return known
 
