@@ -16,11 +16,12 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO, TypeVar
+from typing import Annotated, BinaryIO, TypeVar
 
+import pydantic
 from etils import epath
 
-from sweb_jax.runtime import files
+from sweb_jax.runtime import files, typed
 
 MAX_LINE = 16 << 20
 """Bytes of the longest line of a user's file."""
@@ -31,9 +32,11 @@ MAX_UNPACKED = 256 << 20
 _CHUNK = 1 << 20
 _LINE = re.compile(rb'\S[^\n]*')
 _as_text = json.JSONEncoder(ensure_ascii=False).encode
-_KEY = re.compile(rb'\{"problem_id": ("(?:[^"\\]|\\.)*+"), "index": ([0-9]+), ')
+_KEY = re.compile(rb'\{"problem_id": ("(?:[^"\\]|\\.)*+"), "index": ([0-9]{1,9}), ')
 _IDS = b', "tokens": ['  # Inside a text its quotes would have backslashes before them: here the ids begin.
 _line = json.JSONEncoder(ensure_ascii=False, default=list).encode  # What it does not know is `Ids`.
+
+Index = Annotated[int, pydantic.Field(ge=0, lt=1 << 31)]
 
 UNKNOWN = -1
 """Stands for a token that was charged and whose id is not known, as of a sample that was drawn elsewhere."""
@@ -92,7 +95,10 @@ class Ids(Sequence[int]):
     return repr(self._all())
 
   def _all(self) -> tuple[int, ...]:
-    return tuple(json.loads(b'[%b]' % self._text))
+    try:
+      return tuple(json.loads(b'[%b]' % self._text))
+    except ValueError as e:
+      raise RecordError(f'ids of a sample cannot be read, {self._text[:40]!r}...: {e}') from e
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +106,7 @@ class Sample:
   """One drawn solution."""
 
   problem_id: str
-  index: int
+  index: Index
   """0-based number among this problem's samples."""
   text: str
   """The completion up to its stop token or stop string, without it."""
@@ -118,7 +124,7 @@ class Verdict:
   """What the grader says of one sample."""
 
   problem_id: str
-  index: int
+  index: Index
   answer: str | None
   """The extracted final answer; None where there is none."""
   correct: bool
@@ -135,7 +141,7 @@ class Verdict:
   """Whether math-verify finds that the lenient answer equals the gold one; None: not asked, or no opinion."""
   second_reason: str = ''
   """'agrees', 'differs' (from `lenient_correct`), or why there is no opinion; '' where it was not asked."""
-  vote: int | None = None
+  vote: Index | None = None
   """Index of the first sample of the problem with the same answer; None without an answer, or where none is cast."""
 
 
@@ -157,14 +163,21 @@ def to_json(record: Problem | Sample | Verdict | Example) -> str:
 
 
 def from_json(cls: type[Record], line: str | bytes) -> Record:
-  """Reads what `to_json` wrote. Raises ValueError or TypeError on anything else."""
-  if cls is Sample and isinstance(line, bytes):
-    head, begun, rest = line.partition(_IDS)
-    ids, ended, tail = rest.partition(b']')
-    if begun and ended:
-      return Sample(**json.loads(head + tail), tokens=Ids(ids))
-  row = json.loads(line)
-  return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+  """Reads what `to_json` wrote. Raises ValueError on anything else."""
+  if cls is not Sample:
+    return typed.from_json(cls, line)
+  head, begun, rest = line.partition(_IDS) if isinstance(line, bytes) else (line, b'', b'')
+  ids, ended, tail = rest.partition(b']')
+  if begun and ended and _are_ids(ids):
+    return dataclasses.replace(typed.from_json(cls, head + _IDS + b']' + tail), tokens=Ids(ids))
+  sample = typed.from_json(cls, line)
+  return dataclasses.replace(sample, tokens=tuple(sample.tokens))
+
+
+def _are_ids(text: bytes) -> bool:
+  """Whether a text looks like whole numbers with ', ' between them: a thirtieth of the time that parsing them takes."""
+  between = text.translate(None, b'-0123456789')
+  return between == b', ' * (len(between) // 2) and (not text or text[-1:].isdigit()) and b', ,' not in text
 
 
 def read(cls: type[Record], *paths: epath.PathLike) -> Iterator[Record]:
@@ -187,14 +200,16 @@ def _parsed(
   for number, line in enumerate(lines, first):
     try:
       yield from_json(cls, line)
-    except (ValueError, TypeError) as e:
+    except ValueError as e:
       raise RecordError(f'{path}, line {number}: not a {cls.__name__}: {e}') from e
 
 
 def key(text: bytes, start: int = 0) -> tuple[str, int] | None:
   """Problem id and index of the row whose line begins at `start`; None where it does not begin as `to_json` has it."""
-  found = _KEY.match(text, start)
-  return (json.loads(found[1]), int(found[2])) if found else None
+  try:
+    return (json.loads(found[1]), int(found[2])) if (found := _KEY.match(text, start)) else None
+  except ValueError:  # What has to be escaped is not, or is in another way.
+    return None
 
 
 def lengths(path: epath.PathLike) -> Iterator[tuple[str, int, int]]:

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -199,18 +200,27 @@ def command() -> Command:
   return Command()
 
 
-@pytest.fixture(scope='session')
-def finished(command) -> Finished:
-  """Made by the first of pytest's processes that asks for it; the others wait, and read it."""
-  folder = Path(os.environ['SWEB_TEST_SESSION']) / 'finished'
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
+  """A folder that is filled by the first of pytest's processes that asks for it; the others wait, and read it."""
+  folder = Path(os.environ['SWEB_TEST_SESSION']) / name
   with open(f'{folder}.lock', 'w') as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
-    if not (folder / 'output').exists():
+    if not (folder / 'made').exists():
       shutil.rmtree(folder, ignore_errors=True)
       folder.mkdir()
-      run = command(folder / 'workdir', modules=folder / 'modules')
-      assert run.returncode == 0, run.stderr
-      (folder / 'output').write_text(run.stdout)
+      make(folder)
+      (folder / 'made').touch()
+  return folder
+
+
+@pytest.fixture(scope='session')
+def finished(command) -> Finished:
+  def make(folder: Path) -> None:
+    run = command(folder / 'workdir', modules=folder / 'modules')
+    assert run.returncode == 0, run.stderr
+    (folder / 'output').write_text(run.stdout)
+
+  folder = made_once('finished', make)
   modules = frozenset((folder / 'modules').read_text().split())
   return Finished(folder / 'workdir', (folder / 'output').read_text(), modules)
 
@@ -259,11 +269,9 @@ def runs():
 
 
 @pytest.fixture(scope='session')
-def done(runs, tmp_path_factory) -> Path:
+def done(runs) -> Path:
   """A finished workdir of that study: to be read or copied, never written to."""
-  root = tmp_path_factory.mktemp('tiny') / 'workdir'
-  runs(root, runs.tiny())
-  return root
+  return made_once('tiny', lambda folder: runs(folder / 'workdir', runs.tiny())) / 'workdir'
 
 
 @pytest.fixture

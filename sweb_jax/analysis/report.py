@@ -67,9 +67,13 @@ def read_tables(workdir: epath.PathLike) -> list[Table]:
   others = following.NAME, filters.NAME, judges.NAME, graders.NAME, rounds.NAME, labels.NAME
   names = headline.NAME, *tables.NAMES, *transfer.NAMES, *others
   paths = [folder / f'{name}.json' for name in names]
-  if found := [Table.from_json(path.read_text()) for path in paths if path.exists()]:
-    return found
-  raise AnalysisError(f'{folder} holds no table: run the stage report first')
+  try:
+    found = [Table.from_json(path.read_bytes()) for path in paths if path.exists()]
+  except ValueError as e:
+    raise AnalysisError(f'{folder}: a table is damaged ({e}); run the stage report again') from e
+  if not found:
+    raise AnalysisError(f'{folder} holds no table: run the stage report first')
+  return found
 
 
 def answer(built: Sequence[Table]) -> str:

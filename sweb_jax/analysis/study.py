@@ -13,7 +13,7 @@ from sweb_jax import layout
 from sweb_jax.budget import Arm, Comparison, Cost, costs
 from sweb_jax.layout import BASE
 from sweb_jax.models import families
-from sweb_jax.runtime import files, manifest
+from sweb_jax.runtime import files, manifest, typed
 
 MATCHED_BY = {'paper': 'compute', 'flops': 'compute', 'price': 'price', 'seconds': 'time', 'tokens': 'tokens'}
 """Definition of cost, of `budget.UNITS` -> by what arms of equal cost are matched."""
@@ -122,16 +122,12 @@ class Study:
 def read_study(root: epath.PathLike) -> Study:
   """Reads the study of a workdir. Raises AnalysisError, which names the field at fault."""
   path = epath.Path(root) / layout.STUDY
-  row = read_json(path)
   try:
-    row |= {
-      'arms': tuple(Arm(**arm) for arm in row['arms']),
-      'comparisons': tuple(Comparison(**c) for c in row['comparisons']),
-      'steps': tuple(Listed(**step) for step in row.get('steps', ())),
-    }
-    study = Study(**{name: _tuple(value) for name, value in row.items()})
-  except (KeyError, TypeError, AttributeError) as e:
-    raise AnalysisError(f'{path}: the field {e} is missing or of the wrong kind; run the stage plan again') from e
+    study = typed.from_json(Study, path.read_bytes())
+  except FileNotFoundError:
+    raise AnalysisError(f'{path} is missing: run the stage plan') from None
+  except ValueError as e:
+    raise AnalysisError(f'{path}: {e}; run the stage plan again') from e
   names = {arm.name for arm in study.arms}
   for field, used, known in [
     ('comparisons', {x for c in study.comparisons for x in (c.a, c.b)}, names),
@@ -187,10 +183,6 @@ def _by_stage(study: Study, wanted: Any) -> Iterator[tuple[str, list[str]]]:
 
 def _some(names: list[str]) -> str:
   return ', '.join(names[:SHOWN]) + (f' and {len(names) - SHOWN} more' if len(names) > SHOWN else '')
-
-
-def _tuple(value: Any) -> Any:
-  return tuple(value) if isinstance(value, list) else value
 
 
 def read_json(path: epath.PathLike) -> dict[str, Any]:

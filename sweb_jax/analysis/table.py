@@ -7,6 +7,8 @@ import dataclasses
 import io
 import json
 
+from sweb_jax.runtime import typed
+
 Cell = str | int | float | None
 FORMATS = {'difference': '+.3f', 'within sets': '+.3f', 'relative': '+.1%', 'minutes': ',.1f', 'dollars': ',.2f'}
 """Column -> how a number in it is written, if not with three decimals."""
@@ -40,10 +42,9 @@ class Table:
     return json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=1) + '\n'
 
   @classmethod
-  def from_json(cls, text: str) -> Table:
-    """Reads what `json` wrote."""
-    row = json.loads(text)
-    return cls(row['name'], row['title'], tuple(row['columns']), tuple(map(tuple, row['rows'])), row['note'])
+  def from_json(cls, text: str | bytes) -> Table:
+    """Reads what `json` wrote. Raises ValueError for anything else."""
+    return typed.from_json(cls, text)
 
   def readable(self) -> tuple[list[str], list[list[str]]]:
     """Headers and cells as text, an interval beside its figure: '0.349 [0.312, 0.386]'."""

@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from sweb_jax.answers import completions, computed, sandbox
-from sweb_jax.answers.equal import same_number
+from sweb_jax.answers import apart, completions, computed, sandbox
+from sweb_jax.answers.equal import normal_number, same_number
 from sweb_jax.answers.extract import extract
 from sweb_jax.answers.math_equal import equal
 from sweb_jax.answers.pool import Opinion, Pool
@@ -100,6 +100,22 @@ def same(task: str, gold: str, answer: str, problem: str = '') -> bool:
   if task in NUMBER_TASKS:
     return same_number(gold, answer)
   return computed.same(gold, answer, problem) if task == 'functional_math' else equal(gold, answer)
+
+
+def keys(task: str, answer: str) -> apart.Keys | None:
+  """Keys by which answers are told apart: two that share none are not the same. None: it has to be compared."""
+  if task in completions.TASKS:
+    raise ValueError(f'task={task!r}: programs cannot be compared with each other')
+  if task == 'arithmetic':
+    return frozenset([answer])
+  if task in TEXT_TASKS:
+    return frozenset([tuple(answer.split())])
+  if task in NUMBER_TASKS:
+    number = normal_number(answer)
+    return None if number is None else frozenset([number])
+  if task == 'functional_math' and computed.tolerance(answer, ''):
+    return None  # What is near enough to it may be far away.
+  return apart.keys(answer)
 
 
 def grade_all(rows: Iterable[tuple[str, str]], task: str, pool: Pool | None) -> Iterator[Grade]:

@@ -100,8 +100,12 @@ def _same_words(gold: Leaf, answer: Leaf) -> bool:
   """Words are the same without case, spaces, brackets and full stops; formulas that are not read differ by now."""
   if not (gold.words or answer.words):
     return False
-  plain = [re.sub(r'["\'\s().]', '', leaf.text).casefold() for leaf in (gold, answer)]
-  return bool(plain[0]) and plain[0] == plain[1]
+  return bool(plain_words(gold)) and plain_words(gold) == plain_words(answer)
+
+
+def plain_words(leaf: Leaf) -> str:
+  """What of a leaf counts where it is words."""
+  return re.sub(r'["\'\s().]', '', leaf.text).casefold()
 
 
 def _same_dimension(gold: Leaf, answer: Leaf) -> bool:

@@ -19,7 +19,7 @@ from etils import epath
 
 from sweb_jax import layout, records
 from sweb_jax.budget.cost import BudgetError, Prompts
-from sweb_jax.runtime import files
+from sweb_jax.runtime import files, typed
 
 KINDS = ('prefix', 'prompt', 'completion', 'evaluation', 'validation', 'judge')
 """Worked examples and prompts that were read; tokens drawn for training data, on test and on validation problems, and
@@ -114,11 +114,11 @@ def _lines(folder: epath.Path, chunks: Sequence[str]) -> list[Entry]:
   """
   entries: dict[str, Entry] = {}
   for path in sorted(folder.glob(layout.LEDGERS)):
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
       try:
-        entry = Entry(**json.loads(line))
+        entry = typed.from_json(Entry, line)
         entries.setdefault(entry.file, entry)
-      except (ValueError, TypeError) as e:
+      except ValueError as e:
         raise BudgetError(f'{path}, line {number}: not a line of a ledger ({e}); remove the file') from e
   there = set(chunks)  # Listed once: to ask for each of many takes an object store long.
   return [e for e in entries.values() if e.file in there or (folder / e.file).exists()]

@@ -8,7 +8,6 @@ becomes one sentence that names the file and the field.
 from __future__ import annotations
 
 import pathlib
-import reprlib
 from typing import Any, TypeVar
 
 import pydantic
@@ -16,10 +15,9 @@ import pydantic_core
 from etils import epath
 
 from sweb_jax.runtime import files
+from sweb_jax.runtime.typed import fault
 
 T = TypeVar('T')
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 100
 SMALL = 1_000_000
 """Bytes of the largest config; published ones have some thousand."""
 
@@ -100,23 +98,3 @@ def json_object(data: bytes, where: epath.PathLike) -> dict[str, Any]:
 def brief(error: BaseException) -> str:
   """What a library says of a damaged file, which may be pages, in one line."""
   return ' '.join(str(error).split())[:300] or type(error).__name__
-
-
-def fault(error: pydantic.ValidationError) -> str:
-  """The first fault that a validation found, in one line: the field, its value, and what it should be."""
-  first = error.errors(include_url=False)[0]
-  field, said = '.'.join(map(str, first['loc'])), first['msg'].removeprefix('Value error, ').removeprefix('Input ')
-  match first['type']:
-    case 'json_invalid':
-      return f'not JSON that can be read: {first["ctx"]["error"]}'
-    case 'missing' | 'missing_argument':
-      return f'field {_SHORT.repr(field)} is missing'
-    case 'unexpected_keyword_argument' | 'extra_forbidden':
-      return f'field {_SHORT.repr(field)} is unknown'
-    case 'literal_error':
-      said = f'not supported, only {first["ctx"]["expected"]}'
-    case 'none_required':
-      said = 'not supported'
-  if not field:
-    return f'its root {said}' if first['type'].endswith('_type') else said
-  return f'{field}={_SHORT.repr(first["input"])}: {said}'

@@ -22,6 +22,7 @@ from pydantic import Field
 
 from sweb_jax.models import reading
 from sweb_jax.models.reading import CheckpointError
+from sweb_jax.runtime.typed import fault
 
 _DTYPES = {
   'F32': np.dtype(np.float32),
@@ -128,7 +129,7 @@ def entries(file: epath.PathLike) -> dict[str, Entry]:
     try:
       t = _Stored.model_validate(said)
     except pydantic.ValidationError as e:
-      raise CheckpointError(f'{file}: damaged: tensor {name!r:.200}: {reading.fault(e)}') from e
+      raise CheckpointError(f'{file}: damaged: tensor {name!r:.200}: {fault(e)}') from e
     begin, end = t.data_offsets
     found[name] = Entry(file, name, t.dtype, tuple(t.shape), 8 + size + begin, end - begin)
   _check_places(file, found, 8 + size, length)

@@ -104,6 +104,6 @@ class ByProblem(Generic[Record]):
   def _parsed(self, number: int, line: bytes) -> Record:
     try:
       return records.from_json(self._cls, line)
-    except (ValueError, TypeError):
+    except ValueError:
       list(records.read(self._cls, self._paths[number]))  # Raises an error that has the line's number.
       raise

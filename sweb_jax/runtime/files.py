@@ -98,7 +98,7 @@ def read_json(path: epath.PathLike) -> Any:
   """What `write_json` wrote. Raises ValueError, which names the file, for anything else, and OSError."""
   try:
     return json.loads(epath.Path(path).read_text())
-  except ValueError as e:
+  except (ValueError, RecursionError) as e:
     raise ValueError(f'{path}: not JSON: {e}') from e
 
 

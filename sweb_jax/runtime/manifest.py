@@ -6,14 +6,13 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from etils import epath
 
 from sweb_jax import layout
-from sweb_jax.runtime import files
+from sweb_jax.runtime import files, typed
 
 
 class WorkdirError(ValueError):
@@ -46,8 +45,8 @@ class Manifest:
 def read(root: epath.Path, folder: str) -> Manifest | None:
   """The manifest of a step's folder; None where there is none, or it is not whole."""
   try:
-    return Manifest(**json.loads((root / folder / layout.MANIFEST).read_text()))
-  except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+    return typed.from_json(Manifest, (root / folder / layout.MANIFEST).read_bytes())
+  except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
     return None
 
 

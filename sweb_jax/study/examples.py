@@ -106,7 +106,7 @@ class Examples(Step):
         rows = _numbered(itertools.chain.from_iterable(held))
         cut += sum(s.finish == 'length' for s, _ in rows)
         if keep == 'majority' and isinstance(self.graded, Allocation):  # Over all that the arm holds.
-          verdicts = grading.add_votes(task.same, [p], [v for _, v in rows])
+          verdicts = grading.add_votes(task.same, [p], [v for _, v in rows], getattr(task, 'keys', None))
           rows = [(s, v) for (s, _), v in zip(rows, verdicts, strict=True)]
         yield rows
 

@@ -132,7 +132,7 @@ def _graded(
   # Over all samples: a vote names the first sample with the same answer, which may have been graded before.
   new = {(v.problem_id, v.index) for v in verdicts}
   before = [v for rows in known.read(ids) for v in rows if (v.problem_id, v.index) not in new]
-  voted = grading.add_votes(task.same, problems, before + verdicts)
+  voted = grading.add_votes(task.same, problems, before + verdicts, getattr(task, 'keys', None))
   return [v for v in voted if (v.problem_id, v.index) in new]
 
 

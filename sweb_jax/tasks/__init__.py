@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from absl import logging
 
+from sweb_jax.answers.apart import Keys
 from sweb_jax.records import UNGRADED, Problem, Sample, Verdict
 from sweb_jax.runtime import hub
 
@@ -52,6 +53,12 @@ class Task(Protocol):
     """Whether two answers to a problem are equal; votes are counted by it.
 
     None in place of the method: answers (programs) cannot be compared, and there is no majority vote.
+    """
+
+  def keys(self, answer: str) -> Keys | None:
+    """Answers that share no key are not equal, and are not compared for votes; None: compared with every other.
+
+    A task need not have this method: then all answers to a problem are compared with each other.
     """
 
 

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 from typing import ClassVar
 
+from sweb_jax.answers.apart import Keys
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import SPLITS, TaskError, dialect
 from sweb_jax.tasks.arithmetic_checker import extract, first_fault
@@ -69,6 +70,10 @@ class Arithmetic:
     """Whether two answers are equal: a number of the world has one spelling."""
     del problem
     return gold == answer
+
+  def keys(self, answer: str) -> Keys:
+    """Keys by which answers are told apart: the number itself."""
+    return frozenset([answer])
 
 
 def _problem(question: dialect.Question) -> Problem:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from etils import epath
 
 from sweb_jax.answers import grade
+from sweb_jax.answers.apart import Keys
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import data_files, grading, splits
 from sweb_jax.tasks import math as math_task
@@ -59,6 +60,10 @@ class FunctionalMath:
   def same(self, problem: Problem, gold: str, answer: str) -> bool:
     """Whether two answers to a problem are equal: as in MATH, decimal ones within the tolerance of `computed`."""
     return grade.same('functional_math', gold, answer, problem.text)
+
+  def keys(self, answer: str) -> Keys | None:
+    """Keys by which answers are told apart (`answers.apart`)."""
+    return grade.keys('functional_math', answer)
 
   def verdict(self, problem: Problem, sample: Sample) -> Verdict:
     """Right where the boxed answer equals the gold answer by `same`."""

@@ -8,13 +8,14 @@ import itertools
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from absl import logging
 from etils import epath
 
 from sweb_jax import layout
 from sweb_jax.answers import grade
+from sweb_jax.answers.apart import Keys
 from sweb_jax.answers.pool import Opinion, Pool, PoolError
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
@@ -84,7 +85,7 @@ class SecondOpinions:
           if not (isinstance(equal, bool) and all(isinstance(x, str) for x in (gold, answer, reason))):
             raise ValueError('its values are of other types')
           known[gold, answer] = Opinion(equal, reason)
-        except (ValueError, TypeError) as e:
+        except (ValueError, TypeError, RecursionError) as e:
           logging.warning('%s, line %d: not an opinion, which is asked for again: %s', path, number, e)
     return known
 
@@ -146,7 +147,10 @@ class SecondOpinions:
 
 
 def add_votes(
-  same: Callable[[Problem, str, str], bool], problems: Sequence[Problem], verdicts: Sequence[Verdict]
+  same: Callable[[Problem, str, str], bool],
+  problems: Sequence[Problem],
+  verdicts: Sequence[Verdict],
+  keys: Callable[[str], Keys | None] | None = None,
 ) -> list[Verdict]:
   """The verdicts with their votes for maj@k: samples of a problem whose answers are the same vote for one of them.
 
@@ -154,18 +158,39 @@ def add_votes(
   tolerance): the samples of a problem are taken by index, and each votes for the first answer before it that is the
   same as its own, or else for itself. Two answers that `same` cannot compare are not the same, with a line in the
   log. The gold answer has no part in it.
+
+  `keys` are the task's own (`tasks.Task.keys`): answers that they tell apart are not compared.
   """
-  by_id = {p.id: p for p in problems}
-  firsts: dict[str, dict[str, int]] = {}  # By problem: the answers that are voted for, and the votes for all.
+  firsts = {p.id: _Firsts(functools.partial(_compared, same, p), keys) for p in problems}
   known: dict[tuple[str, str], int] = {}
   for v in sorted(verdicts, key=lambda v: v.index):
-    if v.answer is None or (v.problem_id, v.answer) in known:
-      continue
-    voted = firsts.setdefault(v.problem_id, {})
-    problem = by_id[v.problem_id]
-    vote = next((i for answer, i in voted.items() if _compared(same, problem, answer, v.answer)), None)
-    known[v.problem_id, v.answer] = voted.setdefault(v.answer, v.index) if vote is None else vote
+    if v.answer is not None and (v.problem_id, v.answer) not in known:
+      known[v.problem_id, v.answer] = firsts[v.problem_id].vote(v.answer, v.index)
   return [v if v.answer is None else dataclasses.replace(v, vote=known[v.problem_id, v.answer]) for v in verdicts]
+
+
+class _Firsts:
+  """The answers to one problem that are voted for, in the order in which they came."""
+
+  def __init__(self, same: Callable[[str, str], bool], keys: Callable[[str], Keys | None] | None):
+    self._same, self._keys = same, keys
+    self._firsts: list[tuple[str, int]] = []
+    self._with: dict[Hashable, list[int]] = {None: []}
+    """Key -> places in `_firsts`; None -> of those that are compared with every answer."""
+
+  def vote(self, answer: str, index: int) -> int:
+    """The index of the first answer that is the same, and `index` where there is none: then others vote for it."""
+    keys = None if self._keys is None else self._keys(answer)
+    places: Iterable[int] = range(len(self._firsts))
+    if keys is not None:
+      places = sorted({place for key in (None, *keys) for place in self._with.get(key, ())})
+    for first, voted in (self._firsts[place] for place in places):
+      if self._same(first, answer):
+        return voted
+    for key in (None,) if keys is None else keys:
+      self._with.setdefault(key, []).append(len(self._firsts))
+    self._firsts.append((answer, index))
+    return index
 
 
 def _compared(same: Callable[[Problem, str, str], bool], problem: Problem, one: str, other: str) -> bool:

@@ -12,6 +12,7 @@ from etils import epath
 
 from sweb_jax import answers
 from sweb_jax.answers import grade
+from sweb_jax.answers.apart import Keys
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import TaskError, data_files, grading, splits
 
@@ -87,6 +88,10 @@ class Gsm8k:
   def same(self, problem: Problem, gold: str, answer: str) -> bool:
     """Whether two answers are the same number."""
     return grade.same('gsm8k', gold, answer)
+
+  def keys(self, answer: str) -> Keys | None:
+    """Keys by which answers are told apart (`answers.apart`)."""
+    return grade.keys('gsm8k', answer)
 
 
 def prompt(problem: Problem) -> str:

@@ -16,6 +16,7 @@ from etils import epath
 
 from sweb_jax import answers
 from sweb_jax.answers import completions, extract, grade
+from sweb_jax.answers.apart import Keys
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import SPLITS, Own, TaskError, data_files, grading, programs, splits
 from sweb_jax.tasks.template import fill
@@ -128,6 +129,10 @@ class Jsonl:
   def same(self, problem: Problem, gold: str, answer: str) -> bool:
     """Whether two answers are equal, as their form has it."""
     return grade.same(self._form.grader, gold, answer)
+
+  def keys(self, answer: str) -> Keys | None:
+    """Keys by which answers are told apart (`answers.apart`)."""
+    return grade.keys(self._form.grader, answer)
 
   def _read(self, path: epath.Path, part: str, known: dict[str, str]) -> list[Problem]:
     """The problems of a file; `known` has the place of each id, of all files so far."""

@@ -12,6 +12,7 @@ from absl import logging
 from etils import epath
 
 from sweb_jax.answers import extract, grade
+from sweb_jax.answers.apart import Keys
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import TaskError, data_files, grading, splits
 
@@ -101,6 +102,10 @@ class Math:
   def same(self, problem: Problem, gold: str, answer: str) -> bool:
     """Whether two answers are equal (`answers.math_equal`)."""
     return grade.same('math', gold, answer)
+
+  def keys(self, answer: str) -> Keys | None:
+    """Keys by which answers are told apart (`answers.apart`)."""
+    return grade.keys('math', answer)
 
 
 def prompt(problem: Problem) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from etils import epath
 
 from sweb_jax.answers import grade
+from sweb_jax.answers.apart import Keys
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.tasks import TaskError, data_files, grading, gsm8k, splits
 
@@ -62,6 +63,10 @@ class Svamp:
   def same(self, problem: Problem, gold: str, answer: str) -> bool:
     """Whether two answers are the same number."""
     return grade.same('svamp', gold, answer)
+
+  def keys(self, answer: str) -> Keys | None:
+    """Keys by which answers are told apart (`answers.apart`)."""
+    return grade.keys('svamp', answer)
 
 
 def _problem(row: dict, where: str) -> Problem:

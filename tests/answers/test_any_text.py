@@ -1,4 +1,5 @@
-"""`equal` raises on no text, and is reflexive and symmetric: over edited gold answers, and over other spellings."""
+"""`equal` raises on no text and is reflexive and symmetric, and keys tell no equal answers apart: over edited gold
+answers, and over other spellings."""
 
 import importlib.util
 import json
@@ -9,6 +10,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from sweb_jax.answers.apart import keys
 from sweb_jax.answers.grade import grade
 from sweb_jax.answers.math_equal import equal
 
@@ -36,10 +38,17 @@ SPELLINGS = {
 }
 
 
+def told_apart(one: str, other: str) -> bool:
+  found = keys(one), keys(other)
+  return None not in found and found[0].isdisjoint(found[1])
+
+
 @hypothesis.settings(max_examples=2000, deadline=None, database=None, derandomize=True)
 @hypothesis.given(gold=st.sampled_from(GOLDS), edits=EDITS)
 def test_no_text_raises_and_equality_is_reflexive_and_symmetric(gold, edits):
-  assert mutations.faults(gold, mutations.edited(gold, edits)) == []
+  edited = mutations.edited(gold, edits)
+  assert mutations.faults(gold, edited) == []
+  assert not (told_apart(gold, edited) and equal(gold, edited))
 
 
 @pytest.mark.parametrize(
@@ -58,3 +67,4 @@ def test_every_gold_answer_is_equal_to_itself_in_other_spellings_in_both_directi
     assert equal(gold, gold), gold
     assert equal(gold, spelt), (gold, spelt)
     assert equal(spelt, gold), (spelt, gold)
+    assert not told_apart(gold, spelt), (gold, spelt)

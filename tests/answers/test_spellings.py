@@ -2,6 +2,7 @@
 
 import pytest
 
+from sweb_jax.answers.apart import keys
 from sweb_jax.answers.math_equal import equal
 
 EQUAL = r'''
@@ -834,6 +835,7 @@ def pairs(rows: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(('gold', 'answer'), pairs(EQUAL))
 def test_they_are_equal(gold, answer):
   assert equal(gold, answer)
+  assert None in (keys(gold), keys(answer)) or keys(gold) & keys(answer)
 
 
 @pytest.mark.parametrize(('gold', 'answer'), pairs(DIFFERENT))

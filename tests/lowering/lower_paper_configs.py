@@ -15,17 +15,18 @@ os.environ |= {'XLA_FLAGS': '--xla_force_host_platform_device_count=64', 'TF_CPP
 from ml_collections import ConfigDict
 
 from sweb_jax import config as config_lib
-from sweb_jax.lowering.steps import Step, steps
+from sweb_jax.lowering.steps import Step, samples, steps
 
 
 def seen(config: ConfigDict, step: Step) -> str:
   """What a step may depend on: steps of several configs that have it in common are lowered once."""
-  sections = {k: config[k].to_dict() for k in ('sampling', 'train', 'mesh', 'estimate', 'engine', 'budgets')}
-  sections['problems'] = config.task.train
+  sections = {k: config[k].to_dict() for k in ('sampling', 'train', 'mesh', 'estimate', 'engine')}
+  del sections['estimate']['completion_tokens']  # Completions are as long as they may become.
   if step.name == 'train':  # How often, and on how much data, is not the step's.
-    del sections['budgets'], sections['engine'], sections['problems'], sections['train']['steps']
+    del sections['engine'], sections['train']['steps'], sections['estimate']['few_shot_tokens']
   else:
     del sections['train']
+    sections['requests'] = config.task.train, samples(config)
   return json.dumps([step.model, config.models[step.model], step.name, sections], sort_keys=True)
 
 

@@ -6,7 +6,10 @@ import dataclasses
 import json
 import os
 
-os.environ |= {'XLA_FLAGS': '--xla_force_host_platform_device_count=256', 'TF_CPP_MIN_LOG_LEVEL': '1'}
+os.environ |= {
+  'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=256',
+  'TF_CPP_MIN_LOG_LEVEL': '1',
+}
 os.environ.pop('JAX_COMPILATION_CACHE_DIR', None)
 
 import jax

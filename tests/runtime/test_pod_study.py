@@ -33,7 +33,7 @@ class Pod:
     env = {
       **os.environ,
       'JAX_PLATFORMS': 'cpu',
-      'XLA_FLAGS': f'--xla_force_host_platform_device_count={4 // count}',
+      'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count={4 // count}',
     }
     several = (f'--coordinator=127.0.0.1:{port}', f'--process_count={count}') if count > 1 else ()
     command = [sys.executable, *main, '--config=tests/runtime/small_pod.py', f'--workdir={workdir}']

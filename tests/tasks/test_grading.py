@@ -1,11 +1,18 @@
 """What stands in a verdict beside the verdict: the lenient reading, math-verify's opinion, the vote."""
 
+import contextlib
+import functools
 import os
+from collections.abc import Iterator
 
+import hypothesis
 import pytest
+from absl import logging
 from etils import epath
+from hypothesis import strategies as st
 
 from sweb_jax import tasks
+from sweb_jax.answers import grade
 from sweb_jax.answers.grade import same
 from sweb_jax.answers.pool import Opinion, PoolError
 from sweb_jax.records import Problem, Sample, Verdict
@@ -19,6 +26,16 @@ TWO = Problem('two', 'What is 1+1?', '2')
 def draw(problem: Problem, *texts: str) -> list[Verdict]:
   samples = (Sample(problem.id, i, text, (), 'stop', 0.0) for i, text in enumerate(texts))
   return [grading.verdict('math', problem, sample) for sample in samples]
+
+
+@contextlib.contextmanager
+def absl_logging_off() -> Iterator[None]:
+  before = logging.get_verbosity()
+  logging.set_verbosity(logging.FATAL)  # Gold answers that are no number are told of one by one.
+  try:
+    yield
+  finally:
+    logging.set_verbosity(before)
 
 
 def same_in_math(problem: Problem, one: str, other: str) -> bool:
@@ -199,12 +216,55 @@ def test_of_answers_near_each_other_the_first_decides():
   assert [v.vote for v in grading.add_votes(near, [TWO], verdicts)] == [0, 0, 2, 0]
 
 
+ANSWERS = {
+  'math': (
+    *('1/2', '0.5', r'\frac{2}{4}', r'50\%', '50', r'50\text{ cm}', r'50\text{ km}', '1/3', '0.33333', '0.33334'),
+    *('(1,2)', r'\begin{pmatrix}1\\2\end{pmatrix}', r'\begin{pmatrix}1&2\end{pmatrix}', r'\mathbf{i}+2\mathbf{j}'),
+    *('1,2', r'\{2,1\}', '1,200', '1200', '(1,200)', 'x=5', 'y=5', '5', '5=x', '2x=10', r'\{5\}', '1, 2, 1'),
+    *(r'\sin(\pi)', '0', '1e-12', r'x > 3', r'(3,\infty)', r'\text{(C)}', 'C', 'c', r'\frac{', '', '11_4', '11'),
+    *('x^2-1', '(x-1)(x+1)', r'\ln(x^2)', r'2\ln x', r'\sqrt{x^2}', 'x', '[1,1]', '[0.5,0.5]', 'x-x+5', '9^{9^9}'),
+  ),
+  'functional_math': ('1.38', r'\frac{11}{8}', '1.375', '1.4', '1.38_2', '1', '1.0', 'x = 1.38', 'x', '0.01', '0.014'),
+  'gsm8k': ('18', '$18.00', '**18** dollars', '18.0', '18.0001', '1,080', '1080', 'eighteen', '', '18 or 19'),
+  'text': ('a b', ' a  b', 'ab', 'A b', ''),
+  'arithmetic': ('2', '2', '3', '02'),
+}
+
+
+@pytest.mark.parametrize('task', ANSWERS)
+@hypothesis.settings(max_examples=150, deadline=None, database=None, derandomize=True)
+@hypothesis.given(data=st.data())
+def test_votes_by_keys_are_those_of_comparing_all_answers_in_whatever_order_they_come(task, data):
+  answers = data.draw(st.permutations(ANSWERS[task]))[: data.draw(st.integers(1, 25))]
+  verdicts = [Verdict('two', i, answer, False, '') for i, answer in enumerate(answers)]
+  with absl_logging_off():
+    slow = grading.add_votes(lambda _, one, other: same(task, one, other), [TWO], verdicts)
+    assert slow == grading.add_votes(
+      lambda _, one, other: same(task, one, other), [TWO], verdicts, functools.partial(grade.keys, task)
+    )
+
+
+def test_many_different_answers_are_hardly_compared():
+  compared = []
+
+  def counted(problem: Problem, one: str, other: str) -> bool:
+    compared.append((one, other))
+    return same('math', one, other)
+
+  kinds = ('{}', '{}.5', r'\frac{{{}}}{{7}}', r'{}\sqrt{{3}}', '({},1)', 'x={}', r'\frac{{1}}{{{}}}', '{}^2+x')
+  answers = [kind.format(n) for n in range(2, 42) for kind in kinds]
+  verdicts = [Verdict('two', i, answer, False, '') for i, answer in enumerate(answers)]
+  grading.add_votes(counted, [TWO], verdicts, functools.partial(grade.keys, 'math'))
+  assert len(compared) < 3 * len(answers)  # And not half of the square, 51,040.
+
+
 @pytest.mark.parametrize('name', ['gsm8k', 'svamp', 'math', 'functional_math', 'mbpp', 'humaneval'])
 def test_every_task_says_how_its_answers_are_compared(name):
   module = __import__(f'sweb_jax.tasks.{name}', fromlist=['_'])
   task = getattr(module, tasks._FROM_FILES[name])
   programs = name in ('mbpp', 'humaneval')
   assert (task.same is None) == programs
+  assert hasattr(task, 'keys') != programs
   assert task.second_opinion == (not programs)
   assert task.zero_shot_stop_strings  # A base model runs on without worked examples too.
 

@@ -11,9 +11,10 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
-from sweb_jax.models import reading, sentencepiece_proto
+from sweb_jax.models import sentencepiece_proto
 from sweb_jax.models.gemma.config import SIZES, ModelConfig, transposed_gating
 from sweb_jax.models.gguf_file import Fields, GgufError
+from sweb_jax.runtime.typed import fault
 
 ARCHITECTURES = ('gemma', 'gemma2', 'gemma3')
 _SPECIAL_KEYS = {'unk': 'unknown', 'bos': 'bos', 'eos': 'eos', 'pad': 'padding'}
@@ -79,7 +80,7 @@ def config(path: str | os.PathLike, field: Fields) -> ModelConfig:
   try:
     found = ModelConfig(**out)
   except pydantic.ValidationError as e:
-    raise GgufError(f'{path}: in its metadata: {reading.fault(e)}') from e
+    raise GgufError(f'{path}: in its metadata: {fault(e)}') from e
   return dataclasses.replace(found, transpose_gating=transposed_gating(found))
 
 
@@ -107,7 +108,7 @@ def sentencepiece_model(path: str | os.PathLike, field: Fields) -> bytes:
   try:
     v = _Vocabulary(**said, ids={n: field(f'tokenizer.ggml.{key}_token_id') for n, key in _SPECIAL_KEYS.items()})
   except pydantic.ValidationError as e:
-    raise GgufError(f'{path}: in tokenizer.ggml: {reading.fault(e)}') from e
+    raise GgufError(f'{path}: in tokenizer.ggml: {fault(e)}') from e
   pieces, types, scores, ids = v.tokens, v.token_type, v.scores, v.ids
   if not len(pieces) == len(types) == len(scores) > max(ids.values()):
     raise GgufError(

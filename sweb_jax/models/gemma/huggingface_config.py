@@ -16,6 +16,7 @@ from sweb_jax.models.gemma.huggingface_fields import Gemma, Gemma2, Gemma3Text, 
 from sweb_jax.models.gemma4 import config_json
 from sweb_jax.models.gemma4.shape import Layered
 from sweb_jax.models.reading import CheckpointError
+from sweb_jax.runtime.typed import fault
 
 KINDS = huggingface_fields.KINDS | config_json.KINDS
 """By `model_type`."""
@@ -39,7 +40,7 @@ def read(folder: epath.PathLike) -> Decoder:
       return text.architecture()
     config = _architecture(text)
   except ValueError as e:
-    said = reading.fault(e) if isinstance(e, pydantic.ValidationError) else e
+    said = fault(e) if isinstance(e, pydantic.ValidationError) else e
     raise CheckpointError(f'{epath.Path(folder) / "config.json"}: {said}') from e
   return dataclasses.replace(config, transpose_gating=transposed_gating(config))
 
