@@ -54,8 +54,8 @@ def main():
     from sweb_jax.sampling import engine
     engine.SharedCache = end
   else:
-    from sweb_jax.study import models
-    models.fit = lambda params, config, packer, **_: (packer.batch(0), end())
+    from sweb_jax.study import fine_tuning
+    fine_tuning.fit = lambda params, config, runs, **_: (runs[0].packer.batch(0), end())
   sys.argv[0] = 'sweb_jax.main'
   runpy.run_module('sweb_jax.main', run_name='__main__', alter_sys=True)
 main()
