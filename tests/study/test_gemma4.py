@@ -48,6 +48,7 @@ def study(command, models, tmp_path_factory) -> pathlib.Path:
     '--config.train.steps.low=8',
     '--config.gold=False',
     '--config.engine.jobs=1',
+    seconds=900,
     JAX_DISABLE_MOST_OPTIMIZATIONS='1',
   )
   assert done.returncode == 0, done.stderr
