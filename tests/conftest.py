@@ -123,10 +123,12 @@ class Command:
       stderr=subprocess.PIPE,
     )
 
-  def __call__(self, workdir: Path | None, *flags: str, **kwargs) -> subprocess.CompletedProcess:
+  def __call__(
+    self, workdir: Path | None, *flags: str, seconds: float = 300, **kwargs
+  ) -> subprocess.CompletedProcess:
     with self.start(workdir, *flags, **kwargs) as process:
       try:
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=seconds)
       except BaseException:
         process.kill()
         raise

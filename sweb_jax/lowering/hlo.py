@@ -158,10 +158,15 @@ def _group(rest: str) -> tuple[int, ...]:
     shape, dims = ([int(i) for i in part.split(',')] for part in iota.groups()[:2])
     order = [int(i) for i in iota[3].split(',')] if iota[3] else range(len(dims))
     return tuple(np.arange(math.prod(dims)).reshape(dims).transpose(order).reshape(shape)[0].ravel().tolist())
-  if named := re.search(r"replica_groups=mesh\[([^\]]*)\] \{('\w+'(?:,'\w+')*)\}", rest):
+  if named := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", rest):
     sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", named[1])}
-    among = [slice(None) if f"'{name}'" in named[2] else 0 for name in sizes]
-    return tuple(np.arange(math.prod(sizes.values())).reshape(*sizes.values())[tuple(among)].ravel().tolist())
+    group = np.zeros(1, int)
+    # An axis, or of one that is cut into parts one part: before it so many, and how many it has.
+    for name, before, count in re.findall(r"'(\w+)'(?::\((\d+)\)(\d+))?", named[2]):
+      before, count = (int(before), int(count)) if count else (1, sizes[name])
+      following = math.prod(list(sizes.values())[list(sizes).index(name) + 1 :])
+      group = np.add.outer(group, np.arange(count) * (sizes[name] // before // count * following)).ravel()
+    return tuple(group.tolist())
   if 'replica_groups=' in rest and 'replica_groups={}' not in rest:
     raise ValueError(f'a program of an unknown form: {rest[rest.index("replica_groups=") :][:80]}')
   return ()

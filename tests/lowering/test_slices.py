@@ -137,8 +137,12 @@ def test_a_message_beside_other_work_counts_once_and_its_devices_may_be_named_by
   for text in (named, named[:at] + again + named[at:]):
     gather, _ = sorted(hlo.read(text, by_condition=True).messages, key=lambda m: m.kind)
     assert gather == hlo.Message('all-gather', 16, 32, (0, 2))
-  with pytest.raises(ValueError, match='a program of an unknown form: replica_groups=mesh'):
-    hlo.read(named.replace("{'data'}", "{'data':(1)2}"))
+  cut = {"{'tensor':(1)2}": (0, 2), "{'tensor':(2)2}": (0, 1), "{'data','tensor':(2)2}": (0, 1, 4, 5)}
+  for axes, group in cut.items():
+    parts = named.replace("['data'=2,'tensor'=2] {'data'}", f"['data'=2,'tensor'=4] {axes}")
+    assert {m.group for m in hlo.read(parts).messages if m.kind == 'all-gather'} == {group}
+  with pytest.raises(ValueError, match='a program of an unknown form: replica_groups=others'):
+    hlo.read(named.replace('mesh[', 'others['))
 
 
 def test_a_slice_that_does_not_exist_names_those_that_do():
