@@ -14,9 +14,9 @@ three learning rates and ten checkpoints by 500 validation problems; MATH-500 at
 1 to 16.
 
 Cost: 279,760 samples, 2.4e18 FLOPs to draw them, 2.1e20 in all, 12.4 hours by the plan (low: 27,976 samples, 4.7
-hours; high: 11.4). The plan assumes 300 tokens a solution, 100 a problem and 600 of worked examples, and for 64
-chips of TPU v5e (197 TFLOP/s each, bfloat16) 40 % of the peak in training and 10 % in sampling, which memory
-bandwidth bounds. Not run.
+hours; high: 11.4), 42 on v5e-64 by steps that the TPU's compiler compiled (docs/pods.md). The plan assumes 300 tokens
+a solution, 100 a problem and 600 of worked examples, and for 64 chips of TPU v5e (197 TFLOP/s each, bfloat16) 40 % of
+the peak in training and 10 % in sampling, which memory bandwidth bounds. Not run.
 
 Expected (the paper's, WC data against SE data, relative): low budget +6 % for the student, +3.8 % for WC, +5.8 % for
 SE; high +5.8, +2 and +4.3 %. Coverage +11 and +6 points, diversity +86 and +125 %; false positives 24 against 17 %
