@@ -108,9 +108,9 @@ def for_params(params: Any, mesh: Mesh, spread: bool = False) -> Any:
   """
 
   def fitting(axis, size):
-    several = ((RUN, axis),) if spread and axis == 'fsdp' else ()
-    ways = (*several, axis) if axis else ()
-    return next((a for a in ways if size % math.prod(mesh.shape[x] for x in ((a,) if a in AXES else a)) == 0), None)
+    if spread and axis == 'fsdp' and size % (mesh.shape[RUN] * mesh.shape[axis]) == 0:
+      return RUN, axis
+    return axis if axis and size % mesh.shape[axis] == 0 else None
 
   def one(path, leaf):
     axes = rules.axes('/'.join(str(getattr(k, 'key', k)) for k in path), leaf.shape)
@@ -264,11 +264,9 @@ def keep_table(x: Float[Array, 'V D'], mesh: Mesh | None, whole: bool) -> Float[
   """
   if mesh is None:
     return x
-  fit = (a if n % mesh.shape[a] == 0 else None for a, n in zip(('tensor', 'fsdp'), x.shape, strict=True))
-  vocabulary, width = fit
-  return jax.lax.with_sharding_constraint(
-    x, NamedSharding(mesh, PartitionSpec(vocabulary, None if whole else width))
-  )
+  axes = 'tensor', None if whole else 'fsdp'
+  fitting = (a if a and n % mesh.shape[a] == 0 else None for a, n in zip(axes, x.shape, strict=True))
+  return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(*fitting)))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
