@@ -76,13 +76,23 @@ class Meter:
     pace: how many seconds the run has taken for each that was expected, before this stage.
     later: seconds that the stages after it are expected to take.
     at_once: steps side by side; one that compiles holds up the others by its share.
+    tells: whether its pace tells of the stages after it, which that of another machine does not.
   """
 
   def __init__(
-    self, name: str, total: int, *, seconds: float = 0.0, pace: float = 1.0, later: float = 0.0, at_once: int = 1
+    self,
+    name: str,
+    total: int,
+    *,
+    seconds: float = 0.0,
+    pace: float = 1.0,
+    later: float = 0.0,
+    at_once: int = 1,
+    tells: bool = True,
   ):
     self.name, self.total = name, total
     self._seconds, self._pace, self._later, self._at_once = seconds or float(max(1, total)), pace, later, at_once
+    self._tells = tells
     self._lock, self._own = threading.Lock(), threading.local()
     self._done = self._skipped = self._tokens = 0
     self._weight = self._skipped_weight = 0.0
@@ -142,7 +152,8 @@ class Meter:
   def left_in_all(self, now: float) -> float:
     """Seconds until the run ends."""
     took, expected = now - self._begun, self._weight - self._skipped_weight
-    pace = self._pace if expected < _LEAST_SHARE * self._seconds else took / expected
+    unknown = not self._tells or expected < _LEAST_SHARE * self._seconds
+    pace = self._pace if unknown else took / expected
     return self.left(now) + self._later * pace
 
   def line(self, now: float) -> str:
@@ -207,12 +218,15 @@ class Run:
     self._write({'state': 'stopped' if stopped else 'failed' if kind else 'finished', 'why': str(error or '')})
 
   @contextlib.contextmanager
-  def stage(self, name: str, total: int, seconds: float) -> Iterator[Meter]:
-    """A meter for one stage, of so many items and expected seconds; says at the end how long it took."""
+  def stage(self, name: str, total: int, seconds: float, tells: bool = True) -> Iterator[Meter]:
+    """A meter for one stage, of so many items and expected seconds; says at the end how long it took.
+
+    `tells`: whether its pace tells of the stages after it.
+    """
     self._none_begun = False
     self._left = max(0.0, self._left - seconds)
     pace = self._took / self._expected if self._expected else 1.0
-    meter = Meter(name, total, seconds=seconds, pace=pace, later=self._left, at_once=self._at_once)
+    meter = Meter(name, total, seconds=seconds, pace=pace, later=self._left, at_once=self._at_once, tells=tells)
     ended = threading.Event()
     with self._bar() as bar:
       teller = threading.Thread(target=self._tell, args=(meter, bar, ended), name='progress', daemon=True)
@@ -227,8 +241,9 @@ class Run:
       self._console.print(meter.end(now), highlight=False)
     else:
       logging.info('%s', meter.end(now))
-    took, expected = meter.taken
-    self._took, self._expected = self._took + took, self._expected + expected
+    if tells:
+      took, expected = meter.taken
+      self._took, self._expected = self._took + took, self._expected + expected
 
   def _bar(self) -> contextlib.AbstractContextManager[Progress | None]:
     if not self._console.is_terminal or self._console.quiet:

@@ -61,6 +61,11 @@ def seconds(step: Step, of: Assumed) -> float:
   return sum(work.seconds for work in step.estimate(of)) or _HOST_SECONDS
 
 
+def elsewhere_drawn(step: Step, of: Assumed) -> bool:
+  """Whether a machine that nothing is known of has a part in it, as that behind an endpoint."""
+  return any(work.model in of.elsewhere for work in step.estimate(of))
+
+
 def minutes(works: Sequence[Work]) -> float:
   return sum(work.seconds for work in works) / 60
 

@@ -6,7 +6,7 @@ import concurrent.futures
 import dataclasses
 import itertools
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 
 from absl import logging
 from rich.console import Console
@@ -51,6 +51,7 @@ def run(
   waiting: dict[str, str] = {}
   done_any = False
   seconds = {s.folder: estimate.seconds(s, assumed) for s in wanted}
+  others = {s.folder for s in wanted if estimate.elsewhere_drawn(s, assumed)}
   groups = [(stage, list(group)) for stage, group in itertools.groupby(wanted, key=lambda s: s.stage)]
   # As rounds go on a stage comes again.
   expected = [sum(seconds[s.folder] for s in g if state.state(context.root, s) is not State.DONE) for _, g in groups]
@@ -58,7 +59,7 @@ def run(
   with told:
     for stage, group in groups:
       context.hosts.barrier(f'stage {stage}')  # What is done is the same to all from here.
-      done_any |= _stage(context, stage, group, told, seconds, at_once, waiting) and stage in stages
+      done_any |= _stage(context, stage, group, told, seconds, others, at_once, waiting) and stage in stages
   if waiting and not done_any:
     step, needed = next(iter(waiting.items()))
     stage = next(s.stage for s in steps if s.folder == needed)
@@ -72,6 +73,7 @@ def _stage(
   steps: Sequence[Step],
   told: Run,
   seconds: Mapping[str, float],
+  others: Collection[str],
   at_once: int,
   waiting: dict[str, str],
 ) -> bool:
@@ -93,7 +95,8 @@ def _stage(
   items = sum(s.items for s in todo)
   if stage in ('sample', 'evaluate'):
     items = round(items / context.hosts.count)  # About as many are this process's.
-  with told.stage(stage, items, sum(seconds[s.folder] for s in todo)) as meter:
+  tells = not any(s.folder in others for s in todo)
+  with told.stage(stage, items, sum(seconds[s.folder] for s in todo), tells) as meter:
     context.meter = meter
     while todo:
       left = {s.folder for s in todo}

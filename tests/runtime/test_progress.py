@@ -48,6 +48,16 @@ def test_what_comes_after_the_stage_is_expected_at_the_pace_of_what_was_done(clo
   assert m.line(1010.0).endswith('0:10 left, 1:10 with the stages after it')
 
 
+def test_the_pace_of_another_machine_tells_nothing_of_what_comes_after_it(clock):
+  run = Run([1.0, 30.0], console())
+  with run.stage('sample', 100, 1.0, tells=False) as m:
+    clock[0] += 50
+    m.add(50)  # A second was expected of an endpoint that nothing is known of.
+    assert m.left(1050.0) == 50 and m.left_in_all(1050.0) == 80
+  with run.stage('train', 10, 30.0) as m:
+    assert m.left(1050.0) == 30
+
+
 def test_before_anything_is_done_the_pace_of_earlier_stages_is_taken(clock):
   assert Meter('train', 10, seconds=100, pace=2.0).left(1000.0) == 200
 
