@@ -102,7 +102,7 @@ def test_invariant_3_each_arm_is_charged_for_its_own_samples(finished, rows):
 
 def test_invariant_4_sampling_training_and_evaluation_see_the_same_prompt_ids(finished, monkeypatch, tmp_path):
   from sweb_jax.runtime.hosts import Hosts
-  from sweb_jax.study import collect, models, opened
+  from sweb_jax.study import collect, fine_tuning, opened
 
   class Asked(Exception):
     pass
@@ -114,8 +114,11 @@ def test_invariant_4_sampling_training_and_evaluation_see_the_same_prompt_ids(fi
     raise Asked
 
   monkeypatch.setattr(collect.Engine, 'run', run)
-  monkeypatch.setattr(models, 'Packer', lambda rows, **_: rendered.extend((tuple(ids.tolist()), n) for ids, n in rows))
-  monkeypatch.setattr(models, 'fit', lambda params, *_, score, **__: score(params))
+  def pack(rows, **_):
+    rendered.extend((tuple(ids.tolist()), n) for ids, n in rows)
+
+  monkeypatch.setattr(fine_tuning, 'Packer', pack)
+  monkeypatch.setattr(fine_tuning, 'fit', lambda params, _, runs, **__: runs[0].score(params))
   study = opened.open_study(opened.read_config(epath.Path(finished.workdir)))
   context = study.context(epath.Path(tmp_path), Hosts())
   steps = {step.folder: step for step in study.graph.steps}

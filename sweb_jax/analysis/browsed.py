@@ -14,7 +14,7 @@ from etils import epath
 from sweb_jax import layout, records
 from sweb_jax.analysis import samples_page
 from sweb_jax.analysis.results import checkpoint
-from sweb_jax.analysis.study import Study, done
+from sweb_jax.analysis.study import Study, damaged, done
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
 
@@ -80,10 +80,13 @@ def write(root: epath.Path, study: Study, prompt: Callable[[Problem], str], labe
       for source in shelf.sources:
         name, (samples, graded) = source.name, drawn[source.name]
         told = labels if shelf.of == TRAINING else {}
-        pairs = [
-          (samples[p.id, i], graded[p.id, i], told.get((name, shelf.question_set, p.id, i)))
-          for i in range(source.count)
-        ]
+        try:
+          pairs = [
+            (samples[p.id, i], graded[p.id, i], told.get((name, shelf.question_set, p.id, i)))
+            for i in range(source.count)
+          ]
+        except KeyError as e:
+          raise damaged(f'{root / source.samples}: no sample, or no verdict, {e}') from e
         found['states'][name] += ''.join(_state(*pair) for pair in pairs)
         row['samples'][name] = [_shown(*pair) for pair in pairs]
       chunk.append(json.dumps(row))

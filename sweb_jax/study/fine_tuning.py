@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from sweb_jax.budget import training_flops_per_token
 from sweb_jax.models import sharding
 from sweb_jax.models.decoder import Params
 from sweb_jax.models.source import save_model
+from sweb_jax.records import Problem
 from sweb_jax.runtime import files
 from sweb_jax.runtime.hosts import Interrupted
 from sweb_jax.sampling import Request, capacity
@@ -95,8 +97,8 @@ class FineTuning:
     self.step, self.results, self.missing = step, results, list(missing)
     self._context, self._folder = context, context.root / step.folder
     s = step.settings
-    self._renderer = context.renderer(step.learner, s['chat'][step.learner], '')
-    every = tokenised.read(context, step.examples.folder, self._renderer)
+    renderer = context.renderer(step.learner, s['chat'][step.learner], '')
+    every = tokenised.read(context, step.examples.folder, renderer)
     examples = every.fitting(s['train.row_length'], s['train.too_long'])
     left_out = len(every.rows) - len(examples.rows)
     if not len(examples.rows):
@@ -127,7 +129,7 @@ class FineTuning:
       self._packer(runs),
       Schedule(rate, self._count, s['train.warmup'], s['train.final']),
       checkpoint_steps(self._count, s['train.checkpoints']),
-      self._score,
+      functools.partial(score, self._context, self.step, self._validation),
       self._folder / layout.rate(rate),
       self._seed,
       watchers,
@@ -177,26 +179,6 @@ class FineTuning:
         file = context.root / step.examples.folder / layout.EXAMPLES
         raise DataError(f'{step.learner} on {step.run_name} ({file}, counted from 0): {e}') from e
     return self._packers[multiple]
-
-  def _score(self, params: Params) -> tuple[float, int, float]:
-    """Of greedy, zero-shot completions: share that is right, tokens drawn, share that ends in the stop token."""
-    step, context = self.step, self._context
-    s, task, hosts = step.settings, context.tasks['validation'], context.hosts
-    params = jax.tree.map(lambda x: x.astype(s['sampling.dtype']), params)  # As it will be evaluated.
-    params = sharding.to_draw_with(params, context.train_mesh, context.meshes(step.learner))
-    question_set = step.examples.question_set
-    asked = Asked(
-      step.learner, step.learner, question_set, s['seed'] + question_set, self._renderer,
-      s['sampling.max_new_tokens'], s['sampling.dtype'],
-    )  # fmt: skip
-    ours = [p for p in self._validation if hosts.ours(p.id)]
-    requests = [Request(p, 0, ids) for p, ids in context.prompts(self._renderer, task, ours).items()]
-    samples = [x for x in complete(context, asked, requests, params) if hosts.mine(x.problem_id)]
-    by_id = {p.id: p for p in ours}
-    right = sum(v.correct for v in tasks.verdicts(task, ((by_id[x.problem_id], x) for x in samples)))
-    stopped = sum(x.finish == 'stop' for x in samples)
-    right, tokens, stopped = hosts.total([right, sum(len(x.tokens) for x in samples), stopped])
-    return right / len(self._validation), tokens, stopped / len(self._validation)
 
   def _warn_of_warmup(self, examples: int) -> None:
     s = self.step.settings
@@ -293,6 +275,29 @@ def optimizer(settings: Mapping[str, Any], *, remat: str, micro_batches: int) ->
     dtype=settings['train.dtype'],
     lora=Lora(rank, settings['train.lora.alpha'], settings['train.lora.targets']) if rank else None,
   )
+
+
+def score(
+  context: Context, step: FineTuned, problems: Sequence[Problem], params: Params
+) -> tuple[float, int, float]:
+  """Of greedy, zero-shot completions: share that is right, tokens drawn, share that ends in the stop token."""
+  s, task, hosts = step.settings, context.tasks['validation'], context.hosts
+  params = jax.tree.map(lambda x: x.astype(s['sampling.dtype']), params)  # As it will be evaluated.
+  params = sharding.to_draw_with(params, context.train_mesh, context.meshes(step.learner))
+  renderer = context.renderer(step.learner, s['chat'][step.learner], '')
+  question_set = step.examples.question_set
+  asked = Asked(
+    step.learner, step.learner, question_set, s['seed'] + question_set, renderer, s['sampling.max_new_tokens'],
+    s['sampling.dtype'],
+  )  # fmt: skip
+  ours = [p for p in problems if hosts.ours(p.id)]
+  requests = [Request(p, 0, ids) for p, ids in context.prompts(renderer, task, ours).items()]
+  samples = [x for x in complete(context, asked, requests, params) if hosts.mine(x.problem_id)]
+  by_id = {p.id: p for p in ours}
+  right = sum(v.correct for v in tasks.verdicts(task, ((by_id[x.problem_id], x) for x in samples)))
+  stopped = sum(x.finish == 'stop' for x in samples)
+  right, tokens, stopped = hosts.total([right, sum(len(x.tokens) for x in samples), stopped])
+  return right / len(problems), tokens, stopped / len(problems)
 
 
 def best(results: Mapping[float, Mapping[str, Any]]) -> float:

@@ -100,8 +100,7 @@ def test_two_studies_write_the_same_bytes(make_workdir):
     'label.html',
     'samples.html',
     'samples/index.js',
-    'samples/texts-000000.js',
-    'samples/texts-000001.js',
+    *(f'samples/texts-{i:06}.js' for i in range(4)),  # Of two question sets, training and test problems.
     *(
       f'tables/{name}.{ending}'
       for name in (

@@ -195,7 +195,7 @@ def test_a_study_without_a_field_is_refused(make_workdir):
   study = json.loads((root / layout.STUDY).read_text())
   del study['arms']
   (root / layout.STUDY).write_text(json.dumps(study))
-  with pytest.raises(AnalysisError, match=r"study.json: the field 'arms' is missing"):
+  with pytest.raises(AnalysisError, match=r"study.json: field 'arms' is missing"):
     read(root)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from sweb_jax import layout, records
 from sweb_jax.analysis import AnalysisError, read, read_tables, transfer, write
-from sweb_jax.records import Problem, Verdict
+from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
 
 # (set, source): right on the two problems of the test set.
@@ -33,6 +33,8 @@ def score(add_step):
     add_step(root, layout.scores('other', s, 'student', run), {'problems': 2})
     rows = [Verdict(f'other{s}-{i}', 0, '7', bool(r), 'why') for i, r in enumerate(right)]
     files.write_text(root / verdicts(s, run), records.dumps(rows[::-1]))
+    drawn = [Sample(v.problem_id, 0, ' 7', (4,), 'stop', -1.0) for v in rows]
+    files.write_text((root / verdicts(s, run)).parent / layout.numbered(layout.CHUNKS, 0), records.dumps(drawn))
 
   return scored
 

@@ -17,7 +17,7 @@ from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime.by_problem import ByProblem
 from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.sampling import Store
-from sweb_jax.study import collect, opened, preflight
+from sweb_jax.study import collect, fine_tuning, opened, preflight
 from sweb_jax.study import verdicts as verdicts_lib
 from sweb_jax.tasks import TaskError, grading
 
@@ -62,7 +62,7 @@ def test_tokens_are_drawn_with_weights_of_the_asked_type_and_trained_in_float32(
   model = steps[layout.model(0, 'wc', 'wc_low')]
   trained = context.params_to_train('wc', 0)
   problems = context.problems(model.validation.folder, 2)
-  model._score(context, context.renderer('wc', False, ''), problems, trained)
+  fine_tuning.score(context, model, problems, trained)
   assert asked == [{'bfloat16'}] * 2
   assert {x.dtype.name for x in jax.tree.leaves(trained)} == {'float32'}
 

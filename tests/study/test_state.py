@@ -109,7 +109,7 @@ def test_what_changed_is_refused_field_by_field_and_moved_aside_when_asked_for(r
   message = str(e.value)
   assert str(root) in message and '2 steps were made for another config' in message
   assert 'config.seed: 0 there, 1 here (samples/set0/a)' in message
-  assert "config.added: None there, 'x' here" in message
+  assert "config.added: not known there, 'x' here" in message
   assert '1 more only read what is changed' in message and '--redo' in message
   assert 'dtype' not in message and 'same' not in message and 'kept' not in message
   assert listing(tmp_path) == before

@@ -40,7 +40,8 @@ def trained(of: list[Run], axes: dict[str, int], **how) -> list:
 
 
 def moved(folder: pathlib.Path) -> float:
-  """Of runs stopped on four devices, gone on with on eight."""
+  """Of runs stopped on one mesh, gone on with on another. Of as many devices: else a CPU may run programs of both at
+  once, and threads are too few."""
 
   class Stopped(Exception):
     pass
@@ -49,7 +50,7 @@ def moved(folder: pathlib.Path) -> float:
     raise Stopped
 
   with contextlib.suppress(Stopped):
-    trained(runs(folder / 'moved'), {'fsdp': 2, 'tensor': 2}, on_step=stop, save_on=Stopped)
+    trained(runs(folder / 'moved'), {'data': 2, 'fsdp': 2, 'tensor': 2}, on_step=stop, save_on=Stopped)
   pairs = zip(trained(runs(folder / 'moved'), {'fsdp': 8}), trained(runs(folder / 'still'), {'fsdp': 8}), strict=True)
   return max(one.difference(a, b) for a, b in pairs)
 
