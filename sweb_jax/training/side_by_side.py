@@ -8,6 +8,7 @@ Letters in shapes: S runs.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -41,13 +42,19 @@ def choose(config: Decoder, optimizer: Optimizer, mesh: Mesh, *, memory: float, 
     memory: bytes of a device; 0: unknown, and there is 1.
     batch: examples a step.
   """
-  state = step_lib.shapes(config.shapes(), optimizer, mesh)
+  params = config.shapes()
+  state = step_lib.shapes(params, optimizer, mesh)
   trained = bytes_a_device(state.params)
   # Beside the state are the gradients, their sum over the parts of a batch, and what is computed with.
   needed = bytes_a_device(state) + trained * (1 + (optimizer.micro_batches > 1))
   needed += trained * jnp.dtype(optimizer.dtype).itemsize // 4 * (optimizer.dtype != 'float32')
+  kept = 0
+  if optimizer.lora:  # What adapters are on top of is kept as it was read, and again in each part.
+    kept = bytes_a_device(step_lib.shapes(params, dataclasses.replace(optimizer, lora=None), mesh).params)
   runs, ways = 1, sharding.ways(mesh)
-  while ways % (2 * runs) == 0 and 2 * runs * needed <= _MEMORY * memory and 2 * runs * batch <= _EXAMPLES * ways:
+  while ways % (2 * runs) == 0 and 2 * runs * batch <= _EXAMPLES * ways:
+    if kept + 2 * runs * (needed + kept) > _MEMORY * memory:
+      break
     runs *= 2
   return runs
 

@@ -75,12 +75,13 @@ def main() -> None:
   mesh = sharding.make_mesh(fsdp=8)
   state = bytes_a_device(shapes(one.params(), OPTIMIZER, mesh))
   chosen = {
-    name: choose(one.CONFIG, OPTIMIZER, mesh, memory=memory, batch=batch)
-    for name, memory, batch in (
-      ('no memory known', 0, 8),
-      ('all fits', 100 * state, 8),
-      ('a large batch', 100 * state, 64),
-      ('little memory', 10 * state, 8),
+    name: choose(one.CONFIG, optimizer, mesh, memory=memory, batch=batch)
+    for name, optimizer, memory, batch in (
+      ('no memory known', OPTIMIZER, 0, 8),
+      ('all fits', OPTIMIZER, 100 * state, 8),
+      ('a large batch', OPTIMIZER, 100 * state, 64),
+      ('little memory', OPTIMIZER, 10 * state, 8),
+      ('adapters', one.OPTIMIZERS['lora'], 4 * state, 8),  # Weights below them are a third of a state.
     )
   }
   shares = {name: share(whole) for name, (whole, _) in MESHES.items()}
