@@ -101,7 +101,7 @@ def damaged(draw, good: bytes) -> bytes:
 
 def read_or_refused(read: Callable[[], Any], *errors: type[Exception]) -> None:
   """Reads; fails where that raises anything but `errors`, takes long or much memory, or tells of it at length."""
-  begun = time.process_time()
+  begun = time.thread_time()
   tracemalloc.start()
   try:
     read()
@@ -110,7 +110,7 @@ def read_or_refused(read: Callable[[], Any], *errors: type[Exception]) -> None:
   finally:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-  assert time.process_time() - begun < SECONDS and peak < MEGABYTES * 1e6
+  assert time.thread_time() - begun < SECONDS and peak < MEGABYTES * 1e6
 
 
 def lines(*rows: Any) -> bytes:

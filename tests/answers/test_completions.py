@@ -66,10 +66,10 @@ def test_where_no_block_is_python_the_first_is_the_answer():
   'unit', ['```', '``` ', '```\n', '`', '~~~\n', 'a```b', ' ```python\n', 'x = 1\n```', '\n', '\t```', 'x', 'x, ', ' ']
 )
 def test_a_hostile_completion_is_read_in_linear_time(unit):
-  start = time.process_time()
+  start = time.thread_time()
   for task in completions.TASKS:
     read(task, CHECK, unit * (200_000 // len(unit)), HEAD)
-  assert time.process_time() - start < 2
+  assert time.thread_time() - start < 2
 
 
 def test_a_program_of_mbpp_is_the_code_alone():

@@ -35,7 +35,7 @@ def test_the_grader_of_files_has_the_same_tolerance(problem, right):
 
 @pytest.mark.parametrize('long', ['7' * 10**6, '7' * 499 + '.5', '1.' + '3' * 490, '0.' + '0' * 490 + '1'])
 def test_a_long_answer_on_either_side_takes_no_time(long):
-  start = time.process_time()
+  start = time.thread_time()
   assert not computed.same(long, '4', '\\pi')
   assert not computed.same('4.5', long, '\\pi')
-  assert time.process_time() - start < 0.05
+  assert time.thread_time() - start < 0.05

@@ -84,10 +84,10 @@ def test_a_number_of_the_longest_length_is_read_and_one_longer_is_not():
 
 
 def test_a_long_answer_takes_no_time():
-  start = time.process_time()
+  start = time.thread_time()
   for text in ('9' * 10**7, '1,' * 10**6, ' ' * 10**7, '-' * 10**7):
     assert not same_number('18', text)
-  assert time.process_time() - start < 1
+  assert time.thread_time() - start < 1
 
 
 def test_a_gold_answer_that_is_no_number_is_an_error():

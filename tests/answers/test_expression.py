@@ -128,10 +128,10 @@ def test_what_is_no_formula_is_refused(text):
   ],
 )
 def test_what_is_too_large_or_undefined_is_refused_quickly(text):
-  start = time.process_time()
+  start = time.thread_time()
   with pytest.raises(values.Unbounded):
     value(text)
-  assert time.process_time() - start < 0.05
+  assert time.thread_time() - start < 0.05
 
 
 def test_nesting_is_bounded_where_brackets_are_not():

@@ -86,7 +86,7 @@ def test_what_is_not_one_complete_number_is_no_answer(text):
 
 @pytest.mark.parametrize('unit', ['9', '####', '#', '#### ', ' ', '1,', '-', '$', '#### 1', '#### 9,999'])
 def test_a_hostile_completion_is_read_in_linear_time(unit):
-  start = time.process_time()
+  start = time.thread_time()
   answer_line('#### ' + unit * 300_000)
   answer_line(unit * 300_000)
-  assert time.process_time() - start < 2
+  assert time.thread_time() - start < 2

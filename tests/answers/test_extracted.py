@@ -95,10 +95,10 @@ def test_an_unknown_task_is_named():
   ],
 )
 def test_a_hostile_completion_is_read_in_linear_time(unit):
-  start = time.process_time()
+  start = time.thread_time()
   for task in ('math', 'gsm8k'):
     extract(task, unit * (10**6 // len(unit)))
-  assert time.process_time() - start < 2
+  assert time.thread_time() - start < 2
 
 
 def test_what_stands_after_the_limit_of_a_completion_is_not_read():

@@ -44,6 +44,6 @@ def test_markup_and_words_before_an_answer_go(text, answer):
 
 @pytest.mark.parametrize('unit', ['*', '**', '`', '$', '_', '#', r'\(', '# ', 'so ', 'is ', 'answer is ', 'the ', 'a'])
 def test_a_hostile_answer_is_read_in_no_time(unit):
-  start = time.process_time()
+  start = time.thread_time()
   bare(unit * (500 // len(unit)))
-  assert time.process_time() - start < 0.05
+  assert time.thread_time() - start < 0.05

@@ -271,7 +271,7 @@ def test_random_latex_never_raises_and_is_fast():
   rng = random.Random(0)
   for _ in range(4000):
     gold, answer = (''.join(rng.choices(parts.split(), k=rng.choice((2, 4, 8, 40)))) for _ in range(2))
-    start = time.process_time()
+    start = time.thread_time()
     equal(gold, answer)
-    assert time.process_time() - start < 0.05, (gold, answer)
+    assert time.thread_time() - start < 0.05, (gold, answer)
     assert equal(gold, gold), gold

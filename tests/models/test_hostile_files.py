@@ -34,10 +34,10 @@ FUZZ = settings(deadline=None, max_examples=60, suppress_health_check=[HealthChe
 
 def refused(where: str | pathlib.Path, megabytes: float = MEGABYTES) -> str:
   """The message of a refusal; fails where it took long or much memory, or was no single line."""
-  begun = time.process_time()
+  begun = time.thread_time()
   with pytest.raises(CheckpointError):
     check_model(str(where))
-  seconds = time.process_time() - begun
+  seconds = time.thread_time() - begun
   tracemalloc.start()  # Which takes time itself.
   try:
     with pytest.raises(CheckpointError) as error:
@@ -263,9 +263,9 @@ def test_a_folder_of_27b_is_checked_in_well_under_a_second(tmp_path):
   with (tmp_path / 'model.safetensors').open('wb') as f:
     f.write(struct.pack('<Q', len(text)) + text)
     f.truncate(8 + len(text) + at)
-  begun = time.process_time()
+  begun = time.thread_time()
   model, stored = check_model(str(tmp_path))
-  assert time.process_time() - begun < 1.0
+  assert time.thread_time() - begun < 1.0
   assert stored == {'bfloat16': model.config.parameters} and at > 50e9
   with (tmp_path / 'model.safetensors').open('r+b') as f:
     f.truncate(8 + len(text) + at - 1)
