@@ -97,14 +97,9 @@ def steps(config: ConfigDict, hbm: float, processes: int = 0, devices: Sequence[
     found += _drawing(config, name, shape, part, problems=problems, hbm=hbm, exact=bool(devices))
     if name in config.learners:
       copied = part != whole or config.sampling.dtype != 'float32'
-      beside = _bytes(_weights(shape, config.sampling.dtype, part)) if copied else 0
+      beside = sharding.bytes_a_device(_weights(shape, config.sampling.dtype, part)) if copied else 0
       found.append(_training(config, name, shape, whole, beside=beside, hbm=hbm if devices else 0.0))
   return sorted(found, key=lambda step: step.name == 'train')
-
-
-def _bytes(tree: Any) -> int:
-  """Of one device's part of arrays that know their sharding."""
-  return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def _weights(shape: Decoder, dtype: Any, mesh: Mesh) -> Any:
@@ -132,7 +127,7 @@ def _drawing(
   columns = -(-s.max_new_tokens // config.engine.steps) * config.engine.steps
   slots = config.engine.slots or capacity.choose_slots(
     shape, mesh, requests=count * problems, columns=width + columns, itemsize=dtype.itemsize,
-    free=int(hbm - _bytes(_weights(shape, dtype, mesh))), platform='tpu',
+    free=int(hbm - sharding.bytes_a_device(_weights(shape, dtype, mesh))), platform='tpu',
   )  # fmt: skip
   sharding.check_rows(slots, mesh, 'config.engine.slots')
   rule = Rule(s.temperature, s.top_k, s.top_p, forbidden=(0, 2))
@@ -162,7 +157,7 @@ def _drawing(
     return c, params, shared, _placed(cache, decode.kv_sharding(c, mesh))
 
   def sizes(layers: int) -> tuple[int, int]:
-    return _bytes(state(layers)[1:]), _bytes(state(layers, dtype)[1:])
+    return sharding.bytes_a_device(state(layers)[1:]), sharding.bytes_a_device(state(layers, dtype)[1:])
 
   common = dict(mesh=mesh) if own else dict(start=start, places=places, mesh=mesh)
   device = own_cache if own else decode
@@ -187,11 +182,11 @@ def _drawing(
   def prompts(layers: int) -> Work:
     c, *read, _ = state(layers)  # All but the cache that is written.
     tokens = at_once * e.prompt_tokens  # No logits are computed of them.
-    return Work(tokens, flops_per_token(c.matrix_parameters) * tokens, _bytes(read))
+    return Work(tokens, flops_per_token(c.matrix_parameters) * tokens, sharding.bytes_a_device(read))
 
   def token(layers: int) -> Work:
     c, *arrays = state(layers)
-    return Work(slots, flops_per_token(c.active_parameters) * slots, _bytes(arrays))
+    return Work(slots, flops_per_token(c.active_parameters) * slots, sharding.bytes_a_device(arrays))
 
   yield about('prefill', lower=prefill, work=prompts, loops=1)
   yield about('decode', lower=draw, work=token, loops=config.engine.steps)
@@ -247,7 +242,7 @@ def _training(config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, besi
     return c, state, params if optimizer.lora else None
 
   def sizes(layers: int) -> tuple[int, int]:
-    return (_bytes(given(layers)[1:]),) * 2
+    return (sharding.bytes_a_device(given(layers)[1:]),) * 2
 
   def train(layers: int):
     c, state, base = given(layers)
@@ -259,10 +254,11 @@ def _training(config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, besi
   def work(layers: int) -> Work:
     c, state, base = given(layers)
     tokens = runs * sum(len(ids) for ids, _ in examples)
-    return Work(tokens, training_flops_per_token(c.active_parameters) * tokens, _bytes((base, state, state)))
+    flops = training_flops_per_token(c.active_parameters) * tokens
+    return Work(tokens, flops, sharding.bytes_a_device((base, state, state)))
 
   if runs > 1:  # One run's parameters are taken out of all, to be scored.
-    beside += _bytes(_weights(shape, 'float32', mesh))
+    beside += sharding.bytes_a_device(_weights(shape, 'float32', mesh))
   return Step(
     name, 'train', together.mesh, train, sizes, beside=beside, **_sizes(shape, mesh), work=work, loops=1
   )

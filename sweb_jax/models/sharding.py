@@ -121,6 +121,11 @@ def for_params(params: Any, mesh: Mesh, spread: bool = False) -> Any:
   return jax.tree_util.tree_map_with_path(one, params)
 
 
+def bytes_a_device(tree: Any) -> int:
+  """Of one device's part of arrays, or shapes, that know their sharding."""
+  return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
 def of_runs(shardings: Any) -> Any:
   """Those of arrays of several runs, which come first, from those of one run's."""
   return jax.tree.map(lambda s: NamedSharding(s.mesh, PartitionSpec(RUN, *s.spec)), shardings)

@@ -105,7 +105,7 @@ class FineTuning:
       raise Nothing(f'all {left_out} examples are longer than config.train.row_length={s["train.row_length"]}')
     self._about = examples.about() | {'left_out_too_long': left_out}
     self._seed = s['seed'] + step.examples.question_set + _SEEDS_APART * step.repeat
-    self._count = step.steps(len(examples.rows))
+    self.steps = step.steps(len(examples.rows))
     self._warn_of_warmup(len(examples.rows))
     self._examples, self._packers = examples, dict[int, Packer]()
     self._packer(at_once(context, step))  # What does not fit is found before anything is computed.
@@ -127,8 +127,8 @@ class FineTuning:
     s = self.step.settings
     return Run(
       self._packer(runs),
-      Schedule(rate, self._count, s['train.warmup'], s['train.final']),
-      checkpoint_steps(self._count, s['train.checkpoints']),
+      Schedule(rate, self.steps, s['train.warmup'], s['train.final']),
+      checkpoint_steps(self.steps, s['train.checkpoints']),
       functools.partial(score, self._context, self.step, self._validation),
       self._folder / layout.rate(rate),
       self._seed,
@@ -169,7 +169,7 @@ class FineTuning:
         self._packers[multiple] = Packer(
           self._examples.rows,
           batch=s['train.batch'],
-          steps=self._count,
+          steps=self.steps,
           seed=self._seed,
           row_length=s['train.row_length'],
           multiple_of=multiple,
@@ -182,10 +182,10 @@ class FineTuning:
 
   def _warn_of_warmup(self, examples: int) -> None:
     s = self.step.settings
-    if self._count < s['train.warmup']:
+    if self.steps < s['train.warmup']:
       logging.warning(
         '%s: %d epochs of %d examples are %d steps, fewer than config.train.warmup=%d: the learning rate stays below '
-        'its peak', self.step.folder, s['train.epochs'], examples, self._count, s['train.warmup']
+        'its peak', self.step.folder, s['train.epochs'], examples, self.steps, s['train.warmup']
       )  # fmt: skip
 
 
@@ -199,8 +199,9 @@ def fine_tune(context: Context, tunings: Sequence[FineTuning]) -> Iterator[FineT
   # A step's rates stand together, so that few steps wait for theirs with parameters in memory.
   left = [(tuning, rate) for tuning in tunings for rate in tuning.missing]
   if left:
-    for size in groups(len(left), at_once(context, left[0][0].step), context.train_mesh):
-      now, left = left[:size], left[size:]
+    most = at_once(context, left[0][0].step)
+    for group in groups([tuning.steps for tuning, _ in left], most, context.train_mesh):
+      now = [left[i] for i in group]
       _fit(context, now)
       for tuning in dict.fromkeys(tuning for tuning, _ in now):
         if not tuning.missing:

@@ -44,13 +44,13 @@ def choose(config: Decoder, optimizer: Optimizer, mesh: Mesh, *, memory: float, 
   """
   params = config.shapes()
   state = step_lib.shapes(params, optimizer, mesh)
-  trained = bytes_a_device(state.params)
+  trained = sharding.bytes_a_device(state.params)
   # Beside the state are the gradients, their sum over the parts of a batch, and what is computed with.
-  needed = bytes_a_device(state) + trained * (1 + (optimizer.micro_batches > 1))
+  needed = sharding.bytes_a_device(state) + trained * (1 + (optimizer.micro_batches > 1))
   needed += trained * jnp.dtype(optimizer.dtype).itemsize // 4 * (optimizer.dtype != 'float32')
   kept = 0
   if optimizer.lora:  # What adapters are on top of is kept as it was read, and again in each part.
-    kept = bytes_a_device(step_lib.shapes(params, dataclasses.replace(optimizer, lora=None), mesh).params)
+    kept = sharding.bytes_a_device(step_lib.shapes(params, dataclasses.replace(optimizer, lora=None), mesh).params)
   runs, ways = 1, sharding.ways(mesh)
   while ways % (2 * runs) == 0 and 2 * runs * batch <= _EXAMPLES * ways:
     if kept + 2 * runs * (needed + kept) > _MEMORY * memory:
@@ -59,19 +59,25 @@ def choose(config: Decoder, optimizer: Optimizer, mesh: Mesh, *, memory: float, 
   return runs
 
 
-def bytes_a_device(tree: Any) -> int:
-  """Of arrays, or shapes, that know their sharding."""
-  return sum(np.prod(x.sharding.shard_shape(x.shape), dtype=int) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+def groups(steps: Sequence[int], most: int, mesh: Mesh) -> list[list[int]]:
+  """Which trainings run together, by their numbers, the longest first.
 
-
-def groups(count: int, most: int, mesh: Mesh) -> list[int]:
-  """Sizes of the groups in which so many trainings run: at most `most`, and such as have a part of the mesh each."""
-  sizes: list[int] = []
+  Args:
+    steps: of each. One that is less than half as long as another would leave its part idle for most of the time, and is
+      not put beside it.
+    most: in a group.
+    mesh: of which each of a group has a part.
+  """
+  left = sorted(range(len(steps)), key=lambda i: -steps[i])
+  found: list[list[int]] = []
   ways = sharding.ways(mesh)
-  while (left := count - sum(sizes)) > 0:
-    largest = min(left, most)
-    sizes.append(next(n for n in range(largest, 0, -1) if ways % n == 0 or (ways == 1 and n == largest)))
-  return sizes
+  while left:
+    alike = [i for i in left if 2 * steps[i] >= steps[left[0]]]
+    largest = min(len(alike), most)
+    size = next(n for n in range(largest, 0, -1) if ways % n == 0 or (ways == 1 and n == largest))
+    found.append(alike[:size])
+    left = [i for i in left if i not in found[-1]]
+  return found
 
 
 class SideBySide:
@@ -108,12 +114,8 @@ class SideBySide:
     if self.runs == 1:
       return tree
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), tree)
-    spread = sharding.for_params(one, self.mesh, spread=True)
-    return jax.tree.map(lambda x, s, w: sharding.put(_take(x, run, s), w), tree, spread, self.place(one))
-
-  def place(self, tree: Any) -> Any:
-    """Shardings of one run's parameters on the whole mesh."""
-    return sharding.for_params(tree, self._whole)
+    spread, whole = sharding.for_params(one, self.mesh, spread=True), sharding.for_params(one, self._whole)
+    return jax.tree.map(lambda x, s, w: sharding.put(_take(x, run, s), w), tree, spread, whole)
 
   def base(self, params: Params) -> Params:
     """What the adapters of all runs are on top of, where the step takes it."""
@@ -162,12 +164,12 @@ def train_steps(
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _stack(arrays: Sequence[Float[Array, '*n']], where: jax.sharding.NamedSharding) -> Float[Array, S *n]:
+def _stack(arrays: Sequence[Float[Array, '*n']], where: jax.sharding.NamedSharding) -> Float[Array, ' S *n']:
   return jax.lax.with_sharding_constraint(jnp.stack(arrays), where)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
-def _take(x: Float[Array, S *n], run: int, where: jax.sharding.NamedSharding) -> Float[Array, '*n']:
+def _take(x: Float[Array, ' S *n'], run: int, where: jax.sharding.NamedSharding) -> Float[Array, '*n']:
   if where.mesh.shape[sharding.RUN] == 1:
     return jax.lax.with_sharding_constraint(x[run], where)
   # Each part adds what it has, and all but one have nothing. An index would gather the arrays of all runs.

@@ -16,7 +16,7 @@ import test_side_by_side as one  # noqa: E402
 
 from sweb_jax.models import sharding  # noqa: E402
 from sweb_jax.training import Optimizer, Run, Schedule, fit  # noqa: E402
-from sweb_jax.training.side_by_side import SideBySide, bytes_a_device, choose, groups  # noqa: E402
+from sweb_jax.training.side_by_side import SideBySide, choose, groups  # noqa: E402
 from sweb_jax.training.step import shapes, start  # noqa: E402
 
 MESHES = {
@@ -36,12 +36,16 @@ def runs(folder: pathlib.Path) -> list[Run]:
 
 def trained(of: list[Run], axes: dict[str, int], **how) -> list:
   mesh = sharding.make_mesh(**axes)
-  return [f.params for f in fit(one.params(), one.CONFIG, of, mesh=mesh, optimizer=OPTIMIZER, save_seconds=1e9, **how)]
+  try:
+    found = fit(one.params(), one.CONFIG, of, mesh=mesh, optimizer=OPTIMIZER, save_seconds=1e9, **how)
+  finally:
+    # Programs on other devices may come next. A CPU would run both at once, and has too few threads for that.
+    jax.block_until_ready(jax.live_arrays())
+  return [f.params for f in found]
 
 
 def moved(folder: pathlib.Path) -> float:
-  """Of runs stopped on one mesh, gone on with on another. Of as many devices: else a CPU may run programs of both at
-  once, and threads are too few."""
+  """Of runs stopped on one mesh, gone on with on another."""
 
   class Stopped(Exception):
     pass
@@ -60,7 +64,8 @@ def share(axes: dict[str, int]) -> float:
   mesh = sharding.make_mesh(**axes)
   states = [start(one.params(), OPTIMIZER, mesh) for _ in range(2)]
   both = 2 * sum(x.nbytes for x in jax.tree.leaves(states[0].params['layer_0']['mlp']))
-  return bytes_a_device(SideBySide(2, mesh).join(states).params['layer_0']['mlp']) / both
+  joined = jax.block_until_ready(SideBySide(2, mesh).join(states))
+  return sharding.bytes_a_device(joined.params['layer_0']['mlp']) / both
 
 
 def main() -> None:
@@ -73,7 +78,7 @@ def main() -> None:
       found[mesh] = max(one.difference(a, b) for a, b in zip(both, each, strict=True))
     carried = moved(folder)
   mesh = sharding.make_mesh(fsdp=8)
-  state = bytes_a_device(shapes(one.params(), OPTIMIZER, mesh))
+  state = sharding.bytes_a_device(shapes(one.params(), OPTIMIZER, mesh))
   chosen = {
     name: choose(one.CONFIG, optimizer, mesh, memory=memory, batch=batch)
     for name, optimizer, memory, batch in (
@@ -85,7 +90,8 @@ def main() -> None:
     )
   }
   shares = {name: share(whole) for name, (whole, _) in MESHES.items()}
-  sizes = [groups(count, most, mesh) for count, most in ((12, 4), (7, 4), (3, 3))]
+  cases = ([9] * 12, 4), ([9] * 7, 4), ([9] * 3, 3), ([9] * 6 + [2] * 6 + [9] * 3, 4)
+  sizes = [[len(group) for group in groups(steps, most, mesh)] for steps, most in cases]
   print(json.dumps({'difference': found, 'share': shares, 'moved': carried, 'chosen': chosen, 'groups': sizes}))
 
 

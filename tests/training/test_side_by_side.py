@@ -125,9 +125,8 @@ def test_runs_that_were_stopped_go_on_together_to_the_bit_and_apart_within_the_t
 @pytest.mark.slow
 def test_groups_are_as_large_as_may_be_and_each_of_their_runs_has_a_part_of_the_mesh():
   one = sharding.make_mesh()
-  assert groups(7, 3, one) == [3, 3, 1]
-
-  assert on_eight_devices()['groups'] == [[4, 4, 4], [4, 2, 1], [2, 1]]
+  assert groups([9] * 7, 3, one) == [[0, 1, 2], [3, 4, 5], [6]]
+  assert on_eight_devices()['groups'] == [[4, 4, 4], [4, 2, 1], [2, 1], [4, 4, 1, 4, 2]]
 
 
 @pytest.mark.slow
@@ -136,6 +135,10 @@ def test_as_many_are_chosen_as_fit_into_memory_and_the_batch_is_small_for():
   assert on_eight_devices()['chosen'] == {
     'no memory known': 1, 'all fits': 8, 'a large batch': 2, 'little memory': 4, 'adapters': 2
   }
+
+
+def test_a_training_is_not_put_beside_one_that_is_more_than_twice_as_long():
+  assert groups([600, 6000, 300, 250, 3000], 5, sharding.make_mesh()) == [[1, 4], [0, 2], [3]]
 
 
 @functools.cache
