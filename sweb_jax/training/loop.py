@@ -133,7 +133,8 @@ def fit(
   ask_every = _AGREE_EVERY if mesh.is_multi_process else 1
   with contextlib.ExitStack() as open_folders:
     going = [
-      open_folders.enter_context(_Going(run, flops_per_token, peak_flops * mesh.size / len(runs))) for run in runs
+      open_folders.enter_context(_Going(run, f'run_{i}', flops_per_token, peak_flops * mesh.size / len(runs)))
+      for i, run in enumerate(runs)
     ]
     states = [g.begin(params, optimizer, mesh) for g in going]
     del params  # They were copied: who does not keep them gets their memory back.
@@ -177,17 +178,21 @@ class _Going:
 
   Args:
     run: what is trained.
+    name: of its saves among those of the runs beside it: processes wait for each other by it, several saves at once.
     flops_per_token: of training.
     peak_flops: FLOP/s that its part of the devices could do; 0: unknown.
   """
 
-  def __init__(self, run: Run, flops_per_token: float, peak_flops: float):
-    self.run, self.done, self.best = run, 0, None
+  def __init__(self, run: Run, name: str, flops_per_token: float, peak_flops: float):
+    self.run, self.name, self.done, self.best = run, name, 0, None
     self.folder = files.absolute(run.folder)
     self.metrics = Metrics(self.folder, run.packer.names, flops_per_token, peak_flops, run.watchers)
 
   def __enter__(self) -> _Going:
-    options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=True)
+    among = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=self.name)
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=1, enable_async_checkpointing=True, multiprocessing_options=among
+    )
     # What the last save had no space for is raised when the manager is closed.
     with contextlib.ExitStack() as stack:
       stack.enter_context(files.full_disk_named(self.folder / 'state'))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -165,3 +167,28 @@ def test_on_eight_devices_a_device_holds_a_part_of_one_run_and_nothing_of_the_ot
 @pytest.mark.slow
 def test_on_eight_devices_stopped_runs_go_on_on_another_mesh():
   assert on_eight_devices()['moved'] < TOLERANCE
+
+
+@pytest.mark.slow
+def test_processes_save_several_runs_at_once(tmp_path):
+  with socket.socket() as s:
+    s.bind(('', 0))
+    coordinator = f'127.0.0.1:{s.getsockname()[1]}'
+  script = pathlib.Path(__file__).with_name('saves_of_two_processes.py')
+  processes = [
+    subprocess.Popen(
+      [sys.executable, script, coordinator, str(i), tmp_path],
+      env=os.environ | {'PYTHONPATH': str(script.parents[2])},
+      text=True,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+    )
+    for i in range(2)
+  ]
+  try:
+    outputs = [p.communicate(timeout=120) for p in processes]
+  finally:
+    for p in processes:
+      p.kill()
+  assert [p.returncode for p in processes] == [0, 0], outputs
+  assert [json.loads(out.splitlines()[-1]) for out, _ in outputs] == [[['11'], ['11']]] * 2
