@@ -109,7 +109,7 @@ def parse_slice(name: str) -> Slice:
   try:
     kind, chips = machines.parse_slice(name)
   except machines.SliceError as e:
-    raise LaunchError(f'config.accelerator={name!r}: {e}') from e
+    raise LaunchError(f'config.accelerator={name!r:.200}: {e}') from e
   return Slice(kind, name, chips)
 
 

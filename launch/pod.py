@@ -120,7 +120,7 @@ def parse(config: ConfigDict) -> Pod:
     for part in field.split('.'):
       value = value[part]
     if not re.fullmatch(pattern, value):
-      raise LaunchError(f'config.{field}={value!r}: give {wish}')
+      raise LaunchError(f'config.{field}={value!r:.200}: give {wish}')
   for field in ('slices', 'watch.attempts', 'gke.restarts'):
     value = config[field] if '.' not in field else config[field.partition('.')[0]][field.partition('.')[2]]
     if value < 1:
@@ -154,10 +154,11 @@ def parse(config: ConfigDict) -> Pod:
 
 def _study(config: str, flags: tuple[str, ...], workdir: str) -> tuple[str, ...]:
   if not re.fullmatch(r'[A-Za-z0-9_][\w./-]*\.py', config) or '..' in config:
-    raise LaunchError(f"config.study.config={config!r}: give a file of this repository, as 'configs/quickstart.py'")
+    wish = "a file of this repository, as 'configs/quickstart.py'"
+    raise LaunchError(f'config.study.config={config!r:.200}: give {wish}')
   for flag in flags:
     if not re.match(r'--\w', flag) or '\0' in flag:
-      raise LaunchError(f'config.study.flags: {flag!r} is no flag; flags are written --name=value')
+      raise LaunchError(f'config.study.flags: {flag!r:.200} is no flag; flags are written --name=value')
     name = flag[2:].partition('=')[0]
     if name in ('workdir', 'distributed', 'config'):
       raise LaunchError(f'config.study.flags: --{name} is set by the launcher (config.workdir, config.study.config)')
@@ -180,7 +181,7 @@ def _refuse_unknown(config: ConfigDict, known: ConfigDict, prefix: str = '') -> 
     wished = (int, float) if isinstance(known[key], float) else type(known[key])
     if not isinstance(config[key], wished):
       kind = type(known[key]).__name__
-      raise LaunchError(f'config.{prefix}{key}={config[key]!r}: must be a {kind}, as {known[key]!r}')
+      raise LaunchError(f'config.{prefix}{key}={config[key]!r:.200}: must be a {kind}, as {known[key]!r}')
     if isinstance(known[key], ConfigDict):
       _refuse_unknown(config[key], known[key], f'{prefix}{key}.')
   for key in known:

@@ -91,12 +91,13 @@ class _Watch:
       return '', ''
     try:
       answer = json.loads(done.stdout)['state']
-    except (ValueError, KeyError, TypeError):
+      failed = {} if isinstance(answer, str) else answer.get('failedData', {}).get('error', {})
+      state, message = answer if isinstance(answer, str) else answer['state'], failed.get('message', '')
+      if not (isinstance(state, str) and isinstance(message, str)):
+        raise TypeError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
       raise LaunchError(f'`{process.short(done.args)}` printed no state:\n{done.stdout[:500]}') from None
-    if isinstance(answer, str):
-      state, message = _STATES.get(answer, answer), ''
-    else:
-      state, message = answer.get('state', 'UNKNOWN'), answer.get('failedData', {}).get('error', {}).get('message', '')
+    state = _STATES.get(state, state)
     if state != 'ACTIVE':  # Then it is for its machines to answer.
       self._troubles = 0
     return state, message

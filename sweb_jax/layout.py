@@ -39,7 +39,7 @@ LABELS = 'labels.jsonl'
 """What a person said of the reasoning of kept solutions."""
 TOKENISED = 'tokenised'
 """Ids of examples, by what they and their tokenizer are."""
-IDS, SPANS = 'ids.npy', 'spans.npz'
+IDS, SPANS = 'ids.bin', 'spans.npz'
 SECOND_OPINIONS = 'second_opinions'
 """What math-verify said of a gold answer and an answer, whichever step asked: no step waits for it again."""
 PAIRS = 'pairs-*.jsonl'

@@ -45,7 +45,7 @@ def save(folder: epath.PathLike, tokenizer: Tokenizer, chat: bool = False) -> No
     'unk_token': described['model']['unk_token'],
   } | {name: special[i] for name, i in names.items()}
   if chat:
-    pieces = sp.parse(tokenizer.model).pieces
+    pieces = tokenizer.vocabulary().pieces
     config['chat_template'] = chat_template(*(pieces[i] for i in tokenizer.turn_ids()))
   tokenizer.save(folder / 'tokenizer.model')
   files.write_text(folder / 'tokenizer.json', json.dumps(described, ensure_ascii=False))
@@ -57,7 +57,7 @@ def tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
 
   Raises TokenizerError for a vocabulary that it cannot express.
   """
-  vocabulary = sp.parse(tokenizer.model)
+  vocabulary = tokenizer.vocabulary()
   if vocabulary.model_type not in (sp.BPE, sp.WORD):
     raise TokenizerError(f'{tokenizer.name}: only byte-pair and word-level SentencePiece models can be exported')
   if vocabulary.character_map:

@@ -7,14 +7,15 @@ import functools
 import hashlib
 import io
 import os
+import struct
 from collections.abc import Sequence
 
 import sentencepiece
 from etils import epath
 
-from sweb_jax.models import reading
+from sweb_jax.models import reading, sentencepiece_proto
 from sweb_jax.models.reading import CheckpointError
-from sweb_jax.models.sentencepiece_proto import TURNS
+from sweb_jax.models.sentencepiece_proto import TURNS, Vocabulary
 from sweb_jax.runtime import files
 
 _MAX_BYTES = 50_000_000
@@ -51,7 +52,7 @@ class Tokenizer:
   def __post_init__(self):
     try:
       pieces = _processor(self.model)
-    except RuntimeError as e:
+    except (RuntimeError, UnicodeDecodeError) as e:
       raise TokenizerError(f'{self.name}: not a SentencePiece model: {reading.brief(e)}') from e
     ids = {'pad_id': pieces.pad_id(), 'eos_id': pieces.eos_id(), 'bos_id': pieces.bos_id()}
     if absent := [name for name, i in ids.items() if i < 0]:
@@ -105,6 +106,13 @@ class Tokenizer:
     known = ', nor '.join(' and '.join(marks) for marks in TURNS)
     raise TokenizerError(f'{self.name}: it has no {known}: not a vocabulary for chat turns')
 
+  def vocabulary(self) -> Vocabulary:
+    """What the model says of its pieces. Raises TokenizerError where it holds what SentencePiece passes over."""
+    try:
+      return sentencepiece_proto.parse(self.model)
+    except (ValueError, KeyError, TypeError, IndexError, struct.error) as e:
+      raise TokenizerError(f'{self.name}: some fields are not of the kind that SentencePiece writes') from e
+
   def pieces(self) -> list[bytes]:
     """What each id adds to a text, in UTF-8: nothing for control tokens, one byte for byte tokens."""
     proto = self._pieces
@@ -124,6 +132,7 @@ def _processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
   """Of equal models one: a study's models mostly have one vocabulary, and Gemma's takes 50 MB."""
   pieces = sentencepiece.SentencePieceProcessor()
   pieces.LoadFromSerializedProto(model)
+  pieces.IdToPiece(list(range(pieces.vocab_size())))  # Raises UnicodeDecodeError where one is no text.
   return pieces
 
 

@@ -11,8 +11,10 @@ import contextlib
 import errno
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from etils import epath
 
@@ -66,22 +68,37 @@ def absolute(path: epath.PathLike) -> epath.Path:
   return path if on_object_store(path) else path.resolve()
 
 
-def write_bytes(path: epath.PathLike, data: bytes) -> None:
-  """Writes a file atomically, making its folder. Raises FullDiskError where no space is left."""
+@contextlib.contextmanager
+def writing(path: epath.PathLike) -> Iterator[BinaryIO]:
+  """A context: what is written into it is the file once it has ended without an error, and nothing is there before.
+
+  Makes the file's folder. Raises FullDiskError where no space is left.
+  """
   path = epath.Path(path)
-  if on_object_store(path):
-    path.write_bytes(data)
+  if on_object_store(path):  # An object is there once it is closed, even half of it: it is sent at the end.
+    with tempfile.TemporaryFile() as local:
+      yield local
+      local.seek(0)
+      with path.open('wb') as sent:
+        shutil.copyfileobj(local, sent)
     return
   path.parent.mkdir(parents=True, exist_ok=True)
   # One writer a workdir, so the name need not be unique; a leftover of a killed run is written over.
   temporary = path.parent / f'{path.name}.tmp'
   with full_disk_named(path):
     try:
-      temporary.write_bytes(data)
-    except OSError:
+      with temporary.open('wb') as file:
+        yield file
+    except BaseException:
       temporary.unlink(missing_ok=True)
       raise
     temporary.replace(path)
+
+
+def write_bytes(path: epath.PathLike, data: bytes) -> None:
+  """Writes a file atomically, making its folder. Raises FullDiskError where no space is left."""
+  with writing(path) as file:
+    file.write(data)
 
 
 def write_text(path: epath.PathLike, text: str) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _TURN = 1.0
 """Seconds after which a wait for replies looks whether the run was asked to stop."""
+_MOST_READ = 10**9
+"""Tokens of a prompt, with what a server puts before it: a larger number is no count."""
 
 
 class EndpointError(RuntimeError):
@@ -212,8 +214,8 @@ class Endpoint:
     else:
       counts = [self.max_new_tokens] * len(texts)
       fault = (
-        f'{self._where}: says that {drawn!r} tokens were drawn and {read!r} read for {len(texts)} samples of problem '
-        f'{ask.problem_id!r} of at most {self.max_new_tokens}; they are kept, charged as if they were as long; '
+        f'{self._where}: says that {drawn!r:.40} tokens were drawn and {read!r:.40} read for {len(texts)} samples of '
+        f'problem {ask.problem_id!r} of at most {self.max_new_tokens}; they are kept, charged as if they were as long; '
         f'name a tokenizer in config.endpoints.{self.name}.tokenizer and run the same command again'
       )
     samples = [
@@ -224,7 +226,7 @@ class Endpoint:
 
   def _fits(self, read: Any, drawn: Any, texts: Sequence[str], ends: Sequence[str], asked: int) -> bool:
     """Whether the numbers of tokens can be those of a prompt and these texts, of as many as were asked."""
-    if not (type(read) is int and type(drawn) is int and read > 0):
+    if not (type(read) is int and type(drawn) is int and 0 < read < _MOST_READ):
       return False
     # Some servers count only one of several samples. One alone may be cut by the end of the context.
     least = self.max_new_tokens * ends.count('length') if len(texts) > 1 else bool(texts[0])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
@@ -12,7 +14,7 @@ import numpy as np
 
 from sweb_jax import layout, records
 from sweb_jax.budget import Arm
-from sweb_jax.curation import select
+from sweb_jax.curation import balance, select
 from sweb_jax.records import Example, Problem
 from sweb_jax.runtime import files
 from sweb_jax.study import tokenised
@@ -62,41 +64,48 @@ class Examples(Step):
 
     Raises Nothing where no example is left, with the counts.
     """
-    problems = context.problems(self.problems.folder, self.problems.count)
-    if self.graded is None:
-      examples, counts = gold(context, problems), {}
-    else:
-      examples, counts = self._select(context, problems)
-    if self.earlier and (context.root / self.earlier.folder / layout.EXAMPLES).exists():
-      before = self.earlier.read(context)
-      counts['of_earlier_rounds'] = len(before)
-      examples = before + examples
-    if self.arm.budget is not None and self.settings['data.mix_gold']:
-      added = gold(context, problems)
-      counts['gold_added'] = len(added)
-      examples += added
-    if self.arm.budget is not None and (most := self.settings['train.unique_examples']):
-      counts['over_unique_examples'] = max(0, len(examples) - most)
-      seed = self.settings['seed'] + self.question_set
-      order = np.random.default_rng(seed).permutation(len(examples))[:most]
-      examples = [examples[i] for i in sorted(order)]
-    files.write_json(context.root / self.folder / layout.COUNTS, counts)
-    if not examples:
-      raise Nothing(self._reason(counts), counts)
-    files.write_text(context.root / self.folder / layout.EXAMPLES, records.dumps(examples))
-    del examples
+    most = 0
+    if self.graded is not None and self.settings['data.balance']:
+      most = balance(self._selected(context, collections.Counter(), 0))
+    chosen, counts = self._unique(context, most), collections.Counter()
+    seen = written = 0
+    with files.writing(context.root / self.folder / layout.EXAMPLES) as file:
+      for seen, example in enumerate(self._every(context, counts, most), 1):
+        if chosen is None or seen - 1 in chosen:
+          file.write(f'{records.to_json(example)}\n'.encode())
+          written += 1
+      if chosen is not None:
+        counts['over_unique_examples'] = seen - written
+      files.write_json(context.root / self.folder / layout.COUNTS, counts)
+      if not written:
+        raise Nothing(self._reason(counts), dict(counts))
     for learner, chat in self.learners.items():  # So that no training has to wait for it.
       tokenised.make(context, self.folder, context.renderer(learner, chat, ''))
     context.meter.add()
 
-  def read(self, context: Context) -> list[Example]:
-    return list(records.read(Example, context.root / self.folder / layout.EXAMPLES))
+  def read(self, context: Context) -> Iterator[Example]:
+    return records.read(Example, context.root / self.folder / layout.EXAMPLES)
 
-  def _select(self, context: Context, problems: Sequence[Problem]) -> tuple[list[Example], dict[str, int]]:
-    """What is kept of the arm's samples, those of several generators numbered through, the first generator's first.
+  def _every(self, context: Context, counts: Counter[str], most: int) -> Iterator[Example]:
+    """Of the rounds before, of this one, and by people; `counts` gets what each rule removed.
 
-    A problem is read at a time: what is held is what is kept.
+    A problem is read at a time: what is held does not grow with the arm.
     """
+    if self.earlier and (context.root / self.earlier.folder / layout.EXAMPLES).exists():
+      for example in self.earlier.read(context):
+        counts['of_earlier_rounds'] += 1
+        yield example
+    if self.graded is not None:
+      yield from self._selected(context, counts, most)
+    if self.graded is None or self.settings['data.mix_gold']:
+      for example in gold(context, context.problems(self.problems.folder, self.problems.count)):
+        if self.graded is not None:
+          counts['gold_added'] += 1
+        yield example
+
+  def _selected(self, context: Context, counts: Counter[str], most: int) -> Iterator[Example]:
+    """What is kept of the arm's samples, those of several generators numbered through, the first generator's first."""
+    problems = context.problems(self.problems.folder, self.problems.count)
     task, keep, cut = context.tasks['train'], self.settings['data.filter'], 0
 
     def graded() -> Iterator[list[Graded]]:
@@ -110,18 +119,27 @@ class Examples(Step):
           rows = [(s, v) for (s, _), v in zip(rows, verdicts, strict=True)]
         yield rows
 
-    examples, counts = select(
+    yield from select(
       problems,
       {p.id: task.prompt(p) for p in problems},
       graded(),
+      counts,
       first=sys.maxsize,  # What the arm holds is all its own.
       max_per_problem=self.settings['data.max_per_problem'],
       dedupe=self.settings['data.dedupe'],
-      balance=self.settings['data.balance'],
+      most=most,
       keep=keep,
       opinions=self.opinions and self.opinions.read(context),
     )
-    return examples, counts | {'cut': cut}
+    counts['cut'] += cut
+
+  def _unique(self, context: Context, most: int) -> frozenset[int] | None:
+    """Which examples are taken, by their numbers, where an arm is to have no more than so many; None: all."""
+    if self.arm.budget is None or not (unique := self.settings['train.unique_examples']):
+      return None
+    count = sum(1 for _ in self._every(context, collections.Counter(), most))
+    seed = self.settings['seed'] + self.question_set
+    return frozenset(np.random.default_rng(seed).permutation(count)[:unique].tolist())
 
   def _reason(self, counts: dict[str, int]) -> str:
     """Why there is nothing, by what removed the samples."""

@@ -25,7 +25,8 @@ from sweb_jax.study.step import digest
 from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training import DataError, Rows
 
-_FORMAT = 2
+_FORMAT = 3
+_DTYPE = np.dtype('<i4')
 _AT_ONCE = 1024
 """Examples that are encoded together."""
 _MAKING = threading.Lock()
@@ -101,38 +102,39 @@ def read(context: Context, folder: str, renderer: Renderer) -> Tokenised:
 
 def _make(context: Context, path: epath.Path, renderer: Renderer, place: epath.Path) -> None:
   """Encodes examples, each prompt once, and writes the arrays; the small ones last, and with them it is done."""
-  ids = array.array('i')
   prompts: dict[str, tuple[int, int]] = {}
   problems: dict[str, int] = {}
   spans, problem, text = array.array('q'), array.array('i'), array.array('q')
-
-  def put(found: tuple[int, ...]) -> tuple[int, int]:
-    ids.extend(found)
-    return len(ids) - len(found), len(ids)
-
   examples = records.read(Example, path)
-  while some := list(itertools.islice(examples, _AT_ONCE)):
-    context.check()
-    new = list(dict.fromkeys(e.prompt for e in some if e.prompt not in prompts))
-    prompts |= zip(new, map(put, renderer.prompts(new)), strict=True)
-    for e, solution in zip(some, renderer.solutions([e.solution for e in some]), strict=True):
-      spans.extend((*prompts[e.prompt], *put(solution)))
-      problem.append(problems.setdefault(e.problem_id, len(problems)))
-      text.append(text_key(e.solution))
-    context.hosts.progressed()
-  files.write_bytes(place / layout.IDS, _saved(np.save, np.asarray(ids, np.int32)))
-  spans = np.asarray(spans, np.int64).reshape(-1, 4)
-  arrays = {'spans': spans, 'problems': np.array(list(problems)), 'problem': np.asarray(problem, np.int32)}
-  arrays['checksum'] = np.array(manifest.checksum(place / layout.IDS))
-  files.write_bytes(place / layout.SPANS, _saved(np.savez, **arrays, text=np.asarray(text, np.int64)))
+  with files.writing(place / layout.IDS) as file:
+    end = 0
 
+    def put(found: tuple[int, ...]) -> tuple[int, int]:
+      nonlocal end
+      file.write(np.asarray(found, _DTYPE).tobytes())
+      end += len(found)
+      return end - len(found), end
 
-def _saved(save, *args, **arrays) -> bytes:
-  file = io.BytesIO()
-  save(file, *args, **arrays)
-  return file.getvalue()
+    while some := list(itertools.islice(examples, _AT_ONCE)):
+      context.check()
+      new = list(dict.fromkeys(e.prompt for e in some if e.prompt not in prompts))
+      prompts |= zip(new, map(put, renderer.prompts(new)), strict=True)
+      for e, solution in zip(some, renderer.solutions([e.solution for e in some]), strict=True):
+        spans.extend((*prompts[e.prompt], *put(solution)))
+        problem.append(problems.setdefault(e.problem_id, len(problems)))
+        text.append(text_key(e.solution))
+      context.hosts.progressed()
+  arrays = {
+    'spans': np.asarray(spans, np.int64).reshape(-1, 4),
+    'problems': np.array(list(problems)),
+    'problem': np.asarray(problem, np.int32),
+    'text': np.asarray(text, np.int64),
+    'checksum': np.array(manifest.checksum(place / layout.IDS)),
+  }
+  with files.writing(place / layout.SPANS) as file:
+    np.savez(file, **arrays)
 
 
 def _ids(path: epath.Path) -> Int[np.ndarray, ' T']:
   """Of a local file, what is looked at is read; an object is read whole."""
-  return np.load(io.BytesIO(path.read_bytes())) if files.on_object_store(path) else np.load(path, mmap_mode='r')
+  return np.frombuffer(path.read_bytes(), _DTYPE) if files.on_object_store(path) else np.memmap(path, _DTYPE, 'r')

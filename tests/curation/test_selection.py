@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sweb_jax.curation import select
+import collections
+
+from sweb_jax.curation import balance, select
 from sweb_jax.records import Problem, Sample, Verdict
 
 PROBLEMS = [Problem('b', 'two', '2'), Problem('a', 'one', '1')]
@@ -18,9 +20,9 @@ def by_problem(samples: list[Sample], verdicts: list[Verdict], problems: list[Pr
   return [[(s, v) for s, v in pairs if s.problem_id == p.id] for p in problems]
 
 
-def chosen(*, first: int, max_per_problem: int = 0, dedupe: bool = False, balance: bool = False):
-  rules = dict(max_per_problem=max_per_problem, dedupe=dedupe, balance=balance)
-  examples, counts = select(PROBLEMS, PROMPTS, by_problem(SAMPLES, VERDICTS), first=first, **rules)
+def chosen(*, first: int, max_per_problem: int = 0, dedupe: bool = False):
+  counts, rules = collections.Counter(), dict(max_per_problem=max_per_problem, dedupe=dedupe)
+  examples = list(select(PROBLEMS, PROMPTS, by_problem(SAMPLES, VERDICTS), counts, first=first, **rules))
   assert all(e.prompt == PROMPTS[e.problem_id] for e in examples)
   return [(e.problem_id, e.solution) for e in examples], counts
 
@@ -50,16 +52,21 @@ def test_the_cap_keeps_the_lowest_indices_and_duplicates_do_not_use_it_up():
 
 def test_balance_keeps_no_more_of_a_problem_than_the_median_solved_one_has():
   verdicts = [Verdict(s.problem_id, s.index, None, (s.problem_id, s.index) != ('a', 1), '') for s in SAMPLES]
-  how = dict(max_per_problem=0, dedupe=False, balance=True)
+  how = dict(first=5, max_per_problem=0, dedupe=False)
   problems = [*PROBLEMS, Problem('c', 'three', '3')]
   one = [Sample('c', 0, 'x', (1,), 'stop', 0.0)]
   graded = by_problem([*SAMPLES, *one], [*verdicts, Verdict('c', 0, None, True, '')], problems)
-  examples, counts = select(problems, PROMPTS | {'c': 'Q'}, graded, first=5, **how)
+  prompts, counts = PROMPTS | {'c': 'Q'}, collections.Counter()
+  most = balance(select(problems, prompts, graded, collections.Counter(), **how))
+  examples = list(select(problems, prompts, graded, counts, most=most, **how))
   assert [e.problem_id for e in examples] == ['b'] * 4 + ['a'] * 4 + ['c']  # Of 5, 4 and 1.
   assert counts == {'sampled': 11, 'wrong': 1, 'over the balance': 1, 'kept': 9}
 
 
 def test_nothing_right_gives_no_examples_and_counts_0():
   wrong = [Verdict(s.problem_id, s.index, None, False, '') for s in SAMPLES]
-  found = select(PROBLEMS, PROMPTS, by_problem(SAMPLES, wrong), first=5, max_per_problem=0, dedupe=True)
-  assert found == ([], {'sampled': 10, 'wrong': 10, 'kept': 0})
+  how = dict(first=5, max_per_problem=0, dedupe=True)
+  counts = collections.Counter()
+  assert not list(select(PROBLEMS, PROMPTS, by_problem(SAMPLES, wrong), counts, **how))
+  assert dict(counts) == {'sampled': 10, 'wrong': 10, 'kept': 0}
+  assert balance([]) == 0

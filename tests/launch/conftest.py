@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))  # `launch` is run from a clone; it is not installed.
+from launch import pod as pod_lib
 
-from launch import pod as pod_lib  # noqa: E402
+ROOT = Path(__file__).parents[2]
 
 
 def load(file: str, /, **fields) -> pod_lib.Pod:

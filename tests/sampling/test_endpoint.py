@@ -202,7 +202,8 @@ def test_nobody_there_is_told(server):
 
 @pytest.mark.parametrize(
   'usage', [None, {'completion_tokens': 999, 'prompt_tokens': 7, 'total_tokens': 0}, {'completion_tokens': 0,
-            'prompt_tokens': 7, 'total_tokens': 7}, {'completion_tokens': 3, 'prompt_tokens': -1, 'total_tokens': 2}]
+            'prompt_tokens': 7, 'total_tokens': 7}, {'completion_tokens': 3, 'prompt_tokens': -1, 'total_tokens': 2},
+            {'completion_tokens': 4, 'prompt_tokens': 10**400, 'total_tokens': 0}]
 )  # fmt: skip
 def test_samples_whose_tokens_are_not_known_are_kept_and_nothing_more_is_asked(server, usage):
   server.tricks = [lambda reply: reply | {'usage': usage}] * 9

@@ -93,7 +93,7 @@ def test_a_step_of_examples_leaves_nothing_to_encode_for_trainings(runs, copy, e
   step.run(context)
   encoded.clear()
   found = tokenised.read(context, ARM, context.renderer('wc', False, ''))
-  assert len(found.rows) == len(step.read(context)) and not encoded
+  assert len(found.rows) == len(list(step.read(context))) and not encoded
 
 
 @pytest.mark.parametrize('name', [layout.IDS, layout.SPANS])

@@ -176,7 +176,7 @@ def _add_architecture(writer: Any, version: str, c: ModelConfig, file_type: int)
 
 
 def _add_vocabulary(writer: Any, tokenizer: Tokenizer, chat: bool) -> None:
-  v = sp.parse(tokenizer.model)
+  v = tokenizer.vocabulary()
   if v.model_type != sp.BPE or v.character_map or v.add_dummy_prefix:
     raise TokenizerError(
       f'{tokenizer.name}: llama.cpp reads byte-pair vocabularies without character map and dummy prefix, and would '
