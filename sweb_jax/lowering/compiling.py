@@ -109,6 +109,7 @@ def compiled(step: Step, layers: int, compiler: str = '') -> Lowered:
   _, state = step.state(step.layers)
   found = _on_slice(step, lowered, compiler) if compiler else _simulated(step, lowered)
   program = found.program
+  rows = step.rows(layers)  # An array with an entry a piece that has such a row for it is a table, or its gradient.
   return Lowered(
     step.model,
     step.name,
@@ -122,7 +123,7 @@ def compiled(step: Step, layers: int, compiler: str = '') -> Lowered:
     program.flops,
     {kind: (t.count, t.bytes) for kind, t in program.collectives.items()},
     program.largest,
-    tuple(s for s in program.holding(step.vocabulary, tokens) if not set(s) & step.width),  # But for the table itself.
+    tuple(s for s in program.holding(step.vocabulary, tokens) if not any(all(set(s) & n for n in row) for row in rows)),
     found.rematerialised,
     found.seconds,
     program.cycles,

@@ -59,8 +59,8 @@ class Step:
   """Bytes of the weights that a learner's checkpoints are scored with, beside the state that is trained."""
   vocabulary: set[int]
   """Sizes of the vocabulary's dimension, whole and on a device."""
-  width: set[int]
-  """Likewise of the model's."""
+  rows: Callable[[int], list[list[set[int]]]]
+  """Layers -> of each table with an entry a piece, the sizes of its other dimensions, whole and on a device."""
   work: Callable[[int], Work]
   """Layers -> what the step does."""
   loops: int
@@ -199,13 +199,18 @@ def samples(config: ConfigDict) -> int:
 
 
 def _sizes(shape: Decoder, mesh: Mesh) -> dict[str, Any]:
-  """Fields of a step: its layers, and the sizes of vocabulary and width, whole and on a device."""
+  """Fields of a step: its layers, and the sizes of the vocabulary and of what tables have a piece."""
+
+  def rows(layers: int) -> list[list[set[int]]]:
+    tables = [x.shape for x in jax.tree.leaves(shape.shortened(layers).shapes()) if shape.vocab_size in x.shape]
+    return [[{n, n // mesh.shape['fsdp']} for n in table if n != shape.vocab_size] for table in tables]
+
   kinds = [dataclasses.replace(a, cached=True) for a in shape.attention]
   return {
     'layers': shape.layers,
     'period': next(n for n in range(1, shape.layers + 1) if kinds[n:] == kinds[: shape.layers - n]),
     'vocabulary': {shape.vocab_size, shape.vocab_size // mesh.shape['tensor']},
-    'width': {shape.width, shape.width // mesh.shape['fsdp']},
+    'rows': rows,
   }
 
 

@@ -138,9 +138,14 @@ def place(tree: Any, mesh: Mesh) -> Any:
 
 
 def put(x: jax.Array | np.ndarray, where: Sharding) -> jax.Array:
-  """An array on its shards. Where they are of several processes, each has the whole array and gives its part."""
+  """An array on its shards. Where they are of several processes, each has the whole array and gives its part.
+
+  What lies on devices has been moved when this returns: moves that do not wait for each other would take the memory of
+  all of them, and simulated devices, which have a thread each, stand still where some do one and some another.
+  """
   if where.is_fully_addressable or (isinstance(x, jax.Array) and not x.is_fully_addressable):
-    return jax.device_put(x, where)
+    moved = jax.device_put(x, where)
+    return moved.block_until_ready() if isinstance(x, jax.Array) else moved
   x = np.asarray(x)
   return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
 
@@ -211,7 +216,7 @@ def to_draw_with(params: Any, mesh: Mesh, meshes: Sequence[Mesh]) -> Any:
   if local == mesh:
     return params
   every = Mesh(np.concatenate([m.devices for m in meshes]), AXES)
-  moved = jax.device_put(params, for_params(params, every))
+  moved = jax.tree.map(put, params, for_params(params, every))
   return jax.tree.map(
     lambda x, where: jax.make_array_from_single_device_arrays(x.shape, where, [s.data for s in x.addressable_shards]),
     moved,

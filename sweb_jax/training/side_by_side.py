@@ -104,7 +104,8 @@ class SideBySide:
     states.clear()
     joined = []
     for i, (all_runs, one) in enumerate(zip(where, apart, strict=True)):
-      joined.append(_stack([sharding.put(of_run[i], one) for of_run in leaves], all_runs))
+      arrays = [sharding.put(of_run[i], one) for of_run in leaves]
+      joined.append(_stack(arrays, all_runs).block_until_ready())
       for of_run in leaves:
         of_run[i] = None  # An array at a time.
     return jax.tree.unflatten(like, joined)
@@ -115,7 +116,7 @@ class SideBySide:
       return tree
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), tree)
     spread, whole = sharding.for_params(one, self.mesh, spread=True), sharding.for_params(one, self._whole)
-    return jax.tree.map(lambda x, s, w: sharding.put(_take(x, run, s), w), tree, spread, whole)
+    return jax.tree.map(lambda x, s, w: sharding.put(_take(x, run, s).block_until_ready(), w), tree, spread, whole)
 
   def base(self, params: Params) -> Params:
     """What the adapters of all runs are on top of, where the step takes it."""
