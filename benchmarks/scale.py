@@ -206,7 +206,9 @@ def sampled(size: Size) -> dict[str, float]:
 
 
 def grade(size: Size) -> dict[str, float]:
-  """By the own grader: verdicts, votes, examples."""
+  """By the own grader: verdicts, votes, examples and their ids, anew."""
+  for folder in ('verdicts', 'examples', 'tokenised', 'second_opinions'):
+    shutil.rmtree(size.folder / folder, ignore_errors=True)
   return measure(size, '--stages=grade')
 
 

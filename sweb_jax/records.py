@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import hashlib
 import json
 import math
 import os
@@ -169,7 +170,9 @@ def from_json(cls: type[Record], line: str | bytes) -> Record:
   head, begun, rest = line.partition(_IDS) if isinstance(line, bytes) else (line, b'', b'')
   ids, ended, tail = rest.partition(b']')
   if begun and ended and _are_ids(ids):
-    return dataclasses.replace(typed.from_json(cls, head + _IDS + b']' + tail), tokens=Ids(ids))
+    sample = typed.from_json(cls, head + _IDS + b']' + tail)
+    object.__setattr__(sample, 'tokens', Ids(ids))  # As `dataclasses.replace`, in a thirtieth of the time.
+    return sample
   sample = typed.from_json(cls, line)
   return dataclasses.replace(sample, tokens=tuple(sample.tokens))
 
@@ -206,10 +209,19 @@ def _parsed(
 
 def key(text: bytes, start: int = 0) -> tuple[str, int] | None:
   """Problem id and index of the row whose line begins at `start`; None where it does not begin as `to_json` has it."""
+  if not (found := _KEY.match(text, start)):
+    return None
   try:
-    return (json.loads(found[1]), int(found[2])) if (found := _KEY.match(text, start)) else None
+    name = found[1][1:-1].decode()
+    return name if name.isprintable() and '\\' not in name else json.loads(found[1]), int(found[2])
   except ValueError:  # What has to be escaped is not, or is in another way.
     return None
+
+
+def text_key(text: str) -> int:
+  """A 64-bit name for `text`, the same for texts that differ only in white space."""
+  digest = hashlib.blake2b(' '.join(text.split()).encode(), digest_size=8).digest()
+  return int.from_bytes(digest, 'big', signed=True)
 
 
 def lengths(path: epath.PathLike) -> Iterator[tuple[str, int, int]]:

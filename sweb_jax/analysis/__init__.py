@@ -13,7 +13,6 @@ from sweb_jax.analysis.metrics import (
   false_positives,
   majority,
   pass_at_k,
-  text_key,
 )
 from sweb_jax.analysis.report import answer, read_tables, show, write
 from sweb_jax.analysis.results import Results, read
@@ -45,7 +44,6 @@ __all__ = [
   'read_tables',
   'show',
   't_interval',
-  'text_key',
   'verdict',
   'wilson',
   'write',

@@ -14,7 +14,7 @@ class Draws:
 
   correct: Bool[np.ndarray, 'P M']
   keys: Int[np.ndarray, 'P M']
-  """`metrics.text_key` of each text."""
+  """`records.text_key` of each text."""
   equations: Int[np.ndarray, 'P M']
   """`metrics.equations_key` of each text; 0 for solutions of test problems, of which nobody asks."""
   valid: Float[np.ndarray, 'P M']

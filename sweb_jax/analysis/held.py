@@ -74,7 +74,7 @@ def read_held(
       lengths[s.problem_id].append(len(s.tokens))
       if v.correct:
         count[row_of[s.problem_id]] += 1
-        texts[row_of[s.problem_id]].add(metrics.text_key(s.text))
+        texts[row_of[s.problem_id]].add(records.text_key(s.text))
     each = said.get('each', {}).get(g, 0)
     read = {p: Prompts(said['prefix'][g], n, study.share_prefix, each) for p, n in said['prompts'][g].items()}
     for name, cost in costs.items():

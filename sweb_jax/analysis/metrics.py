@@ -6,12 +6,11 @@ P problems, M samples a problem, in the order they were drawn. Everything is per
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from sweb_jax.analysis.equations import equations
+from sweb_jax.records import text_key
 
 
 def coverage(correct: Bool[np.ndarray, 'P M'], k: int) -> Float[np.ndarray, ' P']:
@@ -40,12 +39,6 @@ def diversity(
   rows, columns = np.nonzero(correct)
   texts, copies = np.unique(np.stack([rows, keys[rows, columns]], axis=1), axis=0, return_counts=True)
   return np.bincount(texts[:, 0], weights=1 - missed[copies], minlength=len(correct))
-
-
-def text_key(text: str) -> int:
-  """A 64-bit name for `text`, the same for texts that differ only in white space."""
-  digest = hashlib.blake2b(' '.join(text.split()).encode(), digest_size=8).digest()
-  return int.from_bytes(digest, 'big', signed=True)
 
 
 def equations_key(text: str) -> int:

@@ -230,7 +230,7 @@ def _draws(
     if place is None or place[1] >= count or drawn[place]:
       continue
     drawn[place] = True
-    keys[place] = metrics.text_key(sample.text)
+    keys[place] = records.text_key(sample.text)
     equations[place] = 0 if test else metrics.equations_key(sample.text)
     truncated[place], tokens[place] = sample.finish == 'length', len(sample.tokens)
     if stop_ids:

@@ -130,11 +130,18 @@ class _Bill:
     asked: collections.Counter[Want] = collections.Counter()
     seen = set(self._seen)
     out = []
+    length = {
+      g: max(1, round(self._tokens[g] / self._count[g] if self._count[g] else self._typical[g]))
+      for g in dict.fromkeys(g for g, _ in wants)
+    }
+    # No sample of these lengths costs less, whatever was read before it.
+    least = min((self._cost.draw(g, 0, n) for g, n in length.items()), default=0) if self._cost else 1
     for want in wants:
+      if left < least:
+        break
       g, problem = want
-      length = round(self._tokens[g] / self._count[g] if self._count[g] else self._typical[g])
       index = known.drawn.get(want, 0) + asked[want]
-      price = self._price(g, problem, index, max(1, length), seen)
+      price = self._price(g, problem, index, length[g], seen)
       if price > left:
         continue
       left -= price

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from numbers import Real
@@ -113,10 +114,14 @@ class Cost:
           'as `python -m sweb_jax.budget spent WORKDIR` prints them'
         )
 
+  @functools.cached_property
+  def _flops_per_token(self) -> dict[str, int]:
+    return {model: flops_per_token(shape.active_parameters) for model, shape in self.shapes.items()}
+
   def draw(self, model: str, start: int, tokens: int) -> float:
     """Cost to draw `tokens` tokens after `start` that were read."""
     if self.name == 'paper':
-      return flops_per_token(self.shapes[model].active_parameters) * tokens
+      return self._flops_per_token[model] * tokens
     if self.name == 'flops':
       return draw_flops(self.shapes[model], start, tokens)
     if self.name == 'price':

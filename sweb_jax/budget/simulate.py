@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import array
+import bisect
 import dataclasses
-import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 
@@ -12,19 +13,50 @@ from etils import epath
 from sweb_jax import layout, records
 from sweb_jax.budget.allocate import Ask, Outcome, allocate
 from sweb_jax.budget.cost import BudgetError, Cost, Prompts
-from sweb_jax.budget.policies import KINDS, Policy, policies
+from sweb_jax.budget.policies import KINDS, Policy, Want, policies
 from sweb_jax.models import decoder, families
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files, manifest
+from sweb_jax.runtime.by_problem import ByProblem
 
 
-@dataclasses.dataclass(frozen=True)
 class Recorded:
-  """One graded sample."""
+  """The graded samples of a generator for a problem: 21 bytes each."""
 
-  outcome: Outcome
-  text: bytes
-  """Names the text, white space aside."""
+  def __init__(self):
+    self._indices, self._tokens, self._texts = array.array('q'), array.array('i'), array.array('q')
+    self._correct = bytearray()
+
+  def add(self, index: int, tokens: int, correct: bool, text: int) -> None:
+    """Adds a sample, unless there is one of its index; `text` names its text, white space aside."""
+    at = bisect.bisect_left(self._indices, index)
+    if at < len(self._indices) and self._indices[at] == index:
+      return
+    for column, value in (
+      (self._indices, index), (self._tokens, tokens), (self._correct, correct), (self._texts, text)
+    ):  # fmt: skip
+      column.insert(at, value)
+
+  def outcome(self, index: int) -> Outcome | None:
+    """Of a sample; None where there is none."""
+    at = self._at(index)
+    return None if at is None else Outcome(self._tokens[at], bool(self._correct[at]))
+
+  def right(self, index: int) -> int | None:
+    """The name of its text where a sample is correct."""
+    at = self._at(index)
+    return self._texts[at] if at is not None and self._correct[at] else None
+
+  def depth(self) -> int:
+    """Samples from the first on without a gap."""
+    return next((n for n, index in enumerate(self._indices) if n != index), len(self._indices))
+
+  def _at(self, index: int) -> int | None:
+    found = self._indices
+    if index < len(found) and found[index] == index:  # Mostly there is no gap.
+      return index
+    at = bisect.bisect_left(found, index)
+    return at if at < len(found) and found[at] == index else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +67,7 @@ class Record:
   seed: int
   """Of the set, as the study has it: a replay goes the way of the run."""
   problems: tuple[str, ...]
-  samples: Mapping[Ask, Recorded]
+  samples: Mapping[Want, Recorded]
   shapes: Mapping[str, decoder.Decoder]
   """Generator -> architecture, the cheaper generator first."""
   prompts: Prompts
@@ -47,10 +79,11 @@ class Record:
 
   def depth(self, generator: str) -> int:
     """Samples that every problem has."""
-    depth = 0
-    while all((generator, p, depth) in self.samples for p in self.problems):
-      depth += 1
-    return depth
+    return min((self.samples[generator, p].depth() for p in self.problems), default=0)
+
+  def outcome(self, ask: Ask) -> Outcome | None:
+    """What came of a sample; None where it was not recorded."""
+    return self.samples[ask.generator, ask.problem].outcome(ask.index)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,23 +114,24 @@ def read_records(workdir: epath.PathLike) -> list[Record]:
   prompts = Prompts(estimate['few_shot_tokens'] * few_shot, estimate['prompt_tokens'], config['cost']['share_prefix'])
   found = []
   for s in study['question_sets']:
-    samples: dict[Ask, Recorded] = {}
+    train = layout.problems(s, 'train')
+    problems: tuple[str, ...] = ()
+    if train in done:
+      rows = records.read(Problem, root / train / layout.PROBLEMS)
+      problems = tuple(p.id for p in itertools.islice(rows, done[train]['extent']['problems']))
+    samples = {(g, p): Recorded() for g in shapes for p in problems}
+    graded = []
     for g in shapes:
       if layout.verdicts(s, g) in done:
-        drawn, graded = root / layout.samples(s, g), root / layout.verdicts(s, g)
-        paths = sorted(drawn.glob(layout.CHUNKS)), sorted(graded.glob(layout.VERDICTS))
-        samples |= _graded(g, *paths)
+        drawn = sorted((root / layout.samples(s, g)).glob(layout.CHUNKS))
+        judged = sorted((root / layout.verdicts(s, g)).glob(layout.VERDICTS))
+        graded.append(_read(samples, g, problems, drawn, judged))
       for arm in (a['name'] for a in study['arms'] if a['policy']):
         folder = root / layout.allocation(s, arm) / g
         if layout.allocation(s, arm) in done and (folder / layout.HELD).exists():
-          samples |= _graded(g, [folder / layout.HELD], [folder / layout.GRADED])
-    train = layout.problems(s, 'train')
-    if not samples or train not in done:
+          graded.append(_read(samples, g, problems, [folder / layout.HELD], [folder / layout.GRADED]))
+    if not any(graded):
       raise BudgetError(f'{root}: question set {s} has no graded samples; run the stages plan, sample and grade first')
-    rows = records.read(Problem, root / train / layout.PROBLEMS)
-    problems = tuple(p.id for p in itertools.islice(rows, done[train]['extent']['problems']))
-    asked = set(problems)
-    samples = {a: r for a, r in samples.items() if a.problem in asked}
     cheap_first = dict(sorted(shapes.items(), key=lambda item: item[1].parameters))
     found.append(
       Record(
@@ -113,18 +147,23 @@ def _done(root: epath.Path, step: Mapping) -> bool:
   return said is not None and said.done and said.version == step['version'] and not said.nothing
 
 
-def _graded(generator: str, chunks: Sequence[epath.Path], graded: Sequence[epath.Path]) -> dict[Ask, Recorded]:
-  correct = {(v.problem_id, v.index): v.correct for v in records.read(Verdict, *graded)}
-  return {
-    Ask(generator, s.problem_id, s.index): _recorded(s, correct[s.problem_id, s.index])
-    for s in records.read(Sample, *chunks)
-    if (s.problem_id, s.index) in correct
-  }
-
-
-def _recorded(sample: Sample, correct: bool) -> Recorded:
-  text = hashlib.blake2b(' '.join(sample.text.split()).encode(), digest_size=8).digest()
-  return Recorded(Outcome(len(sample.tokens), correct), text)
+def _read(
+  samples: Mapping[Want, Recorded],
+  generator: str,
+  problems: Sequence[str],
+  chunks: Sequence[epath.Path],
+  judged: Sequence[epath.Path],
+) -> int:
+  """Adds the samples of some files that have a verdict in others, a problem at a time; returns how many were there."""
+  count = 0
+  rows, verdicts = ByProblem(Sample, chunks).read(problems), ByProblem(Verdict, judged, latest=True).read(problems)
+  for problem, drawn, found in zip(problems, rows, verdicts, strict=True):
+    correct = {v.index: v.correct for v in found}
+    for s in drawn:
+      if s.index in correct:
+        samples[generator, problem].add(s.index, len(s.tokens), correct[s.index], records.text_key(s.text))
+        count += 1
+  return count
 
 
 def named(names: Sequence[str], record: Record) -> dict[str, Policy]:
@@ -176,12 +215,12 @@ def simulate(record: Record, policy: Policy, budget: float, cost: Cost) -> Bough
     prompts={g: dict.fromkeys(record.problems, record.prompts) for g in policy.generators},
     tokens=dict.fromkeys(policy.generators, record.tokens),
     seed=record.seed,
-    draw=lambda asks: [record.samples[a].outcome if a in record.samples else None for a in asks],
+    draw=lambda asks: [record.outcome(a) for a in asks],
   )
-  correct: dict[str, list[bytes]] = {p: [] for p in record.problems}
+  correct: dict[str, list[int]] = {p: [] for p in record.problems}
   for a in spent.samples:
-    if record.samples[a].outcome.correct:
-      correct[a.problem].append(record.samples[a].text)
+    if (text := record.samples[a.generator, a.problem].right(a.index)) is not None:
+      correct[a.problem].append(text)
   return Bought(
     spent.total,
     len(spent.samples),

@@ -17,7 +17,6 @@ from etils import epath
 from jaxtyping import Int
 
 from sweb_jax import layout, records
-from sweb_jax.analysis import text_key
 from sweb_jax.records import Example
 from sweb_jax.runtime import files, manifest
 from sweb_jax.study.context import Context
@@ -122,7 +121,7 @@ def _make(context: Context, path: epath.Path, renderer: Renderer, place: epath.P
       for e, solution in zip(some, renderer.solutions([e.solution for e in some]), strict=True):
         spans.extend((*prompts[e.prompt], *put(solution)))
         problem.append(problems.setdefault(e.problem_id, len(problems)))
-        text.append(text_key(e.solution))
+        text.append(records.text_key(e.solution))
       context.hosts.progressed()
   arrays = {
     'spans': np.asarray(spans, np.int64).reshape(-1, 4),
