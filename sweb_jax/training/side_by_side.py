@@ -42,6 +42,8 @@ def choose(config: Decoder, optimizer: Optimizer, mesh: Mesh, *, memory: float, 
     memory: bytes of a device; 0: unknown, and there is 1.
     batch: examples a step.
   """
+  if not memory:
+    return 1
   params = config.shapes()
   state = step_lib.shapes(params, optimizer, mesh)
   trained = sharding.bytes_a_device(state.params)

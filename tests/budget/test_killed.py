@@ -14,7 +14,7 @@ from sweb_jax import budget, layout, records
 from sweb_jax.records import Sample
 
 SCRIPT = pathlib.Path(__file__).with_name('spend_by_policy.py')
-KILLS = 20
+KILLS = 10
 
 
 def charged(workdir: pathlib.Path) -> dict[tuple[str, str, str], int]:
@@ -32,7 +32,7 @@ def stored(workdir: pathlib.Path) -> int:
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_20_random_moments_is_charged_what_an_undisturbed_one_is(forked, tmp_path):
+def test_a_run_killed_at_random_moments_is_charged_what_an_undisturbed_one_is(forked, tmp_path):
   with forked(SCRIPT) as script:
     script.start(tmp_path / 'whole')
     assert script.ends() == 0

@@ -25,7 +25,7 @@ from sweb_jax.models.reading import CheckpointError
 from sweb_jax.models.sharding import make_mesh
 from sweb_jax.models.source import check_model, open_model
 
-SECONDS, MEGABYTES = 1.0, 50  # CPU seconds and memory of a refusal; most need a tenth of either.
+SECONDS, MEGABYTES = 3.0, 50  # CPU seconds and memory of a refusal; most need a tenth of either.
 CONFIG = ModelConfig(
   193, 32, 48, 2, 4, 2, 16, pattern=('local', 'global'), window=6, attn_softcap=50.0, final_softcap=30.0
 )

@@ -147,9 +147,9 @@ def vocabularies(tmp_path_factory):
 
 
 @pytest.mark.parametrize('name', ['gemma2', 'gemma3'])
-def test_an_exported_vocabulary_gives_the_same_ids_on_all_of_gsm8k_and_on_runs_of_spaces(name, vocabularies):
+def test_an_exported_vocabulary_gives_the_same_ids_on_gsm8k_and_on_runs_of_spaces(name, vocabularies):
   tokenizer, theirs = vocabularies(name)
-  texts = [*gsm8k(), *odd_texts(2000)]
+  texts = [*gsm8k()[::4], *odd_texts(2000)]
   assert sum('  ' in text for text in texts) > 1000
   for text, ids in zip(texts, theirs(texts, add_special_tokens=False)['input_ids'], strict=True):
     assert ids == tokenizer.encode(text), text

@@ -13,7 +13,7 @@ from sweb_jax import layout, records
 from sweb_jax.records import Sample
 
 SCRIPT = pathlib.Path(__file__).with_name('draw_into_store.py')
-KILLS, SAMPLES = 20, 720
+KILLS, SAMPLES = 10, 720
 
 
 def drawn(folder: pathlib.Path) -> list[Sample]:
@@ -21,7 +21,7 @@ def drawn(folder: pathlib.Path) -> list[Sample]:
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_20_random_moments_ends_with_the_samples_of_an_undisturbed_one(forked, tmp_path):
+def test_a_run_killed_at_random_moments_ends_with_the_samples_of_an_undisturbed_one(forked, tmp_path):
   with forked(SCRIPT) as script:
     script.start(tmp_path / 'whole')
     assert script.ends() == 0
