@@ -22,16 +22,19 @@ def table(workdir: Path, name: str) -> list[dict[str, str]]:
   return list(csv.DictReader(io.StringIO((workdir / layout.TABLES / f'{name}.csv').read_text())))
 
 
+ENGINE = '--config.engine.slots=48', '--config.engine.steps=5', '--config.engine.jobs=1'
+
+
 @pytest.fixture(scope='module')
 def by_stages(command, tmp_path_factory):
-  """The study run a stage or two at a time, with a report before there is any model; its test problems are not there
-  while it trains."""
+  """The study run a stage or two at a time and with other fields of the engine, with a report before there is any
+  model; its test problems are not there while it trains."""
   workdir = tmp_path_factory.mktemp('stages') / 'workdir'
   test = workdir / layout.problems(0, 'test') / layout.PROBLEMS
   for stage in ('plan', 'sample,grade,report', 'train', 'evaluate,report'):
     if stage == 'train':
       test.rename(workdir.parent / 'test.jsonl')
-    run = command(workdir, f'--stages={stage}')
+    run = command(workdir, f'--stages={stage}', *ENGINE)
     assert run.returncode == 0, run.stderr
     if stage == 'sample,grade,report':
       assert 'Not finished: 5 of 5 steps of the stage train are not done' in run.stdout
@@ -62,17 +65,14 @@ def test_invariant_6_training_chooses_without_the_test_problems(by_stages, finis
 
 
 @pytest.mark.slow
-def test_engine_fields_change_how_fast_and_nothing_else(command, finished, tmp_path, report_tables, rows):
-  flags = ['--config.engine.slots=48', '--config.engine.steps=5', '--config.engine.jobs=1']
-  run = command(tmp_path / 'workdir', *flags)
-  assert run.returncode == 0, run.stderr
-  assert report_tables(tmp_path / 'workdir') == report_tables(finished.workdir)
+def test_engine_fields_change_how_fast_and_nothing_else(command, by_stages, finished, report_tables, rows):
+  assert report_tables(by_stages) == report_tables(finished.workdir)
   # And a workdir made with some may be continued with others.
-  assert 'Steps in the workdir: 23 reused.' in command(tmp_path / 'workdir').stdout
+  assert 'Steps in the workdir: 23 reused.' in command(by_stages).stdout
   for pattern in (SAMPLES.format('*'), COMPLETIONS):
     here, there = (
       sorted((s['problem_id'], s['index'], s['tokens'], s['finish']) for s in rows(folder, pattern))
-      for folder in (tmp_path / 'workdir', finished.workdir)
+      for folder in (by_stages, finished.workdir)
     )
     assert here == there
 

@@ -151,9 +151,7 @@ def _drawing(
     )  # fmt: skip
     shared = None
     if start:
-      prefix = jnp.zeros(start, jnp.int32)
-      shared = jax.eval_shape(lambda p: decode.prefix(p, prefix, config=c, mesh=mesh), params)
-      shared = _placed(shared, decode.prefix_sharding(c, mesh))
+      shared = _placed(decode.prefix_shapes(start, dtype, c), decode.prefix_sharding(c, mesh))
     return c, params, shared, _placed(cache, decode.kv_sharding(c, mesh))
 
   def sizes(layers: int) -> tuple[int, int]:

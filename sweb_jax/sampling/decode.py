@@ -90,9 +90,8 @@ def prefix(params: Params, tokens: Int[Array, P], config: OpenDecoder, mesh: Mes
   causal = causal_mask(length)[None]
 
   def attend(layer, q, k, v):
-    # The first token after the prefix sees `window - 1` of its keys, every later one fewer.
     window = config.attention[layer].window
-    reach = length if window is None else min(length, window - 1)
+    reach = _reach(length, window)
     kept[layer] = jax.tree.map(lambda x: x[0], cached(k[:, length - reach :], v[:, length - reach :]))
     seen = causal & in_window(window, positions, positions)
     return _attention(config, layer, q, [Segment((k, v), seen, fresh=True)])
@@ -100,6 +99,20 @@ def prefix(params: Params, tokens: Int[Array, P], config: OpenDecoder, mesh: Mes
   # One row: nothing to split over `data` and `fsdp`.
   config.run_blocks(params, tokens[None], positions, attend, inference=True, mesh=mesh, stationary=True)
   return jax.lax.with_sharding_constraint(tuple(kept), prefix_sharding(config, mesh))
+
+
+def prefix_shapes(length: int, dtype: jnp.dtype, config: OpenDecoder) -> Prefix:
+  """The shapes of what `prefix` gives for so many tokens."""
+
+  def layer(kv_heads, h, width):
+    return tuple(jax.ShapeDtypeStruct((kv_heads, *shape), dtype) for shape in ((h, width), (width, h)))
+
+  return tuple(layer(a.kv_heads, a.head_width, _reach(length, a.window)) for a in config.attention)
+
+
+def _reach(length: int, window: int | None) -> int:
+  """How many keys of a prefix are seen: the first token after it sees `window - 1`, every later one fewer."""
+  return length if window is None else min(length, window - 1)
 
 
 def _attention(config: OpenDecoder, layer: int, q, segments: list[Segment]):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import pathlib
 import subprocess
@@ -44,14 +45,17 @@ def test_invariant_2_a_name_never_stands_for_half_a_file(tmp_path, monkeypatch):
 def test_no_space_is_an_error_of_its_own_and_leaves_no_partial_file(tmp_path, monkeypatch, code):
   files.write_text(tmp_path / 'old.txt', 'old')
 
-  def half(self, data):
-    pathlib.Path(self).write_bytes(data[: len(data) // 2])
-    raise OSError(code, 'no space')
+  class Full(io.FileIO):
+    def write(self, data):
+      super().write(data[: len(data) // 2])
+      raise OSError(code, 'no space')
 
-  monkeypatch.setattr(type(epath.Path(tmp_path)), 'write_bytes', half)
+  opened = type(epath.Path(tmp_path))
+  monkeypatch.setattr(opened, 'open', lambda self, mode: Full(pathlib.Path(self), mode))
   for name in ('old.txt', 'new.txt'):
     with pytest.raises(FullDiskError, match=rf'no space left for .*{name}; .*run the same command again'):
       files.write_text(tmp_path / name, 'new text')
+  monkeypatch.undo()
   assert names(tmp_path) == ['old.txt'] and (tmp_path / 'old.txt').read_text() == 'old'
 
 

@@ -18,7 +18,7 @@ import test_side_by_side as one  # noqa: E402
 from sweb_jax.models import sharding  # noqa: E402
 from sweb_jax.training import Optimizer, Run, Schedule, fit  # noqa: E402
 
-STEPS = 12
+STEPS = 7
 
 
 class Stopped(Exception):

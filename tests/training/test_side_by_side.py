@@ -191,4 +191,4 @@ def test_processes_save_several_runs_at_once(tmp_path):
     for p in processes:
       p.kill()
   assert [p.returncode for p in processes] == [0, 0], outputs
-  assert [json.loads(out.splitlines()[-1]) for out, _ in outputs] == [[['11'], ['11']]] * 2
+  assert [json.loads(out.splitlines()[-1]) for out, _ in outputs] == [[['6'], ['6']]] * 2
