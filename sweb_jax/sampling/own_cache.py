@@ -100,20 +100,23 @@ def prefill(
   positions = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), tokens.shape)
   causal = jnp.broadcast_to(jnp.tri(length, dtype=bool), (rows, length, length))  # No real token sees the padding.
   fresh = config.init_cache(rows, length, jax.tree.leaves(params)[0].dtype)
+  split = cache_sharding(fresh, mesh)  # Else every device would compute the keys and scores of all rows and heads.
+  fresh = jax.lax.with_sharding_constraint(fresh, split)
   fresh, _ = config.step(params, fresh, tokens, positions, causal, jnp.int32(0))
-  slots = jax.tree.leaves(cache)[0].shape[0]
-  mine = targets == jnp.arange(slots)[:, None]
-  source, taken = mine.argmax(axis=1), mine.any(axis=1)
+  fresh = jax.lax.with_sharding_constraint(fresh, split)
 
-  def write(old, new):
+  def write(old, new, where):
     if old.ndim == 1:
       return old
-    # A slot may be on any device: all prompts go everywhere first. Each slot then takes its own, if any, in one pass.
-    new = jax.lax.with_sharding_constraint(new, sharding.replicated(mesh))
-    begun = taken.reshape(-1, *[1] * (old.ndim - 1))
-    return old.at[:, :length].set(jnp.where(begun, new[source], old[:, :length]))
+    # A slot may be on any device: all prompts go everywhere first, heads where they are.
+    new = jax.lax.with_sharding_constraint(new, NamedSharding(mesh, PartitionSpec(None, *where.spec[1:])))
 
-  cache = jax.tree.map(write, cache, fresh)
+    def put(row, kept):
+      return jax.lax.dynamic_update_slice(kept, new[row][None], (targets[row], *[0] * (old.ndim - 1)))
+
+    return jax.lax.fori_loop(0, rows, put, old)
+
+  cache = jax.tree.map(write, cache, fresh, split)
   return jax.lax.with_sharding_constraint(cache, cache_sharding(cache, mesh))
 
 
