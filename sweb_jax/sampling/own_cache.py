@@ -100,23 +100,24 @@ def prefill(
   positions = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), tokens.shape)
   causal = jnp.broadcast_to(jnp.tri(length, dtype=bool), (rows, length, length))  # No real token sees the padding.
   fresh = config.init_cache(rows, length, jax.tree.leaves(params)[0].dtype)
-  split = cache_sharding(fresh, mesh)  # Else every device would compute the keys and scores of all rows and heads.
-  fresh = jax.lax.with_sharding_constraint(fresh, split)
   fresh, _ = config.step(params, fresh, tokens, positions, causal, jnp.int32(0))
-  fresh = jax.lax.with_sharding_constraint(fresh, split)
 
   def write(old, new, where):
     if old.ndim == 1:
       return old
-    # A slot may be on any device: all prompts go everywhere first, heads where they are.
-    new = jax.lax.with_sharding_constraint(new, NamedSharding(mesh, PartitionSpec(None, *where.spec[1:])))
+    # A slot may be on any device: all prompts go everywhere first. Heads stay where they are, or every device would
+    # compute those of all.
+    everywhere = NamedSharding(mesh, PartitionSpec(None, *where.spec[1:]))  # In the loop too, else once for each row.
+    new = jax.lax.with_sharding_constraint(new, everywhere)
 
-    def put(row, kept):
-      return jax.lax.dynamic_update_slice(kept, new[row][None], (targets[row], *[0] * (old.ndim - 1)))
+    def put(row, carry):
+      kept, new = carry
+      kept = jax.lax.dynamic_update_slice(kept, new[row][None], (targets[row], *[0] * (old.ndim - 1)))
+      return kept, jax.lax.with_sharding_constraint(new, everywhere)
 
-    return jax.lax.fori_loop(0, rows, put, old)
+    return jax.lax.fori_loop(0, rows, put, (old, new))[0]
 
-  cache = jax.tree.map(write, cache, fresh, split)
+  cache = jax.tree.map(write, cache, fresh, cache_sharding(fresh, mesh))
   return jax.lax.with_sharding_constraint(cache, cache_sharding(cache, mesh))
 
 
