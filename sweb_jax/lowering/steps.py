@@ -27,6 +27,7 @@ from sweb_jax.study.fields import settings
 from sweb_jax.study.opened import open_models
 from sweb_jax.training import step as training_step
 from sweb_jax.training.data import Packer
+from sweb_jax.training.loss import targets_at_once
 from sweb_jax.training.side_by_side import SideBySide, choose, train_steps
 
 
@@ -252,7 +253,7 @@ def _training(config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, besi
     rate = jax.ShapeDtypeStruct(several, jnp.float32)
     step = training_step.train_step if runs == 1 else train_steps
     lowered = step.lower(state, batch, rate, base, config=c, optimizer=optimizer, mesh=together.mesh)
-    return lowered, rows * targets // multiple
+    return lowered, max(rows * targets // multiple, targets_at_once(shape.vocab_size) + 1)
 
   def work(layers: int) -> Work:
     c, state, base = given(layers)

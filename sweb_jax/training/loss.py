@@ -77,10 +77,15 @@ def _scaled(softcap, mesh, gradients, by):
 summed_loss.defvjp(_with_gradients, _scaled)
 
 
+def targets_at_once(vocab_size: int) -> int:
+  """Of how many targets each part of the devices has the logits at one time; all of them, where it has no more."""
+  return max(_LOGITS_AT_ONCE // vocab_size, _TARGETS_AT_ONCE)
+
+
 def _split(x, table, targets, weights, mesh):
   """The arguments in chunks of columns, first dimension the chunk; the last is filled with weight 0."""
   rows, columns = targets.shape
-  chunk = max(_LOGITS_AT_ONCE // table.shape[0], _TARGETS_AT_ONCE) * sharding.ways(mesh) // rows
+  chunk = targets_at_once(table.shape[0]) * sharding.ways(mesh) // rows
   chunk = min(columns, max(1, chunk))
   pieces = -(-columns // chunk)
 
