@@ -20,6 +20,7 @@ _MOST_ELSEWHERE = 256
 _SHARE = 0.7
 # Of a device's memory, for weights: what a step reads is then mostly the keys and values of many rows.
 _WEIGHTS = 0.25
+_WEIGHTS_WITHOUT_HEADS = 0.5
 _WEIGHTS_AT_MOST = 0.8
 
 
@@ -109,7 +110,9 @@ def choose_tensor(config: Decoder, devices: int, memory: float, itemsize: int) -
   """Over how many devices of a slice weights and KV heads are split, to draw on all of it.
 
   Of the powers of two that divide the devices and the KV heads the least whose part of the weights is at most a quarter
-  of a device's memory; where there is none, the largest. Where layers have unlike numbers of KV heads, the most count:
+  of a device's memory; where there is none, the largest. Weights that would still take more than half of it are split
+  further, and each device has all KV heads: the TPU's compiler was seen to copy tables by layer (E2B), as large again.
+  Where layers have unlike numbers of KV heads, the most count:
   the cache of a layer with fewer is whole on each device.
 
   Args:
@@ -125,6 +128,8 @@ def choose_tensor(config: Decoder, devices: int, memory: float, itemsize: int) -
   split = math.gcd(devices, max(a.kv_heads for a in config.attention))
   ways = [1 << i for i in range(split.bit_length()) if split % (1 << i) == 0]
   chosen = next((t for t in ways if weights / t <= _WEIGHTS * memory), ways[-1])
+  while weights / chosen > _WEIGHTS_WITHOUT_HEADS * memory and devices % (2 * chosen) == 0:
+    chosen *= 2
   if weights / chosen > _WEIGHTS_AT_MOST * memory:
     raise SamplingError(
       f'drawing: {weights / 1e9:.1f} GB of weights, split over {chosen} devices as its KV heads and the slice of '
