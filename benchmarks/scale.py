@@ -22,6 +22,7 @@ import gzip
 import itertools
 import json
 import math
+import multiprocessing
 import os
 import re
 import runpy
@@ -29,7 +30,6 @@ import shutil
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -142,19 +142,11 @@ def in_a_child(work: Callable[..., None]) -> Callable[..., None]:
 
   @functools.wraps(work)
   def wrapped(*args) -> None:
-    if pid := os.fork():
-      if os.waitpid(pid, 0)[1]:
-        sys.exit(f'Error: {work.__name__} failed')
-      return
-    status = 1
-    try:
-      work(*args)
-      status = 0
-    except Exception:
-      traceback.print_exc()
-    finally:
-      sys.stderr.flush()
-      os._exit(status)
+    child = multiprocessing.get_context('fork').Process(target=work, args=args)
+    child.start()
+    child.join()
+    if child.exitcode:
+      sys.exit(f'Error: {work.__name__} failed')
 
   return wrapped
 

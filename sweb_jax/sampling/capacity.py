@@ -20,6 +20,7 @@ _MOST_ELSEWHERE = 256
 _SHARE = 0.7
 # Of a device's memory, for weights: what a step reads is then mostly the keys and values of many rows.
 _WEIGHTS = 0.25
+# ... and at most, where it is KV heads that allow no finer split of them; tables may be copied, as large again.
 _WEIGHTS_WITHOUT_HEADS = 0.5
 _WEIGHTS_AT_MOST = 0.8
 
@@ -112,8 +113,7 @@ def choose_tensor(config: Decoder, devices: int, memory: float, itemsize: int) -
   Of the powers of two that divide the devices and the KV heads the least whose part of the weights is at most a quarter
   of a device's memory; where there is none, the largest. Weights that would still take more than half of it are split
   further, and each device has all KV heads: the TPU's compiler was seen to copy tables by layer (E2B), as large again.
-  Where layers have unlike numbers of KV heads, the most count:
-  the cache of a layer with fewer is whole on each device.
+  Where layers have unlike numbers of KV heads, the most count: the cache of a layer with fewer is whole on each device.
 
   Args:
     config: the architecture.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import itertools
 import sys
@@ -66,8 +65,8 @@ class Examples(Step):
     """
     most = 0
     if self.graded is not None and self.settings['data.balance']:
-      most = balance(self._selected(context, collections.Counter(), 0))
-    chosen, counts = self._unique(context, most), collections.Counter()
+      most = balance(self._selected(context, Counter(), 0))
+    chosen, counts = self._unique(context, most), Counter()
     seen = written = 0
     with files.writing(context.root / self.folder / layout.EXAMPLES) as file:
       for seen, example in enumerate(self._every(context, counts, most), 1):
@@ -137,7 +136,7 @@ class Examples(Step):
     """Which examples are taken, by their numbers, where an arm is to have no more than so many; None: all."""
     if self.arm.budget is None or not (unique := self.settings['train.unique_examples']):
       return None
-    count = sum(1 for _ in self._every(context, collections.Counter(), most))
+    count = sum(1 for _ in self._every(context, Counter(), most))
     seed = self.settings['seed'] + self.question_set
     return frozenset(np.random.default_rng(seed).permutation(count)[:unique].tolist())
 

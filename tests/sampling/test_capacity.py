@@ -60,6 +60,7 @@ def test_the_free_memory_of_this_machine_is_found():
     ('gemma4_31b', 64, 16e9, 16),  # Local layers have 16, global ones 4, whose caches are whole everywhere.
     ('gemma4_26b_a4b', 64, 16e9, 8),  # 8 and 2.
     ('gemma4_e4b', 64, 16e9, 2),
+    ('gemma4_e2b', 64, 16e9, 2),  # One KV head, which both have: 10 GB of weights would leave too little beside them.
   ],
 )
 def test_on_a_slice_weights_are_split_until_most_of_the_memory_is_left_for_rows(name, devices, memory, expected):
