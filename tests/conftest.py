@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import gc
 import hashlib
 import importlib
 import importlib.metadata
@@ -16,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +50,25 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def verbosity():
   """Every test begins with absl's own verbosity: another may have run a command that says less."""
   logging.set_verbosity(logging.WARNING)
+
+
+@pytest.fixture
+def within():
+  """A context that fails where the work in it takes this thread longer than so many seconds. It measures nothing: the
+  bound is far above what the work takes, and far below what it would take if it grew faster than its input."""
+
+  @contextlib.contextmanager
+  def bounded(seconds: float):
+    gc.disable()  # Other tests' garbage.
+    begun = time.thread_time()
+    try:
+      yield
+    finally:
+      took = time.thread_time() - begun
+      gc.enable()
+    assert took < seconds
+
+  return bounded
 
 
 SMALL = (

@@ -46,7 +46,7 @@ from sweb_jax.sampling.endpoint import Ask, Endpoint, EndpointError, Purse
 from sweb_jax.study import check
 from sweb_jax.tasks import Own, TaskError, grading, jsonl
 
-SECONDS, MEGABYTES = 5.0, 64  # CPU seconds and memory of one file; most need a thousandth.
+SECONDS, MEGABYTES = 20.0, 64  # CPU seconds and memory of one file: what grows without bound takes more.
 FUZZ = settings(
   max_examples=80,
   deadline=None,

@@ -43,7 +43,7 @@ def refused(run: subprocess.CompletedProcess) -> str:
 def test_help_is_quick_and_imports_no_framework(command, tmp_path):
   begun = time.monotonic()
   run = command(tmp_path / 'workdir', '--help', modules=tmp_path / 'modules')
-  assert time.monotonic() - begun < 5
+  assert time.monotonic() - begun < 20
   assert '--workdir' in run.stdout and 'dry_run' in run.stdout and 'python -m sweb_jax.main' in run.stdout
   modules = set((tmp_path / 'modules').read_text().split())
   assert 'absl.app' in modules

@@ -1,6 +1,5 @@
 """The code of a completion is found in whatever Markdown it stands, and goes to the tests as one program."""
 
-import time
 
 import pytest
 
@@ -65,11 +64,10 @@ def test_where_no_block_is_python_the_first_is_the_answer():
 @pytest.mark.parametrize(
   'unit', ['```', '``` ', '```\n', '`', '~~~\n', 'a```b', ' ```python\n', 'x = 1\n```', '\n', '\t```', 'x', 'x, ', ' ']
 )
-def test_a_hostile_completion_is_read_in_linear_time(unit):
-  start = time.thread_time()
-  for task in completions.TASKS:
-    read(task, CHECK, unit * (200_000 // len(unit)), HEAD)
-  assert time.thread_time() - start < 2
+def test_a_hostile_completion_is_read_in_linear_time(unit, within):
+  with within(20):
+    for task in completions.TASKS:
+      read(task, CHECK, unit * (200_000 // len(unit)), HEAD)
 
 
 def test_a_program_of_mbpp_is_the_code_alone():

@@ -1,6 +1,5 @@
 """Gold answers computed in floating point have a tolerance, which the problem's text widens where it means pi."""
 
-import time
 
 import pytest
 
@@ -34,8 +33,7 @@ def test_the_grader_of_files_has_the_same_tolerance(problem, right):
 
 
 @pytest.mark.parametrize('long', ['7' * 10**6, '7' * 499 + '.5', '1.' + '3' * 490, '0.' + '0' * 490 + '1'])
-def test_a_long_answer_on_either_side_takes_no_time(long):
-  start = time.thread_time()
-  assert not computed.same(long, '4', '\\pi')
-  assert not computed.same('4.5', long, '\\pi')
-  assert time.thread_time() - start < 0.05
+def test_a_long_answer_on_either_side_takes_no_time(long, within):
+  with within(0.5):
+    assert not computed.same(long, '4', '\\pi')
+    assert not computed.same('4.5', long, '\\pi')

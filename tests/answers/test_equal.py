@@ -2,7 +2,6 @@
 
 import fractions
 import itertools
-import time
 
 import pytest
 
@@ -83,11 +82,10 @@ def test_a_number_of_the_longest_length_is_read_and_one_longer_is_not():
   assert not same_number('9' * MAX_LENGTH, '9' * (MAX_LENGTH + 1))
 
 
-def test_a_long_answer_takes_no_time():
-  start = time.thread_time()
-  for text in ('9' * 10**7, '1,' * 10**6, ' ' * 10**7, '-' * 10**7):
-    assert not same_number('18', text)
-  assert time.thread_time() - start < 1
+def test_a_long_answer_takes_no_time(within):
+  with within(20):
+    for text in ('9' * 10**7, '1,' * 10**6, ' ' * 10**7, '-' * 10**7):
+      assert not same_number('18', text)
 
 
 def test_a_gold_answer_that_is_no_number_is_an_error():

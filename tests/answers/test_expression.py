@@ -3,7 +3,6 @@
 import cmath
 import math
 import random
-import time
 from fractions import Fraction
 
 import pytest
@@ -127,11 +126,9 @@ def test_what_is_no_formula_is_refused(text):
     '+'.join(['1/3^{9000}', '1/7^{8000}'] * 15),
   ],
 )
-def test_what_is_too_large_or_undefined_is_refused_quickly(text):
-  start = time.thread_time()
-  with pytest.raises(values.Unbounded):
+def test_what_is_too_large_or_undefined_is_refused_quickly(text, within):
+  with within(0.5), pytest.raises(values.Unbounded):
     value(text)
-  assert time.thread_time() - start < 0.05
 
 
 def test_nesting_is_bounded_where_brackets_are_not():

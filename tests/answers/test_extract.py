@@ -1,6 +1,5 @@
 """The first complete number after the first '####', and nothing that only looks like one."""
 
-import time
 
 import pytest
 
@@ -85,8 +84,7 @@ def test_what_is_not_one_complete_number_is_no_answer(text):
 
 
 @pytest.mark.parametrize('unit', ['9', '####', '#', '#### ', ' ', '1,', '-', '$', '#### 1', '#### 9,999'])
-def test_a_hostile_completion_is_read_in_linear_time(unit):
-  start = time.thread_time()
-  answer_line('#### ' + unit * 300_000)
-  answer_line(unit * 300_000)
-  assert time.thread_time() - start < 2
+def test_a_hostile_completion_is_read_in_linear_time(unit, within):
+  with within(20):
+    answer_line('#### ' + unit * 300_000)
+    answer_line(unit * 300_000)

@@ -1,6 +1,5 @@
 """The answer of the first solution of a completion, strictly and leniently."""
 
-import time
 
 import pytest
 
@@ -94,11 +93,10 @@ def test_an_unknown_task_is_named():
     r'\boxed{1}' + '\nProblem: ',
   ],
 )
-def test_a_hostile_completion_is_read_in_linear_time(unit):
-  start = time.thread_time()
-  for task in ('math', 'gsm8k'):
-    extract(task, unit * (10**6 // len(unit)))
-  assert time.thread_time() - start < 2
+def test_a_hostile_completion_is_read_in_linear_time(unit, within):
+  with within(20):
+    for task in ('math', 'gsm8k'):
+      extract(task, unit * (10**6 // len(unit)))
 
 
 def test_what_stands_after_the_limit_of_a_completion_is_not_read():

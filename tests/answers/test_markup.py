@@ -1,6 +1,5 @@
 """The answer out of its markup, and nothing of the answer with it."""
 
-import time
 
 import pytest
 
@@ -43,7 +42,6 @@ def test_markup_and_words_before_an_answer_go(text, answer):
 
 
 @pytest.mark.parametrize('unit', ['*', '**', '`', '$', '_', '#', r'\(', '# ', 'so ', 'is ', 'answer is ', 'the ', 'a'])
-def test_a_hostile_answer_is_read_in_no_time(unit):
-  start = time.thread_time()
-  bare(unit * (500 // len(unit)))
-  assert time.thread_time() - start < 0.05
+def test_a_hostile_answer_is_read_in_no_time(unit, within):
+  with within(0.5):
+    bare(unit * (500 // len(unit)))

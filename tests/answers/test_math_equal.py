@@ -263,7 +263,7 @@ def test_a_hostile_answer_is_wrong_within_50_milliseconds(name, tmp_path, monkey
   assert not list(tmp_path.iterdir())
 
 
-def test_random_latex_never_raises_and_is_fast():
+def test_random_latex_never_raises_and_is_fast(within):
   parts = (
     r'\frac \sqrt { } ( ) [ ] 1 2 x y ^ _ , + - * / = < \pm \cup | ! % ^\circ \text{ \sin \log . e i \pi \infty \{ \}'
   )
@@ -271,7 +271,6 @@ def test_random_latex_never_raises_and_is_fast():
   rng = random.Random(0)
   for _ in range(4000):
     gold, answer = (''.join(rng.choices(parts.split(), k=rng.choice((2, 4, 8, 40)))) for _ in range(2))
-    start = time.thread_time()
-    equal(gold, answer)
-    assert time.thread_time() - start < 0.05, (gold, answer)
+    with within(0.5):
+      equal(gold, answer)
     assert equal(gold, gold), gold

@@ -298,7 +298,7 @@ def test_a_loop_that_ignores_the_signal_of_its_limit_is_timed_out():
 def test_a_sleeper_is_timed_out_by_the_clock(program):
   begin = time.monotonic()
   assert outcome(program, seconds=0.5) == Outcome('timed out', 'after 0.5 s')
-  assert time.monotonic() - begin < 4
+  assert time.monotonic() - begin < 20
 
 
 def test_an_endless_test_is_timed_out():

@@ -9,7 +9,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import kauldron.konfig  # noqa: F401  # It comes with gemma, and adds attributes to every ConfigDict of the process.
@@ -206,22 +205,19 @@ def test_ordinary_flags_are_no_secrets(text):
 @pytest.mark.parametrize(
   'unit', ['/', '/a', 'a', '.', 'gs://', '://a:', ':', 'secret', '--token ', '-----BEGIN ', 'eyJaaaaaaaa.', 'sk-', '@a']
 )
-def test_a_long_value_is_judged_at_once(load, field, unit):
+def test_a_long_value_is_judged_at_once(load, field, unit, within):
   start = {'workdir': 'gs://my-bucket', 'source': 'https://a', 'study__flags': '--x='}.get(field, '')
   value = start + unit * (100_000 // len(unit)) + '\n'
-  begin = time.monotonic()
-  with contextlib.suppress(LaunchError):
+  with within(20), contextlib.suppress(LaunchError):
     load('v5e_64', **{field: (value,) if field == 'study__flags' else value})
-  assert time.monotonic() - begin < 2
 
 
 @pytest.mark.parametrize('unit', ['quota ', 'network ', '/nodes/', 'accelerator x ', 'access to service account '])
-def test_a_long_message_of_a_machine_is_judged_at_once(load, unit):
+def test_a_long_message_of_a_machine_is_judged_at_once(load, unit, within):
   pod = load('v5e_64')
-  begin = time.monotonic()
-  process.explain(unit * (2_000_000 // len(unit)), pod)
-  assert not process.is_missing(unit * (2_000_000 // len(unit)))
-  assert time.monotonic() - begin < 4
+  with within(20):
+    process.explain(unit * (2_000_000 // len(unit)), pod)
+    assert not process.is_missing(unit * (2_000_000 // len(unit)))
 
 
 @pytest.mark.parametrize(
