@@ -9,6 +9,7 @@ reused, what is new is added, and what would have to be made again is named befo
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import runpy
@@ -89,6 +90,7 @@ def main(argv: list[str]) -> None:
     # Imported late: JAX takes seconds, and neither --help nor a wrong field should wait for it.
     from sweb_jax.study import command, opened
 
+    gc.freeze()  # What was imported is no garbage, and need not be looked through for some.
     stopping.handle_signals()  # A kill asks for the same clean stop as Ctrl-C.
     root = files.absolute(_WORKDIR.value)
     study = opened.open_study(config, without_data=_DRY_RUN.value)

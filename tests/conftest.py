@@ -24,6 +24,8 @@ from pathlib import Path
 import pytest
 from absl import logging
 
+from tests.forked import Forked
+
 ROOT = Path(__file__).parents[1]
 
 # Compiling would be most of the tests' time. So: few optimisations, and one cache of compiled programs. The first of
@@ -41,9 +43,21 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:
   if importlib.metadata.version('jaxlib').startswith('0.9.'):
     os.environ['XLA_FLAGS'] = '--xla_cpu_use_fusion_emitters=false'  # A third of the compiler's time.
 
+gc.set_threshold(50_000, 20, 20)  # Tracing makes much that lives for long.
+
 # A shell's background job ignores Ctrl-C, and so would the commands that the tests start and stop.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
   signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+  """What a file's tests leave behind, most of it programs in JAX's caches, is not looked through again and again.
+
+  Late in a process one collection of garbage took two seconds.
+  """
+  if nextitem is None or nextitem.path != item.path:
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +97,6 @@ SMALL = (
   '--config.train.checkpoints=2',
   '--config.train.batch=8',
   '--config.train.learning_rates=(0.0025,)',
-  '--config.train.save_seconds=0.001',
   '--config.data.max_per_problem=4',
   "--config.learners=('wc',)",
   '--config.number_matched=False',
@@ -125,17 +138,21 @@ class Command:
     *flags: str,
     config: str = 'configs/quickstart.py',
     small: bool = True,
+    imported: bool = True,
     modules: Path | None = None,
     **environment: str,
   ) -> subprocess.Popen:
-    python = [sys.executable, '-m', 'sweb_jax.main']
-    if modules is not None:  # A file to write the names of the imported modules to.
-      python = [sys.executable, '-c', NOTE_MODULES, str(modules)]
+    """Starts it, with its imports made already unless `imported` is false. `modules`: a file for their names."""
+    start, python = Forked, ['-m', 'sweb_jax.main']
+    if modules is not None:
+      python, imported = ['-c', NOTE_MODULES, str(modules)], False
+    if not imported:
+      start, python = subprocess.Popen, [sys.executable, *python]
     where = [] if workdir is None else [f'--workdir={workdir}']
     # As it is shipped: a study out of the cache computes for longer than it compiles.
     shipped = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '0', 'XLA_FLAGS': ''}
     env = {'JAX_PLATFORMS': 'cpu', **os.environ, **shipped, **environment}
-    return subprocess.Popen(
+    return start(
       [*python, f'--config={config}', *where, *(SMALL if small else ()), *flags],
       cwd=ROOT,
       env=env,
@@ -165,57 +182,19 @@ class Finished:
   modules: frozenset[str]
 
 
-@dataclasses.dataclass(frozen=True)
-class Forked:
-  """Starts of a script with a `main(folder)`, one after the other: see forked.py."""
-
-  process: subprocess.Popen
-
-  def start(self, folder: Path) -> int:
-    """Starts it; returns its process id once it has printed a line of its own."""
-    print(folder, file=self.process.stdin, flush=True)
-    pid = int(self.process.stdout.readline())
-    line = self.process.stdout.readline()
-    assert line and not line.startswith('ended '), line
-    return pid
-
-  def ends(self) -> int:
-    """Waits for its end; returns the exit code, or minus the signal."""
-    for line in self.process.stdout:
-      if line.startswith('ended '):
-        return int(line.split()[1])
-    raise AssertionError('the process of forked.py is gone')
-
-  def runs(self, pid: int) -> bool:
-    try:
-      os.kill(pid, 0)
-    except ProcessLookupError:
-      return False
-    return True
-
-  def kill(self, pid: int) -> None:
-    """Kills it, if it has not come to its end before."""
-    with contextlib.suppress(ProcessLookupError):
-      os.kill(pid, signal.SIGKILL)
-    assert self.ends() in (0, -signal.SIGKILL)
-
-
-@pytest.fixture
-def forked():
-  """A context: a script, started again and again."""
+@pytest.fixture(scope='session')
+def begun():
+  """A context: `python SCRIPT FOLDER`, once it has printed a line; left when it has ended, well or by a kill."""
 
   @contextlib.contextmanager
-  def serving(script: Path):
-    with subprocess.Popen(
-      [sys.executable, ROOT / 'tests/forked.py', script],
-      env=os.environ | {'PYTHONPATH': str(ROOT)},
-      text=True,
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-    ) as process:
-      yield Forked(process)
+  def running(script: Path, folder: Path):
+    with Forked([script, folder], text=True, stdout=subprocess.PIPE) as process:
+      assert process.stdout.readline()
+      yield process
+      process.communicate()
+    assert process.returncode in (0, -signal.SIGKILL)
 
-  return serving
+  return running
 
 
 @pytest.fixture(scope='session')

@@ -53,7 +53,7 @@ def test_a_reader_of_help_may_leave():
 
 def test_ctrl_c_while_jax_is_imported_ends_without_a_trace(command, tmp_path):
   """Libraries abort the process where an exception is raised into their import."""
-  with command.start(tmp_path / 'workdir') as run:
+  with command.start(tmp_path / 'workdir', imported=False) as run:
     while 'jaxlib' not in Path(f'/proc/{run.pid}/maps').read_text():
       time.sleep(0.01)
     run.send_signal(signal.SIGINT)

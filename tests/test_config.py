@@ -60,6 +60,7 @@ def _at(config: ConfigDict, field: str):
     ('generators', ('wc', 'wc'), 'given twice'),
     ('learners', ('teacher',), r"not in config\.models, which has \['se', 'student', 'wc'\]"),
     ('models.wc', '', 'embedded:NAME'),
+    ('models.other', 3, 'embedded:NAME'),
     ('budgets', ConfigDict(), 'at least one budget'),
     ('train.steps.low', 0, 'number of steps'),
     ('train.steps.gold', 2.5, 'number of steps'),

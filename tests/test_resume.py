@@ -62,11 +62,11 @@ def test_invariant_2_a_run_killed_again_and_again_ends_as_an_undisturbed_one(
     (COMPILING, 1, 1.0), (CHUNKS, 2, 0.3), (STATES, 1, 0.5), (TRAINED, 1, 1.0), (TRAINED, 2, 0.5), (EVALUATED, 2, 0.3),
     (REPORTING, 1, 1.0),
   )  # fmt: skip
-  rng = random.Random(1)
+  rng, often = random.Random(1), '--config.train.save_seconds=0.001'
   workdir = tmp_path / 'workdir'
   before = {}
   for pattern, more, seconds in moments:
-    with command.start(workdir) as process:
+    with command.start(workdir, often) as process:
       wait_for(process, workdir, pattern, more)
       time.sleep(rng.uniform(0, seconds))
       process.kill()
@@ -76,7 +76,7 @@ def test_invariant_2_a_run_killed_again_and_again_ends_as_an_undisturbed_one(
     now = done(workdir)
     assert before.items() <= now.items(), 'a finished step was run again'
     before = now
-  run = command(workdir)
+  run = command(workdir, often)
   assert run.returncode == 0, run.stderr
   assert before.items() <= done(workdir).items(), 'a finished step was run again'
   assert report_tables(workdir) == report_tables(finished.workdir)

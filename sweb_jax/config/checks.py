@@ -113,7 +113,8 @@ def _check_models(config: ConfigDict, need: Callable[..., None]) -> None:
     sources = (source,) if isinstance(source, str) else source
     wish = "give 'embedded:NAME', 'gguf:NAME', 'hf:OWNER/NAME', 'size:NAME', 'samples:FILE', 'endpoint:URL#MODEL' or "
     wish += 'a folder, or several of them'
-    need(sources and all(s and isinstance(s, str) for s in sources), f'models.{name}', source, wish)
+    texts = isinstance(sources, list | tuple) and sources and all(s and isinstance(s, str) for s in sources)
+    need(texts, f'models.{name}', source, wish)
     if kind := elsewhere(sources):
       wish = f'give all of them as {kind}..., or none'
       need(all(elsewhere(s) == kind for s in sources), f'models.{name}', source, wish)

@@ -32,28 +32,27 @@ def stored(workdir: pathlib.Path) -> int:
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_random_moments_is_charged_what_an_undisturbed_one_is(forked, tmp_path):
-  with forked(SCRIPT) as script:
-    script.start(tmp_path / 'whole')
-    assert script.ends() == 0
-    whole, folder = charged(tmp_path / 'whole'), tmp_path / 'killed'
-    assert {job for job, _, _ in whole} == {
-      layout.samples(0, 'se'), layout.samples(0, 'wc'),
-      f'{layout.allocation(0, "until_solved_high")}/wc', f'{layout.allocation(0, "wc_high")}/wc',
-    }  # fmt: skip
-    draw = random.Random(3)
-    for _ in range(KILLS):
-      pid = script.start(folder)
+def test_a_run_killed_at_random_moments_is_charged_what_an_undisturbed_one_is(begun, tmp_path):
+  with begun(SCRIPT, tmp_path / 'whole'):
+    pass
+  whole, folder = charged(tmp_path / 'whole'), tmp_path / 'killed'
+  assert {job for job, _, _ in whole} == {
+    layout.samples(0, 'se'), layout.samples(0, 'wc'),
+    f'{layout.allocation(0, "until_solved_high")}/wc', f'{layout.allocation(0, "wc_high")}/wc',
+  }  # fmt: skip
+  draw = random.Random(3)
+  for _ in range(KILLS):
+    with begun(SCRIPT, folder) as process:
       goal = len(list(folder.glob('**/*.jsonl'))) + draw.choice([0, 1, 2, 4])
-      while len(list(folder.glob('**/*.jsonl'))) < goal and script.runs(pid):
+      while len(list(folder.glob('**/*.jsonl'))) < goal and process.poll() is None:
         time.sleep(0.005)
       time.sleep(draw.uniform(0.0, 0.05))
-      script.kill(pid)
-      # At any moment: every stored token is charged, once, line or no line.
-      drawn = sum(n for (_, _, kind), n in charged(folder).items() if kind == 'completion')
-      assert drawn == stored(folder)
-    script.start(folder)
-    assert script.ends() == 0
+      process.kill()
+    # At any moment: every stored token is charged, once, line or no line.
+    drawn = sum(n for (_, _, kind), n in charged(folder).items() if kind == 'completion')
+    assert drawn == stored(folder)
+  with begun(SCRIPT, folder):
+    pass
   assert charged(folder) == whole
   name = f'{layout.allocation(0, "until_solved_high")}/{layout.ALLOCATION}'
   assert json.loads((folder / name).read_text()) == json.loads((tmp_path / 'whole' / name).read_text())

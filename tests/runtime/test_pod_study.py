@@ -9,13 +9,13 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from sweb_jax import layout
+from tests.forked import Forked
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,9 +36,9 @@ class Pod:
       'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count={4 // count}',
     }
     several = (f'--coordinator=127.0.0.1:{port}', f'--process_count={count}') if count > 1 else ()
-    command = [sys.executable, *main, '--config=tests/runtime/small_pod.py', f'--workdir={workdir}']
+    command = [*main, '--config=tests/runtime/small_pod.py', f'--workdir={workdir}']
     return [
-      subprocess.Popen(
+      Forked(
         [*command, *flags, *several, *((f'--process_id={i}',) if several else ())],
         cwd=ROOT,
         env=env,

@@ -21,28 +21,27 @@ def drawn(folder: pathlib.Path) -> list[Sample]:
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_random_moments_ends_with_the_samples_of_an_undisturbed_one(forked, tmp_path):
-  with forked(SCRIPT) as script:
-    script.start(tmp_path / 'whole')
-    assert script.ends() == 0
-    whole = {(s.problem_id, s.index): s for s in drawn(tmp_path / 'whole')}
-    assert len(whole) == SAMPLES
+def test_a_run_killed_at_random_moments_ends_with_the_samples_of_an_undisturbed_one(begun, tmp_path):
+  with begun(SCRIPT, tmp_path / 'whole'):
+    pass
+  whole = {(s.problem_id, s.index): s for s in drawn(tmp_path / 'whole')}
+  assert len(whole) == SAMPLES
 
-    folder = tmp_path / 'killed'
-    draw = random.Random(5)
-    found: list[Sample] = []
-    for _ in range(KILLS):
-      pid = script.start(folder)  # It has read what there is, and goes on.
+  folder = tmp_path / 'killed'
+  draw = random.Random(5)
+  found: list[Sample] = []
+  for _ in range(KILLS):
+    with begun(SCRIPT, folder) as process:  # It has read what there is, and goes on.
       goal = len(list(folder.glob('*'))) + draw.choice([0, 0, 0, 1, 1])
-      while len(list(folder.glob('*'))) < goal and script.runs(pid):
+      while len(list(folder.glob('*'))) < goal and process.poll() is None:
         time.sleep(0.01)
       time.sleep(draw.uniform(0.0, 0.1))
-      script.kill(pid)
-      before, found = found, drawn(folder)
-      assert found[: len(before)] == before  # Nothing finished is lost or changed.
-    assert 0 < len(found) < SAMPLES
-    script.start(folder)
-    assert script.ends() == 0
+      process.kill()
+    before, found = found, drawn(folder)
+    assert found[: len(before)] == before  # Nothing finished is lost or changed.
+  assert 0 < len(found) < SAMPLES
+  with begun(SCRIPT, folder):
+    pass
   samples = drawn(folder)
   assert len(samples) == SAMPLES
   for s in samples:

@@ -1,12 +1,13 @@
-"""Runs the study of tiny_study.py, as large as a file beside the workdir says; forked again and again by a test."""
+"""Runs the study of tiny_study.py, as large as a file beside the workdir says. Run, and killed, by a
+test: `python growing_study.py WORKDIR`."""
 
 from __future__ import annotations
 
 import io
 import runpy
+import sys
 from pathlib import Path
 
-import jax  # noqa: F401 (imported once, before the forks)
 from etils import epath
 from rich.console import Console
 
@@ -30,3 +31,7 @@ def main(folder: epath.Path) -> None:
   study = opened.open_study(config)
   print('begun', flush=True)
   command.run(study, folder, Hosts(), STAGES, Console(file=io.StringIO()))
+
+
+if __name__ == '__main__':
+  main(epath.Path(sys.argv[1]))

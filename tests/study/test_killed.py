@@ -26,20 +26,19 @@ def drawn(root: Path) -> list[tuple]:
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_with_growth_in_between_lose_nothing(forked, runs, tmp_path):
+def test_kills_at_random_moments_with_growth_in_between_lose_nothing(begun, runs, tmp_path):
   rng, root = random.Random(0), tmp_path / 'workdir'
   kept: set[tuple] = set()
-  with forked(SCRIPT) as process:
-    for n in range(KILLS):
-      (tmp_path / 'size').write_text(str(n * len(SIZES) // KILLS))
-      pid = process.start(root)
+  for n in range(KILLS):
+    (tmp_path / 'size').write_text(str(n * len(SIZES) // KILLS))
+    with begun(SCRIPT, root) as process:
       time.sleep(rng.uniform(0.0, 1.5))
-      process.kill(pid)
-      rows = set(drawn(root)) if root.exists() else set()
-      assert kept <= rows, 'something that was drawn is gone'
-      kept = rows
-    process.start(root)
-    assert process.ends() == 0
+      process.kill()
+    rows = set(drawn(root)) if root.exists() else set()
+    assert kept <= rows, 'something that was drawn is gone'
+    kept = rows
+  with begun(SCRIPT, root):
+    pass
   assert len(drawn(root)) == len(set(drawn(root))), 'something was drawn twice'
   assert {f.what for f in check_lib.check(epath.Path(root))} <= {'finished'}
   runs(tmp_path / 'undisturbed', runs.tiny(**SIZES[-1], train__save_seconds=0.001))
