@@ -29,30 +29,30 @@ pytestmark = pytest.mark.slow
 def huggingface_model(config: ModelConfig, params):
   """`Gemma3ForCausalLM` with these parameters, float32."""
   import torch
-  from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+  from transformers import Gemma3ForCausalLM, Gemma3TextConfig, initialization
 
-  model = Gemma3ForCausalLM(
-    Gemma3TextConfig(
-      vocab_size=config.vocab_size,
-      hidden_size=config.width,
-      intermediate_size=config.hidden,
-      num_hidden_layers=config.layers,
-      num_attention_heads=config.heads,
-      num_key_value_heads=config.kv_heads,
-      head_dim=config.head_width,
-      query_pre_attn_scalar=config.head_width,
-      sliding_window=config.window,
-      layer_types=[
-        'sliding_attention' if config.is_local(i) else 'full_attention' for i in range(config.layers)
-      ],
-      rope_parameters={
-        'full_attention': {'rope_type': 'default', 'rope_theta': config.rope_base},
-        'sliding_attention': {'rope_type': 'default', 'rope_theta': config.local_rope_base},
-      },
-      rms_norm_eps=config.norm_eps,
-      attn_implementation='eager',
-    )
+  model_config = Gemma3TextConfig(
+    vocab_size=config.vocab_size,
+    hidden_size=config.width,
+    intermediate_size=config.hidden,
+    num_hidden_layers=config.layers,
+    num_attention_heads=config.heads,
+    num_key_value_heads=config.kv_heads,
+    head_dim=config.head_width,
+    query_pre_attn_scalar=config.head_width,
+    sliding_window=config.window,
+    layer_types=[
+      'sliding_attention' if config.is_local(i) else 'full_attention' for i in range(config.layers)
+    ],
+    rope_parameters={
+      'full_attention': {'rope_type': 'default', 'rope_theta': config.rope_base},
+      'sliding_attention': {'rope_type': 'default', 'rope_theta': config.local_rope_base},
+    },
+    rms_norm_eps=config.norm_eps,
+    attn_implementation='eager',
   )
+  with initialization.no_init_weights():  # Random weights would take longer than all else.
+    model = Gemma3ForCausalLM(model_config)
   state = {'model.embed_tokens.weight': params['embedder']['input_embedding']}
   state['model.norm.weight'] = params['final_norm']['scale']
   for i in range(config.layers):
@@ -77,6 +77,7 @@ def huggingface_model(config: ModelConfig, params):
   state = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()}
   absent, unknown = model.load_state_dict(state, strict=False)
   assert absent in ([], ['lm_head.weight']) and not unknown  # The output layer is the embedding.
+  model.tie_weights()
   return model.eval()
 
 
