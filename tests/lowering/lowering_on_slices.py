@@ -1,4 +1,4 @@
-"""Compiles steps of Gemma 2 9B and 27B, two layers of them at full width, for TPU slices; prints what it found.
+"""Compiles steps of Gemma 7B and Gemma 2 9B and 27B, two layers at full width, for TPU slices; prints what it found.
 
 Run by a test. What was compiled once is kept (`sweb_jax.lowering.compiling.CACHE`).
 """
@@ -20,11 +20,11 @@ from sweb_jax.lowering.steps import steps
 
 LAYERS = 2
 CASES = {
-  'v5e-64': (('wc', 'prefill'), ('se', 'decode'), ('wc', 'train')),
-  'v6e-64': (('se', 'decode'),),
-  'v5p-64': (('se', 'decode'),),
+  'v5e-64': (('wc', 'prefill'), ('se', 'decode'), ('student', 'train')),
+  'v6e-64': (('wc', 'prefill'), ('se', 'decode')),
+  'v5p-64': (('wc', 'prefill'), ('se', 'decode')),
 }
-"""Slice -> (model, step) of configs/paper/math.py: wc is Gemma 2 9B, se 27B."""
+"""Slice -> (model, step) of configs/paper/math.py: student is Gemma 7B, wc Gemma 2 9B, se 27B."""
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ def test_every_step_compiles_for_a_slice_and_fits_without_all_logits(compiled):
 @pytest.mark.slow
 @needs_compiler
 def test_a_token_costs_two_all_reduces_a_layer_and_nothing_over_data_but_choices(compiled):
-  for name in ('v5e-64 se decode', 'v6e-64 se decode'):
+  for name in ('v5e-64 se decode', 'v6e-64 se decode', 'v5p-64 se decode'):
     x = compiled[name]
     assert x['mesh']['fsdp'] == 1 and x['mesh']['tensor'] > 1, name
     # Embedding, two layers, and what the choice of a token compares.
@@ -52,9 +52,22 @@ def test_a_token_costs_two_all_reduces_a_layer_and_nothing_over_data_but_choices
 @pytest.mark.slow
 @needs_compiler
 def test_prompts_go_to_their_places_by_two_messages_a_layer(compiled):
-  messages = compiled['v5e-64 wc prefill']['messages']
-  # What the last layer's attention gives is of no use, and not computed.
-  assert messages == {'all-reduce tensor': 1 + 2, 'all-gather data': 2 * 2}
+  for name, gathers in (('v5e-64', {'all-gather data': 2 * 2}), ('v6e-64', {'all-gather data': 2 * 2}), ('v5p-64', {})):
+    messages = compiled[f'{name} wc prefill']['messages']
+    # What the last layer's attention gives is of no use, and not computed. Of v5p every host draws by itself.
+    assert messages == {'all-reduce tensor': 1 + 2} | gathers, name
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_an_update_of_four_runs_exchanges_weights_and_activations_a_layer_and_nothing_between_the_runs(compiled):
+  x = compiled['v5e-64 student train']
+  assert x['mesh'] == {'run': 4, 'data': 1, 'fsdp': 2, 'tensor': 8}
+  # No more than were counted when each was looked at: forward, forward again, and back; and the embedding's.
+  assert x['messages'].pop('all-gather fsdp') <= 2 * 16 + 4
+  assert x['messages'].pop('all-reduce tensor') <= 2 * 10 + 4
+  assert x['messages'].pop('all-reduce run') <= 1  # The loss of each, to all.
+  assert sum(x['messages'].values()) <= 14
 
 
 PROGRAM = """
