@@ -38,11 +38,9 @@ def table(pieces: Sequence[bytes], stop_strings: Sequence[str]) -> Int[np.ndarra
 
   by_byte = np.array([[after(h, b) for b in range(256)] for h in heads] + [[final] * 256], np.int16)
   out = np.repeat(np.arange(final + 1, dtype=np.int16)[:, None], len(pieces), axis=1)
-  left = np.array([i for i, p in enumerate(pieces) if p], int)
-  at = 0
-  while left.size:  # Byte number `at` of every piece that has one.
-    byte = np.array([pieces[i][at] for i in left])
-    out[:, left] = by_byte[out[:, left], byte]
-    at += 1
-    left = np.array([i for i in left if len(pieces[i]) > at], int)
+  text, length = np.frombuffer(b''.join(pieces), np.uint8), np.fromiter(map(len, pieces), int, len(pieces))
+  start = length.cumsum() - length
+  for at in range(length.max(initial=0)):  # Byte number `at` of every piece that has one.
+    (left,) = np.nonzero(length > at)
+    out[:, left] = by_byte[out[:, left], text[start[left] + at]]
   return out

@@ -167,7 +167,8 @@ def keep(
   have = store.by_problem()
   hosts.meet(f'read {place}')
   missing = _missing(have, wanted)
-  mine, ours = ({p: of(p) for p, _ in wanted} for of in (hosts.mine, hosts.ours))
+  problems = dict.fromkeys(p for p, _ in wanted)
+  mine, ours = ({p: of(p) for p in problems} for of in (hosts.mine, hosts.ours))
   if kept.counted:
     context.meter.skip(sum(mine[p] for p, _ in wanted) - sum(mine[p] for p, _ in missing))
   begun = time.monotonic()
