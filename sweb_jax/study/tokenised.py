@@ -29,6 +29,9 @@ _DTYPE = np.dtype('<i4')
 _AT_ONCE = 1024
 """Examples that are encoded together."""
 _MAKING = threading.Lock()
+_PARSING = threading.Lock()
+"""Of headers of arrays: numpy reads them by `ast`, which Python 3.11 cannot do in two threads. Where garbage is
+collected in one, the other goes on, and the first then ends in a SystemError."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,11 +93,12 @@ def read(context: Context, folder: str, renderer: Renderer) -> Tokenised:
   place = make(context, folder, renderer)
   context.hosts.barrier(f'tokenised {folder}')
   try:
-    with np.load(io.BytesIO((place / layout.SPANS).read_bytes())) as found:
-      if str(found['checksum']) != manifest.checksum(place / layout.IDS):
-        raise ValueError(f'{layout.IDS} is not as it was written')
-      rows = Rows(_ids(place / layout.IDS), found['spans'])
-      return Tokenised(rows, found['problems'], found['problem'], found['text'])
+    with _PARSING, np.load(io.BytesIO((place / layout.SPANS).read_bytes())) as file:
+      found = dict(file)
+    if str(found['checksum']) != manifest.checksum(place / layout.IDS):
+      raise ValueError(f'{layout.IDS} is not as it was written')
+    rows = Rows(_ids(place / layout.IDS), found['spans'])
+    return Tokenised(rows, found['problems'], found['problem'], found['text'])
   except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as e:
     raise DataError(f'{place}: damaged ({e}); delete this folder, and it is made again') from e
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import gc
 import os
+import time
 
 import numpy as np
 import pytest
@@ -106,6 +109,22 @@ def test_what_is_damaged_is_named_and_made_again_once_it_is_deleted(context, nam
     tokenised.read(context, ARM, renderer)
   path.parent.rmtree()
   assert len(tokenised.read(context, ARM, renderer).rows) == 23
+
+
+def test_jobs_side_by_side_read_arrays_while_garbage_is_collected(context):
+  """A collection lets another thread in, as JAX's own part of it does."""
+  renderer = context.renderer('wc', False, '')
+  lengths = tokenised.read(context, ARM, renderer).rows.lengths.tolist()
+  thresholds, let_in = gc.get_threshold(), lambda *_: time.sleep(0)
+  gc.callbacks.append(let_in)
+  gc.set_threshold(5)
+  try:
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+      found = list(threads.map(lambda _: tokenised.read(context, ARM, renderer).rows.lengths.tolist(), range(100)))
+  finally:
+    gc.set_threshold(*thresholds)
+    gc.callbacks.remove(let_in)
+  assert found == [lengths] * 100
 
 
 def test_examples_that_do_not_fit_are_left_out_or_kept_for_who_refuses_them(context):
