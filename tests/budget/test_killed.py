@@ -33,8 +33,9 @@ def stored(workdir: pathlib.Path) -> int:
 
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_is_charged_what_an_undisturbed_one_is(begun, tmp_path):
-  with begun(SCRIPT, tmp_path / 'whole'):
+  with begun(SCRIPT, tmp_path / 'whole') as process:
     pass
+  assert process.returncode == 0
   whole, folder = charged(tmp_path / 'whole'), tmp_path / 'killed'
   assert {job for job, _, _ in whole} == {
     layout.samples(0, 'se'), layout.samples(0, 'wc'),
@@ -51,8 +52,9 @@ def test_a_run_killed_at_random_moments_is_charged_what_an_undisturbed_one_is(be
     # At any moment: every stored token is charged, once, line or no line.
     drawn = sum(n for (_, _, kind), n in charged(folder).items() if kind == 'completion')
     assert drawn == stored(folder)
-  with begun(SCRIPT, folder):
+  with begun(SCRIPT, folder) as process:
     pass
+  assert process.returncode == 0
   assert charged(folder) == whole
   name = f'{layout.allocation(0, "until_solved_high")}/{layout.ALLOCATION}'
   assert json.loads((folder / name).read_text()) == json.loads((tmp_path / 'whole' / name).read_text())

@@ -22,8 +22,9 @@ def drawn(folder: pathlib.Path) -> list[Sample]:
 
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_with_the_samples_of_an_undisturbed_one(begun, tmp_path):
-  with begun(SCRIPT, tmp_path / 'whole'):
+  with begun(SCRIPT, tmp_path / 'whole') as process:
     pass
+  assert process.returncode == 0
   whole = {(s.problem_id, s.index): s for s in drawn(tmp_path / 'whole')}
   assert len(whole) == SAMPLES
 
@@ -40,8 +41,9 @@ def test_a_run_killed_at_random_moments_ends_with_the_samples_of_an_undisturbed_
     before, found = found, drawn(folder)
     assert found[: len(before)] == before  # Nothing finished is lost or changed.
   assert 0 < len(found) < SAMPLES
-  with begun(SCRIPT, folder):
+  with begun(SCRIPT, folder) as process:
     pass
+  assert process.returncode == 0
   samples = drawn(folder)
   assert len(samples) == SAMPLES
   for s in samples:

@@ -37,8 +37,9 @@ def test_kills_at_random_moments_with_growth_in_between_lose_nothing(begun, runs
     rows = set(drawn(root)) if root.exists() else set()
     assert kept <= rows, 'something that was drawn is gone'
     kept = rows
-  with begun(SCRIPT, root):
+  with begun(SCRIPT, root) as process:
     pass
+  assert process.returncode == 0
   assert len(drawn(root)) == len(set(drawn(root))), 'something was drawn twice'
   assert {f.what for f in check_lib.check(epath.Path(root))} <= {'finished'}
   runs(tmp_path / 'undisturbed', runs.tiny(**SIZES[-1], train__save_seconds=0.001))
