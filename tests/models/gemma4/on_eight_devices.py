@@ -47,6 +47,16 @@ def train(config, params, packer: Packer, mesh) -> tuple[list[float], dict[str, 
   return losses, gradients, {'parameters': whole, 'split': split}
 
 
+def scale(gradient: np.ndarray, gradients: dict[str, np.ndarray]) -> float:
+  """What a difference is relative to: as in test_decoder.py, but for a parameter of one number, a tenth of the largest.
+
+  The gradient of a layer's `skip_scale` is one sum over every token and width. Its terms cancel to under a hundredth
+  of the largest gradient, while 1e-7 of what they add up to, the rounding of float32, is 5e-5 of that hundredth.
+  """
+  largest = max(np.abs(g).max() for g in gradients.values())
+  return max(np.abs(gradient).max(), (1e-1 if gradient.size == 1 else 1e-2) * largest)
+
+
 def draw(config, params, mesh) -> list:
   requests = [
     Request(f'p{i}', j, tuple(range(3 + i, 8 + 2 * i)), limit=4 + (3 * i + j) % 9) for i in range(5) for j in range(2)
@@ -73,8 +83,7 @@ def main() -> None:
       mesh = sharding.make_mesh(**axes)
       losses, gradients, sizes = train(config, params, packer, mesh)
       wanted = wanted or gradients
-      least = 1e-2 * max(np.abs(g).max() for g in wanted.values())  # As in test_decoder.py.
-      apart = {k: float(np.abs(gradients[k] - g).max() / max(np.abs(g).max(), least)) for k, g in wanted.items()}
+      apart = {k: float(np.abs(gradients[k] - g).max() / scale(g, wanted)) for k, g in wanted.items()}
       found[kind][name] = {'losses': losses, 'gradient_difference': apart, 'texts': draw(config, params, mesh)} | sizes
   print(json.dumps(found))
 
