@@ -257,6 +257,21 @@ def keep_rows(x: Any, mesh: Mesh | None) -> Any:
   return x if mesh is None else jax.lax.with_sharding_constraint(x, rows(mesh))
 
 
+def spread(x: Float[Array, 'B L D'], mesh: Mesh | None, axis: int) -> Float[Array, 'B L D']:
+  """The same, where `tensor` splits them too: the rows further (`axis` 0) or each row's tokens (1), if it divides them.
+
+  Between two products each device then has a part to norm and to add, and none does what others do (sequence
+  parallelism, arXiv 2205.05198): a sum over `tensor` becomes a sum by parts and a gather, as many bytes. Tokens of a
+  row that is a device's only one stay: there the TPU's compiler makes the whole sum, and gathers besides.
+  """
+  if mesh is None or x.shape[axis] % (mesh.shape['tensor'] if axis else mesh.size):
+    return x
+  if axis and x.shape[0] <= ways(mesh):
+    return x
+  spec = (('data', 'fsdp'), 'tensor') if axis else (AXES,)
+  return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(*spec)))
+
+
 def keep_logits(x: Any, mesh: Mesh | None, vocabulary: int = -1) -> Any:
   """The same for what has the vocabulary for a dimension too, which is split over `tensor`."""
   if mesh is None:

@@ -107,7 +107,9 @@ def run_blocks(
   table = params['embedder']['input_embedding']
   split = mesh is not None and mesh.shape['tensor'] > 1
   keep = functools.partial(sharding.keep_rows, mesh=None if stationary else mesh)
-  x = keep(table[tokens] * jnp.asarray(config.width**0.5, table.dtype))
+  # Of prompts there are too few tokens at a time to split them.
+  spread = functools.partial(sharding.spread, mesh=None if stationary else mesh, axis=0 if inference else 1)
+  x = spread(keep(table[tokens] * jnp.asarray(config.width**0.5, table.dtype)))
   # The angles depend on the kind of layer only: one table a kind, not one a layer.
   ropes = {
     True: _rope_angles(positions, config.head_width, config.local_rope_base, 1.0),
@@ -116,7 +118,7 @@ def run_blocks(
 
   def block(p, x, layer):
     rope = ropes[config.is_local(layer)]
-    return keep(_block(p, config, x, rope, lambda q, k, v: attend(layer, q, k, v), inference, split))
+    return _block(p, config, x, rope, lambda q, k, v: attend(layer, q, k, v), inference, split, keep, spread)
 
   period = len(config.pattern)
   repeats = config.layers // period if remat != 'none' else 0
@@ -135,7 +137,7 @@ def run_blocks(
   for layer in range(repeats * period, config.layers):
     run = functools.partial(block, layer=layer)
     x = (run if remat == 'none' else jax.checkpoint(run, policy=REMAT[remat]))(params[f'layer_{layer}'], x)
-  return _rms_norm(x, params['final_norm']['scale'], config.norm_eps)
+  return keep(_rms_norm(x, params['final_norm']['scale'], config.norm_eps))
 
 
 def _project(x: Float[Array, 'B L D'], w: Float[Array, '*n D F']) -> Float[Array, '*n B L F']:
@@ -165,10 +167,10 @@ def _dense(x: Float[Array, '*B D'], w: Float[Array, 'D F'], transposed: bool = F
   return out.reshape(*x.shape[:-1], out.shape[-1])
 
 
-def _block(p, config, x, rope, attend, inference, split):
+def _block(p, config, x, rope, attend, inference, split, keep, spread):
   """One decoder layer: attention, then the gated feed-forward, each inside its norms."""
   eps = config.norm_eps
-  h = _rms_norm(x, p['pre_attention_norm']['scale'], eps)
+  h = keep(_rms_norm(x, p['pre_attention_norm']['scale'], eps))
   attn = p['attn']
   stacks = [attn['qkv_einsum']['w']] if config.fused_qkv else [attn['q_einsum']['w'][None], attn['kv_einsum']['w']]
   if inference:
@@ -186,17 +188,18 @@ def _block(p, config, x, rope, attend, inference, split):
   scale = config.head_width**-0.5 if config.query_scale is None else config.query_scale
   out = attend(_rotate(q, rope) * jnp.asarray(scale, q.dtype), _rotate(k, rope), v)
   out = _dense(out.reshape(*x.shape[:-1], -1), attn['attn_vec_einsum']['w'].reshape(-1, x.shape[-1]))
+  out = spread(out)
   if config.post_norms:
     out = _rms_norm(out, p['post_attention_norm']['scale'], eps)
   x = x + out
 
-  h = _rms_norm(x, p['pre_ffw_norm']['scale'], eps)
+  h = keep(_rms_norm(x, p['pre_ffw_norm']['scale'], eps))
   gating, transposed = p['mlp']['gating_einsum'], config.transpose_gating
   if inference:
     gate, up = _gate_and_up(h, gating, transposed, split)
   else:
     gate, up = (_dense(h, w, transposed) for w in gating)
-  out = _dense(jax.nn.gelu(gate, approximate=True) * up, p['mlp']['linear'])
+  out = spread(_dense(jax.nn.gelu(gate, approximate=True) * up, p['mlp']['linear']))
   if config.post_norms:
     out = _rms_norm(out, p['post_ffw_norm']['scale'], eps)
   return x + out
