@@ -22,7 +22,7 @@ from sweb_jax.runtime import files
 CACHE = epath.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'sweb_jax' / 'lowering'
 """What the TPU's compiler once found; may be deleted."""
 
-_FORMAT = 3
+_FORMAT = 4
 """Of the files in it."""
 
 LESS = (
@@ -70,6 +70,8 @@ class Lowered:
   """To compile it."""
   cycles: float = 0.0
   """As a TPU's compiler estimates them."""
+  kernel_bytes: float = 0.0
+  """That kernels read and write, of which it tells no cycles."""
   messages: tuple[Message, ...] = ()
 
   @property
@@ -127,6 +129,7 @@ def compiled(step: Step, layers: int, compiler: str = '') -> Lowered:
     found.rematerialised,
     found.seconds,
     program.cycles,
+    program.kernel_bytes,
     program.messages,
   )
 
@@ -146,7 +149,7 @@ def deeper(shallow: Lowered, deep: Lowered, step: Step) -> Lowered:
     return low + (high - low) * share
 
   counts = [{(m.kind, m.bytes, m.group): m.count for m in x.messages} for x in (shallow, deep)]
-  fields = ('outputs', 'temporaries', 'flops', 'cycles')
+  fields = ('outputs', 'temporaries', 'flops', 'cycles', 'kernel_bytes')
   grown = {name: extended(getattr(shallow, name), getattr(deep, name)) for name in fields}
   return dataclasses.replace(
     deep,

@@ -24,6 +24,7 @@ _ARRAY = re.compile(r'(\w+)\[([\d,]*)\]')
 _CALLED = re.compile(r'(?:calls|to_apply|body|condition|branch_computations)=(\{[^}]*\}|%?[\w.\-]+)')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+_KERNEL = re.compile(r'custom_call_target="tpu_custom_call".*"cost_estimate":\{[^}]*"bytes_accessed":"(\d+)"')
 _CHANNEL = re.compile(r'channel_id=(\d+)')
 _NUMBER = re.compile(r'(\d+)\)')
 # A function of a TPU's program that keeps its own part of the sum, so that no more is sent.
@@ -61,6 +62,8 @@ class Program:
   messages: tuple[Message, ...]
   cycles: float
   """Of a TPU, as its compiler estimates them; messages are not in them."""
+  kernel_bytes: float
+  """Of a TPU's kernels (Pallas), of which its compiler tells no cycles: what they say that they read and write."""
   flops: float
   """Of products of matrices; a multiplication with its addition is 2."""
   arrays: tuple[tuple[tuple[int, ...], int], ...]
@@ -113,7 +116,7 @@ def read(text: str, by_condition: bool = False) -> Program:
           if name in computations:
             computations[name].times += c.times * trips
             computations[name].fused |= c.fused or operation not in ('while', 'call', 'conditional')
-  counts, cycles, flops, arrays = collections.Counter(), 0.0, 0.0, {}
+  counts, cycles, kernel_bytes, flops, arrays = collections.Counter(), 0.0, 0.0, 0.0, {}
   channels: set[str] = set()
   for function, c in computations.items():
     shapes = {name: shape for name, shape, _, _ in c.lines}
@@ -131,12 +134,14 @@ def read(text: str, by_condition: bool = False) -> Program:
         counts[kind, size, group] += c.times
       if not c.fused and (found := _CYCLES.search(rest)):
         cycles += c.times * float(found[1])
+      if operation == 'custom-call' and (found := _KERNEL.search(rest)):
+        kernel_bytes += c.times * float(found[1])
       if operation == 'dot':
         flops += c.times * _dot_flops(shape, rest, shapes)
       if not c.fused and operation not in _NO_MEMORY:
         arrays |= {s: max(n, arrays.get(s, 0)) for s, n in _sizes(shape)}
   messages = tuple(Message(kind, n, size, group) for (kind, size, group), n in counts.items())
-  return Program(messages, cycles, flops, tuple(arrays.items()))
+  return Program(messages, cycles, kernel_bytes, flops, tuple(arrays.items()))
 
 
 def _trips(rest: str, computations: dict[str, _Computation], by_condition: bool) -> float:
@@ -175,7 +180,8 @@ def _group(rest: str) -> tuple[int, ...]:
 def program(kept: dict[str, Any]) -> Program:
   """The program whose `kept` is JSON's form of `dataclasses.asdict`."""
   messages = tuple(Message(m['kind'], m['count'], m['bytes'], tuple(m['group'])) for m in kept['messages'])
-  return Program(messages, kept['cycles'], kept['flops'], tuple((tuple(shape), n) for shape, n in kept['arrays']))
+  arrays = tuple((tuple(shape), n) for shape, n in kept['arrays'])
+  return Program(**kept | {'messages': messages, 'arrays': arrays})
 
 
 def _split(text: str) -> dict[str, _Computation]:

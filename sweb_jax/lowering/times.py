@@ -25,7 +25,7 @@ class Times:
 
   chip: Chip
   compute: float
-  """By the compiler's cycles."""
+  """By the compiler's cycles; of kernels, of which it tells none, by their bytes at the chip's bandwidth."""
   messages: float
   """By bytes over links."""
   by_flops: float
@@ -47,7 +47,7 @@ def times(step: Step, found: Lowered, chip: Chip) -> Times:
   work = step.work(found.layers)
   return Times(
     chip,
-    found.cycles / chip.hertz / step.loops,
+    (found.cycles / chip.hertz + found.kernel_bytes / chip.bandwidth) / step.loops,
     message_seconds(found.messages, step.mesh, chip) / step.loops,
     work.flops / step.mesh.size / chip.flops,
     work.read / chip.bandwidth,

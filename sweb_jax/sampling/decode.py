@@ -18,6 +18,7 @@ Letters in shapes: S slots, Z blocks, Tp columns of a place, P prefix length, R 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -27,8 +28,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Key
 
 from sweb_jax.models import sharding
-from sweb_jax.models.cached_attention import LayerKV, Segment, attention, cached, causal_mask, in_window
+from sweb_jax.models.cached_attention import Attended, LayerKV, Segment, attention, cached, causal_mask, in_window
 from sweb_jax.models.decoder import OpenDecoder, Params
+from sweb_jax.sampling import ragged
+from sweb_jax.sampling.append import append
 from sweb_jax.sampling.chunk import Drawn, Rows, Stops, draw_chunk
 from sweb_jax.sampling.rule import Rule
 
@@ -115,19 +118,31 @@ def _reach(length: int, window: int | None) -> int:
   return length if window is None else min(length, window - 1)
 
 
-def _attention(config: OpenDecoder, layer: int, q, segments: list[Segment]):
-  return attention(q, segments, config.attention[layer].kv_heads, config.attn_softcap)
+def _window(config: OpenDecoder, layer: int, cache: Cache, start: int, places: int) -> int | None:
+  """The layer's window; None where no row is longer."""
+  longest = start + cache.prompts[0][0].shape[-1] // places + cache.completions[0][0].shape[-1]
+  window = config.attention[layer].window
+  return window if window and longest > window else None
+
+
+def _begins(window: int | None, drawn: Int[Array, 'S 1']) -> Int[Array, S]:
+  """The first column of its completion that a row sees when it has drawn so many tokens."""
+  return jnp.zeros_like(drawn[:, 0]) if window is None else jnp.maximum(0, drawn[:, 0] - (window - 1))
+
+
+def _attention(config: OpenDecoder, layer: int, q, segments: list[Segment], attended: Sequence[Attended] = ()):
+  return attention(q, segments, config.attention[layer].kv_heads, config.attn_softcap, attended)
 
 
 def _prefix_segments(
-  shared: Prefix | None, start: int, config: OpenDecoder, layer: int, positions: Int[Array, '#B L']
+  shared: Prefix | None, start: int, layer: int, window: int | None, positions: Int[Array, '#B L']
 ) -> list[Segment]:
   """The shared prefix, if any, which ends before position `start`, as `positions` see it."""
   if shared is None:
     return []
   width = shared[layer][0].shape[-1]
   keys = start - width + jnp.arange(width)[None]
-  return [Segment(shared[layer], in_window(config.attention[layer].window, positions, keys))]
+  return [Segment(shared[layer], in_window(window, positions, keys))]
 
 
 @functools.partial(jax.jit, static_argnames=('start', 'places', 'config', 'mesh'), donate_argnames=('cache',))
@@ -154,8 +169,9 @@ def prefill(
 
   def attend(layer, q, k, v):
     kept[layer] = cached(k, v)
-    segments = _prefix_segments(shared, start, config, layer, positions[:1])
-    seen = causal & in_window(config.attention[layer].window, positions[:1], positions[:1])
+    window = _window(config, layer, cache, start, places)
+    segments = _prefix_segments(shared, start, layer, window, positions[:1])
+    seen = causal & in_window(window, positions[:1], positions[:1])
     segments.append(Segment((k, v), seen, fresh=True))
     return _attention(config, layer, q, segments)
 
@@ -178,23 +194,6 @@ def prefill(
 
   prompts = tuple(write(old, new) for old, new in zip(cache.prompts, kept, strict=True))
   return cache._replace(prompts=jax.lax.with_sharding_constraint(prompts, kv_sharding(config, mesh)))
-
-
-def append_by_row(old: LayerKV, new: LayerKV, lengths: Int[Array, S]) -> LayerKV:
-  """Writes a chunk's keys and values after the columns that each row has already, whole chunks of them, in place."""
-  put = jax.vmap(jax.lax.dynamic_update_slice_in_dim, in_axes=(0, 0, 0, None))
-  return put(old[0], new[0], lengths, 2), put(old[1], new[1], lengths, 1)
-
-
-def append_in_one_pass(old: LayerKV, new: LayerKV, lengths: Int[Array, S]) -> LayerKV:
-  """The same in a pass over the whole cache: a TPU writes rows one after another, a microsecond or more each."""
-  steps, at = new[0].shape[-1], jnp.arange(old[0].shape[-1])
-  here = at // steps == lengths[:, None] // steps
-  # The chunk, again and again along the columns: by a product it is made where it is needed, and never kept.
-  again = (jnp.arange(steps)[:, None] == at % steps).astype(new[0].dtype)
-  exactly = 'highest' if again.dtype == jnp.float32 else None
-  k, v = (jnp.matmul(*pair, precision=exactly) for pair in ((new[0], again), (again.T, new[1])))
-  return jnp.where(here[:, None, None, :], k, old[0]), jnp.where(here[:, None, :, None], v, old[1])
 
 
 @functools.partial(
@@ -225,6 +224,15 @@ def decode(
   in_prompt = (prompt_at // width == rows.place[:, None]) & (prompt_at % width < rows.prompt[:, None])
   in_completion = completion_at < rows.length[:, None]
 
+  where = kv_sharding(config, mesh)
+  windows = [_window(config, layer, cache, start, places) for layer in range(config.layers)]
+  # Of layers alike once. A window moves on within the chunk: what it leaves behind is read, and not seen.
+  todo = {
+    (window, kv[0].shape): ragged.work(kv, _begins(window, rows.length[:, None]), rows.length, where)
+    for window, kv in zip(windows, cache.completions, strict=True)
+    if ragged.fits(kv, where)
+  }
+
   def feed(i, tokens, positions, chunk):
     chunk = list(chunk)
 
@@ -233,15 +241,30 @@ def decode(
       ks, vs = chunk[layer]
       chunk[layer] = ks.at[..., i].set(k[..., 0]), vs.at[:, :, i].set(v[:, :, 0])
 
-      def sees(keys):
-        return in_window(config.attention[layer].window, positions, keys)
+      window = windows[layer]
 
-      return _attention(config, layer, q, [
-        *_prefix_segments(shared, start, config, layer, positions),
+      def sees(keys):
+        return in_window(window, positions, keys)
+
+      before = [
+        *_prefix_segments(shared, start, layer, window, positions),
         Segment(cache.prompts[layer], in_prompt[:, None] & sees(start + prompt_at[None] % width)),
-        Segment(cache.completions[layer], in_completion[:, None] & sees(after_prompt + completion_at)),
-        Segment(chunk[layer], (chunk_at <= i) & sees(first[:, None] + chunk_at)),
-      ])  # fmt: skip
+      ]
+      own = cache.completions[layer]
+      current = Segment(chunk[layer], (chunk_at <= i) & sees(first[:, None] + chunk_at))
+
+      def whole(q):
+        drawn = Segment(own, in_completion[:, None] & sees(after_prompt + completion_at))
+        return _attention(config, layer, q, [*before, drawn, current])
+
+      def in_use(q):
+        begins, blocks = _begins(window, positions - after_prompt), todo[window, own[0].shape]
+        drawn = ragged.attend(q, own, begins, rows.length, blocks, config.attn_softcap, where)
+        return _attention(config, layer, q, [*before, current], [drawn])
+
+      if not ragged.fits(own, where):
+        return whole(q)
+      return jax.lax.platform_dependent(q, tpu=in_use, default=whole)
 
     stationary = mesh.shape['fsdp'] > 1
     x = config.run_blocks(params, tokens, positions, attend, inference=True, mesh=mesh, stationary=stationary)
@@ -251,9 +274,10 @@ def decode(
   chunk = tuple((jnp.zeros_like(k[..., :steps]), jnp.zeros_like(v[:, :, :steps])) for k, v in cache.completions)
   chunk, drawn = draw_chunk(feed, chunk, rows, key, stops, start=start, steps=steps, rule=rule, mesh=mesh)
 
-  append = functools.partial(jax.lax.platform_dependent, tpu=append_in_one_pass, default=append_by_row)
-  completions = tuple(append(old, new, rows.length) for old, new in zip(cache.completions, chunk, strict=True))
-  completions = jax.lax.with_sharding_constraint(completions, kv_sharding(config, mesh))
+  completions = tuple(
+    append(old, new, rows.length, where) for old, new in zip(cache.completions, chunk, strict=True)
+  )
+  completions = jax.lax.with_sharding_constraint(completions, where)
   return cache._replace(completions=completions), drawn
 
 

@@ -1,0 +1,186 @@
+"""How the keys and values of a chunk join those that each row has: three ways, the same to the bit.
+
+A row's chunk comes after the columns that it has already, whole chunks of them, and so at other columns than its
+neighbours'.
+
+Letters in shapes: S slots, K KV heads, H head width, T columns of a slot, C steps of a chunk.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array, Int
+
+from sweb_jax.models.cached_attention import LayerKV
+
+_LANES = 128
+"""A TPU's memory is read and written in tiles of so many columns."""
+_AT_ONCE = 8
+"""Rows whose tiles are on their way together."""
+
+
+def append(old: LayerKV, new: LayerKV, lengths: Int[Array, S], where: NamedSharding) -> LayerKV:
+  """Writes a chunk after the columns that each row has: as is fastest on the platform it is compiled for.
+
+  Args:
+    old: of a layer, [S, K, H, T] and [S, K, T, H].
+    new: of a chunk, [S, K, H, C] and [S, K, C, H].
+    lengths: columns that each row has, whole chunks.
+    where: how slots and heads are split over devices.
+  """
+
+  def on_tpu(old: LayerKV, new: LayerKV, lengths: Int[Array, S]) -> LayerKV:
+    if not _in_tiles(old, new):
+      return append_in_one_pass(old, new, lengths)
+    # XLA does not split a kernel over devices by itself.
+    rows = PartitionSpec(where.spec[0])
+    split = jax.shard_map(
+      append_by_tile, mesh=where.mesh, in_specs=(where.spec, where.spec, rows), out_specs=where.spec, check_vma=False
+    )
+    return split(old, new, lengths)
+
+  return jax.lax.platform_dependent(old, new, lengths, tpu=on_tpu, default=append_by_row)
+
+
+def append_by_row(old: LayerKV, new: LayerKV, lengths: Int[Array, S]) -> LayerKV:
+  """In place, row by row: a CPU touches nothing else, a TPU takes a microsecond or more for each."""
+  put = jax.vmap(jax.lax.dynamic_update_slice_in_dim, in_axes=(0, 0, 0, None))
+  return put(old[0], new[0], lengths, 2), put(old[1], new[1], lengths, 1)
+
+
+def append_in_one_pass(old: LayerKV, new: LayerKV, lengths: Int[Array, S]) -> LayerKV:
+  """By a choice of every column, old or new, in a pass over the whole cache."""
+  steps, at = new[0].shape[-1], jnp.arange(old[0].shape[-1])
+  here = at // steps == lengths[:, None] // steps
+  k, v = _along(new[0], len(at)), jnp.matmul(_repeats(steps, len(at), new[1].dtype).T, new[1], precision=_exactly(new))
+  return jnp.where(here[:, None, None, :], k, old[0]), jnp.where(here[:, None, :, None], v, old[1])
+
+
+def _along(k: Array, columns: int) -> Array:
+  """The chunk's keys, again and again along so many columns.
+
+  By a product with ones and zeros they are made where they are needed; tiled, they would be kept.
+  """
+  return jnp.matmul(k, _repeats(k.shape[-1], columns, k.dtype), precision=_exactly((k,)))
+
+
+def _repeats(steps: int, columns: int, dtype: jnp.dtype) -> Array:
+  return (jnp.arange(steps)[:, None] == jnp.arange(columns) % steps).astype(dtype)
+
+
+def _exactly(x: tuple[Array, ...]) -> str | None:
+  return 'highest' if x[0].dtype == jnp.float32 else None
+
+
+def _in_tiles(old: LayerKV, new: LayerKV) -> bool:
+  """Whether a chunk's keys lie within one tile, and its values are whole tiles."""
+  steps, width, columns = new[0].shape[-1], old[1].shape[-1], old[0].shape[-1]
+  return steps % 16 == 0 and all(n % _LANES == 0 for n in (_LANES // steps * steps, width, columns))
+
+
+def append_by_tile(old: LayerKV, new: LayerKV, lengths: Int[Array, S], interpret: Any = False) -> LayerKV:
+  """In place, by a TPU's kernel: of the keys one tile a row and head is read, changed and written; values are copied.
+
+  Args:
+    old: of one device; as `append`, with whole tiles (`_in_tiles`).
+    new: of one device.
+    lengths: columns that each row has.
+    interpret: for `pallas_call`, to run it where there is no TPU.
+  """
+  (k, v), (new_k, new_v) = old, new
+  slots, heads, steps, width = new_v.shape
+  rows, columns = slots * heads, k.shape[-1]
+  at_once = math.gcd(rows, _AT_ONCE)
+  tiles = (2, at_once, width, _LANES)
+  anywhere = pl.BlockSpec(memory_space=pl.ANY)
+  item = k.dtype.itemsize
+  found = pl.pallas_call(
+    functools.partial(_append, at_once=at_once),
+    out_shape=[jax.ShapeDtypeStruct((rows, *x.shape[2:]), x.dtype) for x in old],
+    grid_spec=pltpu.PrefetchScalarGridSpec(
+      num_scalar_prefetch=1,
+      grid=(),
+      in_specs=[anywhere] * 4,
+      out_specs=[anywhere] * 2,
+      scratch_shapes=[pltpu.VMEM(tiles, k.dtype)] * 2 + [pltpu.SemaphoreType.DMA((2,))] * 2 + [pltpu.SemaphoreType.DMA],
+    ),
+    input_output_aliases={3: 0, 4: 1},
+    cost_estimate=pl.CostEstimate(
+      flops=0, transcendentals=0, bytes_accessed=rows * width * item * (3 * _LANES + 2 * steps)
+    ),
+    interpret=interpret,
+  )(
+    jnp.repeat(lengths, heads),
+    _along(new_k, _LANES).reshape(rows, width, _LANES),
+    new_v.reshape(rows, steps, width),
+    k.reshape(rows, width, columns),
+    v.reshape(rows, columns, width),
+  )
+  return tuple(x.reshape(slots, heads, *x.shape[1:]) for x in found)
+
+
+def _append(lengths, new_k, new_v, _k, _v, k, v, chunks, tiles, read, written, copied, *, at_once):
+  """The kernel. While a group of rows is changed, the next one's tiles are read, into the other of two buffers."""
+  steps, width = new_v.shape[1:]
+  groups = new_v.shape[0] // at_once
+
+  def rows(group):
+    return enumerate(group * at_once + i for i in range(at_once))
+
+  def tile(row):
+    return k.at[row, :, pl.ds(pl.multiple_of(lengths[row] // _LANES * _LANES, _LANES), _LANES)]
+
+  def reads(group, buffer):
+    for i, row in rows(group):
+      yield pltpu.make_async_copy(new_k.at[row], chunks.at[buffer, i], read.at[buffer])
+      yield pltpu.make_async_copy(tile(row), tiles.at[buffer, i], read.at[buffer])
+
+  def writes(group, buffer):
+    for i, row in rows(group):
+      yield pltpu.make_async_copy(tiles.at[buffer, i], tile(row), written.at[buffer])
+
+  def values(group):
+    for _, row in rows(group):
+      at = pl.ds(pl.multiple_of(lengths[row], steps), steps)
+      yield pltpu.make_async_copy(new_v.at[row], v.at[row, at], copied)
+
+  def begin(*copies):
+    for copy in copies:
+      copy.start()
+
+  def wait(*copies):  # For all of a group: which of those of one semaphore has arrived is not told.
+    for copy in copies:
+      copy.wait()
+
+  begin(*reads(0, 0))
+
+  @pl.loop(0, groups)
+  def _(group):
+    buffer = group % 2
+    begin(*values(group))
+
+    @pl.when(group > 0)
+    def _():
+      wait(*writes(group - 1, 1 - buffer))
+
+    @pl.when(group + 1 < groups)
+    def _():
+      begin(*reads(group + 1, 1 - buffer))
+
+    wait(*reads(group, buffer))
+    column = jax.lax.broadcasted_iota(jnp.int32, (width, _LANES), 1)
+    for i, row in rows(group):
+      here = column // steps == lengths[row] % _LANES // steps
+      tiles[buffer, i] = jnp.where(here, chunks[buffer, i], tiles[buffer, i])
+    begin(*writes(group, buffer))
+    wait(*values(group))
+
+  wait(*writes(groups - 1, (groups - 1) % 2))

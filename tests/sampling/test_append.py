@@ -1,0 +1,42 @@
+"""How a chunk is written to the cache: all ways are the same to the bit."""
+
+from __future__ import annotations
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental.pallas import tpu as pltpu
+
+from sweb_jax.sampling import append
+
+SMALL, TILES = (5, 2, 3, 12, 4), (6, 2, 128, 256, 16)
+LENGTHS = np.array([0, 8, 4, 0, 8, 12])
+"""In small chunks; those of tiles have four times the steps, and reach the second tile."""
+
+
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+  ('sizes', 'way'),
+  [
+    (SMALL, append.append_by_row),
+    (SMALL, append.append_in_one_pass),
+    (TILES, append.append_in_one_pass),
+    (TILES, functools.partial(append.append_by_tile, interpret=pltpu.InterpretParams(detect_races=True))),
+  ],
+)
+def test_a_chunk_comes_after_what_each_row_has(sizes, way, dtype):
+  rng = np.random.default_rng(0)
+  slots, heads, width, columns, steps = sizes
+  k, v, new_k, new_v = (
+    jnp.asarray(rng.standard_normal((slots, heads, *shape)), dtype)
+    for shape in ((width, columns), (columns, width), (width, steps), (steps, width))
+  )
+  lengths = LENGTHS[:slots] * (1 if sizes is SMALL else 16)
+  expected_k, expected_v = np.array(k), np.array(v)
+  for row, n in enumerate(lengths):
+    expected_k[row, ..., n : n + steps], expected_v[row, :, n : n + steps] = new_k[row], new_v[row]
+  found_k, found_v = way((k, v), (new_k, new_v), jnp.asarray(lengths))
+  np.testing.assert_array_equal(np.array(found_k), expected_k)
+  np.testing.assert_array_equal(np.array(found_v), expected_v)

@@ -1,0 +1,90 @@
+"""The kernel that reads what is in use gives what products with the whole cache give."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental.pallas import tpu as pltpu
+from jax.sharding import NamedSharding, PartitionSpec
+
+from sweb_jax.models.cached_attention import Segment, attention, cached
+from sweb_jax.models.sharding import make_mesh
+from sweb_jax.sampling import ragged
+
+TOLERANCE = {jnp.float32: 5e-6, jnp.bfloat16: 4e-2}
+"""Absolute, of sums of values of variance 1. In bfloat16 the products of the reference are rounded, those of the kernel
+are not."""
+SLOTS, HEADS, GROUP, WIDTH, COLUMNS = 8, 2, 2, 128, 384
+LENGTHS = np.array([0, 16, 128, 144, 384, 272, 0, 48], np.int32)
+BEGINS = np.array([0, 0, 0, 130, 100, 128, 0, 32], np.int32)
+"""No key, one block, whole blocks, the first block left behind, blocks in part."""
+INTERPRET = {128: pltpu.InterpretParams(detect_races=True), 4: True}
+"""By rows a call of the kernel's body; JAX's careful interpreter takes a second call's outputs for the first one's."""
+
+
+@pytest.mark.parametrize(
+  ('dtype', 'cap', 'begins', 'rows'),
+  [
+    (jnp.float32, 5.0, BEGINS, 128),
+    (jnp.float32, None, BEGINS, 128),
+    (jnp.float32, None, 0 * BEGINS, 4),
+    (jnp.bfloat16, 5.0, BEGINS, 4),
+    (jnp.bfloat16, None, BEGINS, 4),
+  ],
+)
+def test_what_a_row_has_drawn_weighs_as_in_a_product_with_the_whole_cache(monkeypatch, dtype, cap, begins, rows):
+  monkeypatch.setattr(ragged, '_ROWS', rows)
+  rng = np.random.default_rng(0)
+  where = NamedSharding(make_mesh(), PartitionSpec(('data', 'fsdp'), 'tensor'))
+  shapes = (1, HEADS * GROUP, WIDTH), (1, HEADS, WIDTH), (1, HEADS, WIDTH), (COLUMNS, HEADS, WIDTH)
+  q, k, v, ks, vs = (jnp.asarray(rng.standard_normal((SLOTS, *shape)), dtype) for shape in (*shapes, shapes[-1]))
+  q *= 3 * WIDTH**-0.5  # Scores that the cap bends.
+  at, now = np.arange(COLUMNS), Segment((k, v), jnp.ones((SLOTS, 1, 1), bool), fresh=True)
+  kv = cached(ks, vs)
+  seen = (at < LENGTHS[:, None]) & (at >= begins[:, None])
+  wanted = attention(q, [Segment(kv, jnp.asarray(seen[:, None])), now], HEADS, cap)
+  assert ragged.fits(kv, where)
+  # Blocks are looked for before the window has moved on.
+  todo = ragged.work(kv, jnp.maximum(0, begins - 10), jnp.asarray(LENGTHS), where)
+  part = ragged.attend(q, kv, jnp.asarray(begins), jnp.asarray(LENGTHS), todo, cap, where, INTERPRET[rows])
+  found = attention(q, [now], HEADS, cap, [part])
+  assert found.dtype == wanted.dtype
+  np.testing.assert_allclose(*(np.asarray(x, np.float32) for x in (found, wanted)), rtol=0, atol=TOLERANCE[dtype])
+  alone = attention(q, [now], HEADS, cap)
+  assert np.abs(np.asarray(alone - wanted, np.float32))[1:].max() > 20 * TOLERANCE[dtype]  # What is tested matters.
+
+
+def test_no_block_is_read_that_no_row_uses():
+  where = NamedSharding(make_mesh(), PartitionSpec(('data', 'fsdp'), 'tensor'))
+  kv = tuple(jnp.zeros((SLOTS, HEADS, *shape)) for shape in ((WIDTH, COLUMNS), (COLUMNS, WIDTH)))
+  todo = ragged.work(kv, jnp.asarray(BEGINS), jnp.asarray(LENGTHS), where)
+  most = COLUMNS // 128
+  used = [
+    (slot * HEADS + head) * most + block
+    for slot, (begin, end) in enumerate(zip(BEGINS, LENGTHS, strict=True))
+    for head in range(HEADS)
+    for block in range(most)
+    if end > block * 128 and begin < (block + 1) * 128
+  ]
+  assert np.asarray(todo.counts).tolist() == [len(used)]
+  assert np.asarray(todo.blocks)[0, 0, : len(used)].tolist() == used
+
+
+@pytest.mark.slow
+def test_on_one_device_and_on_four_the_kernels_draw_the_text_that_is_drawn_without_them():
+  script = pathlib.Path(__file__).with_name('kernels_on_four_devices.py')
+  environment = os.environ | {'PYTHONPATH': str(script.parents[2])}
+  done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  found = json.loads(done.stdout.splitlines()[-1])
+  assert found['called'] == {'without': 0, 'one': 2, 'four': 2}  # A time for each layer, as it is traced.
+  assert found['texts']['one'] == found['texts']['four'] == found['texts']['without']
+  lengths = {len(tokens) for *_, tokens in found['texts']['without']}
+  assert min(lengths) < 128 < max(lengths)
