@@ -14,7 +14,7 @@ three learning rates and ten checkpoints by 500 validation problems; MATH-500 at
 1 to 16.
 
 Cost: 279,760 samples, 2.4e18 FLOPs to draw them, 2.1e20 in all, 12.4 hours by the plan (low: 27,976 samples, 4.7
-hours; high: 11.4), 42 on v5e-64 by steps that the TPU's compiler compiled (docs/pods.md). The plan assumes 300 tokens
+hours; high: 11.4), 29 on v5e-64 by steps that the TPU's compiler compiled (docs/pods.md). The plan assumes 300 tokens
 a solution, 100 a problem and 600 of worked examples, and for 64 chips of TPU v5e (197 TFLOP/s each, bfloat16) 40 % of
 the peak in training and 10 % in sampling, which memory bandwidth bounds. Not run.
 
@@ -62,7 +62,7 @@ def get_config() -> ConfigDict:
     }
   )
   config.evaluate.maj_k = (1, 4, 8, 16)
-  # Of training. v5e-64 draws as one, on a mesh that each model gets by its size; where hosts draw each for itself (v5p),
+  # Of training. v5e-64 draws as one, on a mesh that each model gets by its size. Where hosts draw each for itself (v5p)
   # it is with this `tensor`, which the 8 KV heads of the 9B model do not divide. docs/pods.md has the numbers.
   config.mesh.update({'data': -1, 'fsdp': 4, 'tensor': 16})
   config.estimate.update(
