@@ -125,7 +125,7 @@ def _drawing(
   start = e.few_shot_tokens if s.few_shot else 0
   own = isinstance(shape, CachedDecoder)  # Its rows hold the prefix too, and each slot reads its prompt by itself.
   width = bucket(e.prompt_tokens + (start if own else 0))
-  columns = -(-s.max_new_tokens // config.engine.steps) * config.engine.steps
+  columns = decode.completion_columns(s.max_new_tokens, config.engine.steps, mesh)
   slots = config.engine.slots or capacity.choose_slots(
     shape, mesh, requests=count * problems, columns=width + columns, itemsize=dtype.itemsize,
     free=int(hbm - sharding.bytes_a_device(_weights(shape, dtype, mesh))), platform='tpu',

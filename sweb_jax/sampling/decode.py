@@ -18,6 +18,7 @@ Letters in shapes: S slots, Z blocks, Tp columns of a place, P prefix length, R 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -68,6 +69,12 @@ def empty(
     return tuple(layer(n, a.kv_heads, a.head_width, width) for a in config.attention)
 
   return Cache(layers(blocks, prompt_columns), layers(slots, completion_columns))
+
+
+def completion_columns(tokens: int, steps: int, mesh: Mesh) -> int:
+  """Columns of a completion of so many tokens: whole chunks; on TPUs whole tiles too, as their kernels want them."""
+  whole = math.lcm(steps, 128) if mesh.devices.flat[0].platform == 'tpu' else steps
+  return -(-tokens // whole) * whole
 
 
 def kv_sharding(config: OpenDecoder, mesh: Mesh) -> NamedSharding:

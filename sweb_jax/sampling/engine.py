@@ -23,7 +23,7 @@ from sweb_jax.models.decoder import CachedDecoder, Decoder, Params
 from sweb_jax.sampling.batch import Batch
 from sweb_jax.sampling.capacity import choose_slots
 from sweb_jax.sampling.chunk import Stops
-from sweb_jax.sampling.decode import SharedCache
+from sweb_jax.sampling.decode import SharedCache, completion_columns
 from sweb_jax.sampling.own_cache import PROMPT_TOKENS, OwnCache
 from sweb_jax.sampling.request import Completion, Request, SamplingError
 from sweb_jax.sampling.rule import Rule
@@ -107,7 +107,7 @@ class Engine:
       requests = [dataclasses.replace(r, prompt=prefix + r.prompt) for r in requests]
       prefix = ()
     width = bucket(self._prompt_length + len(self._prefix) - len(prefix))
-    columns = -(-self._max_new // self._steps) * self._steps
+    columns = completion_columns(self._max_new, self._steps, self._mesh)
     count = self._slots or choose_slots(
       self._config,
       self._mesh,

@@ -14,6 +14,8 @@ import pytest
 
 from sweb_jax.budget import machines
 from sweb_jax.lowering import hlo, slices
+from sweb_jax.models import sharding
+from sweb_jax.sampling import decode
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,6 +76,13 @@ def test_an_update_of_four_runs_exchanges_activations_a_layer_and_nothing_betwee
   assert x['messages'].pop('all-gather tensor') <= 2 * 6 + 2
   assert x['messages'].pop('all-reduce tensor') <= 24  # Of numbers a token and of the loss.
   assert x['messages'] == {'all-reduce run': 1}  # The loss of each, to all.
+
+
+@needs_compiler
+def test_on_a_tpu_a_completion_has_whole_tiles_of_columns_too():
+  mesh = sharding.make_mesh(devices=slices.devices('v5e-4'))
+  found = [decode.completion_columns(n, steps, mesh) for n, steps in ((1, 16), (1000, 16), (1024, 24))]
+  assert found == [128, 1024, 1152]
 
 
 PROGRAM = """

@@ -19,3 +19,7 @@ def test_shapes_of_a_prefix_are_those_of_what_is_computed(length):
   assert jax.tree.map(lambda x: (x.shape, x.dtype), found) == jax.tree.map(
     lambda x: (x.shape, x.dtype), decode.prefix_shapes(length, jnp.dtype('float32'), c)
   )
+
+
+def test_a_completion_has_whole_chunks_of_columns():
+  assert [decode.completion_columns(n, 16, make_mesh()) for n in (1, 16, 1000)] == [16, 16, 1008]
