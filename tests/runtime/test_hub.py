@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -35,6 +36,20 @@ study = opened.open_study(config)
 print(json.dumps([check_model(model)[0].identity, study.config.data_dir,
   [p.text for p in study.tasks['transfer_own'].problems('test', 3, 0)],
   sorted({str(s.identities['wc']) for s in study.graph.steps if 'wc' in s.identities})]))
+"""
+
+
+# Fetches many names; what is no HubError ends it.
+FETCH_ALL = """
+import json, sys
+from sweb_jax.runtime import hub
+said = []
+for i in range(int(sys.argv[1])):
+  try:
+    said.append(['', str(hub.fetch(f'hf:me/x{i}', 'model', hub.MODEL_FILES)[0])])
+  except hub.HubError as e:
+    said.append([str(e), ''])
+print(json.dumps(said))
 """
 
 
@@ -103,10 +118,10 @@ def stand_in(tmp_path):
   server.shutdown()
 
 
-def run(server, home: Path, *arguments: str) -> subprocess.CompletedProcess:
+def run(server, home: Path, *arguments: str, script: str = SCRIPT) -> subprocess.CompletedProcess:
   env = os.environ | {'HF_ENDPOINT': f'http://127.0.0.1:{server.server_port}', 'HF_HOME': str(home)}
   env |= {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'HF_HUB_DISABLE_TELEMETRY': '1'}
-  command = [sys.executable, '-c', SCRIPT, *arguments]
+  command = [sys.executable, '-c', script, *arguments]
   return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
 
 
@@ -135,3 +150,47 @@ def test_models_and_data_come_by_name_are_named_by_their_commit_and_stay_when_th
 def test_what_is_no_name_of_the_hub_is_refused_without_asking_it(source):
   with pytest.raises(HubError, match='names of the hub are hf:OWNER/NAME, or hf:OWNER/NAME@REVISION'):
     hub.fetch(source, 'model', hub.MODEL_FILES)
+
+
+class Odd(Hub):
+  """Answers what no hub would, by the name that is asked for: other types, names that lead outside, halves, no JSON."""
+
+  asked: list[str]
+
+  def do_GET(self):
+    self.asked.append(self.path)
+    chosen = random.Random(self.path)
+    outside = '../../outside.json', '/outside.json', 'a/../../b.json'
+    odd = [None, 7, -1.5, 'x', '', *outside, [], {}, [None], 'x' * 9999, COMMIT]
+    name = chosen.choice(odd)
+    good, bad = ({'type': 'file', 'size': 2, 'oid': '1', 'path': x, 'rfilename': x} for x in ('config.json', name))
+    files = chosen.choice([[good], [good], odd, [bad], [good, bad], name, {'0': 1}])
+    said = {'id': chosen.choice(['me/x', name]), 'sha': chosen.choice([COMMIT, COMMIT, name]), 'siblings': files}
+    if '/tree/' in self.path:
+      said = files
+    body = json.dumps(chosen.choice([*[said] * 8, odd, name])).encode()
+    body = chosen.choice([*[body] * 9, body[: len(body) // 2], b'\xff\x00', b'[' * 9999])
+    etag = {'ETag': '"1"', 'X-Repo-Commit': COMMIT}
+    headers = chosen.choice([etag, etag, {}, {'ETag': str(name)[:99], 'X-Repo-Commit': 'x'}])
+    if '/resolve/' in self.path and chosen.random() < 0.8:
+      return self._answer(b'{}', 200, etag)
+    return self._answer(body, chosen.choice([*[200] * 9, 401, 404, 418]), headers)
+
+
+@pytest.mark.slow
+def test_whatever_a_hub_answers_there_is_a_folder_of_its_cache_or_one_line_and_nothing_outside(tmp_path):
+  pytest.importorskip('huggingface_hub')
+  Odd.asked = []
+  server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Odd)
+  threading.Thread(target=server.serve_forever, daemon=True).start()
+  done = run(server, tmp_path / 'deep' / 'home', '120', script=FETCH_ALL)
+  server.shutdown()
+  assert done.returncode == 0, done.stderr
+  said = json.loads(done.stdout)
+  assert len(Odd.asked) > len(said) == 120
+  assert {bool(message) for message, _ in said} == {True, False}  # Both ends were reached.
+  for message, folder in said:
+    assert '\n' not in message and len(message) < 600
+    assert not folder or Path(folder).is_relative_to(tmp_path / 'deep' / 'home')
+  assert [p.name for p in tmp_path.iterdir()] == ['deep']
+  assert [p.name for p in (tmp_path / 'deep').iterdir()] == ['home']
