@@ -118,7 +118,7 @@ def append_by_tile(old: LayerKV, new: LayerKV, lengths: Int[Array, S], interpret
     ),
     interpret=interpret,
   )(
-    jnp.repeat(lengths, heads),
+    jnp.repeat(jnp.minimum(lengths, columns - steps), heads),  # A kernel would write outside.
     _along(new_k, _LANES).reshape(rows, width, _LANES),
     new_v.reshape(rows, steps, width),
     k.reshape(rows, width, columns),

@@ -63,7 +63,7 @@ def work(kv: LayerKV, begins: Int[Array, S], lengths: Int[Array, S], where: Name
     first = jnp.repeat(begins // _BLOCK, heads).reshape(-1, each)
     count = jnp.maximum(0, jnp.repeat(pl.cdiv(lengths, _BLOCK), heads).reshape(-1, each) - first)
     ends = jnp.cumsum(count, axis=1)
-    at = jnp.arange(each * most)[None]
+    at = jnp.arange(pl.cdiv(each * most, _AT_ONCE) * _AT_ONCE)[None]  # The last of them are looked at too.
     row = jnp.minimum(jnp.sum(ends[:, None] <= at[..., None], axis=-1), each - 1)
     block = at + jnp.take_along_axis(first - (ends - count), row, axis=1)
     return Work(jnp.where(at < ends[:, -1:], row * most + block, 0)[:, None], ends[:, -1])
