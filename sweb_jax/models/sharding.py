@@ -265,9 +265,9 @@ def spread(x: Float[Array, 'B L D'], mesh: Mesh | None, axis: int) -> Float[Arra
   row that is a device's only one stay: there the TPU's compiler makes the whole sum, and gathers besides.
   """
   if mesh is None or x.shape[axis] % (mesh.shape['tensor'] if axis else mesh.size):
-    return x
+    return keep_rows(x, mesh)
   if axis and x.shape[0] <= ways(mesh):
-    return x
+    return keep_rows(x, mesh)
   spec = (('data', 'fsdp'), 'tensor') if axis else (AXES,)
   return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(*spec)))
 

@@ -14,15 +14,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from sweb_jax.models.cached_attention import LayerKV
+from sweb_jax.sampling.tiles import TILE, precision
 
-_LANES = 128
-"""A TPU's memory is read and written in tiles of so many columns."""
 _AT_ONCE = 8
 """Rows whose tiles are on their way together."""
 
@@ -60,7 +57,8 @@ def append_in_one_pass(old: LayerKV, new: LayerKV, lengths: Int[Array, S]) -> La
   """By a choice of every column, old or new, in a pass over the whole cache."""
   steps, at = new[0].shape[-1], jnp.arange(old[0].shape[-1])
   here = at // steps == lengths[:, None] // steps
-  k, v = _along(new[0], len(at)), jnp.matmul(_repeats(steps, len(at), new[1].dtype).T, new[1], precision=_exactly(new))
+  k, dtype = _along(new[0], len(at)), new[1].dtype
+  v = jnp.matmul(_repeats(steps, len(at), dtype).T, new[1], precision=precision(dtype))
   return jnp.where(here[:, None, None, :], k, old[0]), jnp.where(here[:, None, :, None], v, old[1])
 
 
@@ -69,21 +67,17 @@ def _along(k: Array, columns: int) -> Array:
 
   By a product with ones and zeros they are made where they are needed; tiled, they would be kept.
   """
-  return jnp.matmul(k, _repeats(k.shape[-1], columns, k.dtype), precision=_exactly((k,)))
+  return jnp.matmul(k, _repeats(k.shape[-1], columns, k.dtype), precision=precision(k.dtype))
 
 
 def _repeats(steps: int, columns: int, dtype: jnp.dtype) -> Array:
   return (jnp.arange(steps)[:, None] == jnp.arange(columns) % steps).astype(dtype)
 
 
-def _exactly(x: tuple[Array, ...]) -> str | None:
-  return 'highest' if x[0].dtype == jnp.float32 else None
-
-
 def _in_tiles(old: LayerKV, new: LayerKV) -> bool:
   """Whether a chunk's keys lie within one tile, and its values are whole tiles."""
   steps, width, columns = new[0].shape[-1], old[1].shape[-1], old[0].shape[-1]
-  return steps % 16 == 0 and all(n % _LANES == 0 for n in (_LANES // steps * steps, width, columns))
+  return steps % 16 == 0 and TILE % steps == width % TILE == columns % TILE == 0
 
 
 def append_by_tile(old: LayerKV, new: LayerKV, lengths: Int[Array, S], interpret: Any = False) -> LayerKV:
@@ -95,11 +89,14 @@ def append_by_tile(old: LayerKV, new: LayerKV, lengths: Int[Array, S], interpret
     lengths: columns that each row has.
     interpret: for `pallas_call`, to run it where there is no TPU.
   """
+  from jax.experimental import pallas as pl  # 0.2 s of a start that needs none.
+  from jax.experimental.pallas import tpu as pltpu
+
   (k, v), (new_k, new_v) = old, new
   slots, heads, steps, width = new_v.shape
   rows, columns = slots * heads, k.shape[-1]
   at_once = math.gcd(rows, _AT_ONCE)
-  tiles = (2, at_once, width, _LANES)
+  buffers, semaphore = (2, at_once, width, TILE), pltpu.SemaphoreType.DMA
   anywhere = pl.BlockSpec(memory_space=pl.ANY)
   item = k.dtype.itemsize
   found = pl.pallas_call(
@@ -110,16 +107,16 @@ def append_by_tile(old: LayerKV, new: LayerKV, lengths: Int[Array, S], interpret
       grid=(),
       in_specs=[anywhere] * 4,
       out_specs=[anywhere] * 2,
-      scratch_shapes=[pltpu.VMEM(tiles, k.dtype)] * 2 + [pltpu.SemaphoreType.DMA((2,))] * 2 + [pltpu.SemaphoreType.DMA],
+      scratch_shapes=[pltpu.VMEM(buffers, k.dtype)] * 2 + [semaphore((2,))] * 2 + [semaphore],
     ),
     input_output_aliases={3: 0, 4: 1},
     cost_estimate=pl.CostEstimate(
-      flops=0, transcendentals=0, bytes_accessed=rows * width * item * (3 * _LANES + 2 * steps)
+      flops=0, transcendentals=0, bytes_accessed=rows * width * item * (3 * TILE + 2 * steps)
     ),
     interpret=interpret,
   )(
     jnp.repeat(jnp.minimum(lengths, columns - steps), heads),  # A kernel would write outside.
-    _along(new_k, _LANES).reshape(rows, width, _LANES),
+    _along(new_k, TILE).reshape(rows, width, TILE),
     new_v.reshape(rows, steps, width),
     k.reshape(rows, width, columns),
     v.reshape(rows, columns, width),
@@ -127,8 +124,11 @@ def append_by_tile(old: LayerKV, new: LayerKV, lengths: Int[Array, S], interpret
   return tuple(x.reshape(slots, heads, *x.shape[1:]) for x in found)
 
 
-def _append(lengths, new_k, new_v, _k, _v, k, v, chunks, tiles, read, written, copied, *, at_once):
+def _append(lengths, new_k, new_v, _k, _v, k, v, chunks, held, read, written, copied, *, at_once):
   """The kernel. While a group of rows is changed, the next one's tiles are read, into the other of two buffers."""
+  from jax.experimental import pallas as pl
+  from jax.experimental.pallas import tpu as pltpu
+
   steps, width = new_v.shape[1:]
   groups = new_v.shape[0] // at_once
 
@@ -136,16 +136,16 @@ def _append(lengths, new_k, new_v, _k, _v, k, v, chunks, tiles, read, written, c
     return enumerate(group * at_once + i for i in range(at_once))
 
   def tile(row):
-    return k.at[row, :, pl.ds(pl.multiple_of(lengths[row] // _LANES * _LANES, _LANES), _LANES)]
+    return k.at[row, :, pl.ds(pl.multiple_of(lengths[row] // TILE * TILE, TILE), TILE)]
 
   def reads(group, buffer):
     for i, row in rows(group):
       yield pltpu.make_async_copy(new_k.at[row], chunks.at[buffer, i], read.at[buffer])
-      yield pltpu.make_async_copy(tile(row), tiles.at[buffer, i], read.at[buffer])
+      yield pltpu.make_async_copy(tile(row), held.at[buffer, i], read.at[buffer])
 
   def writes(group, buffer):
     for i, row in rows(group):
-      yield pltpu.make_async_copy(tiles.at[buffer, i], tile(row), written.at[buffer])
+      yield pltpu.make_async_copy(held.at[buffer, i], tile(row), written.at[buffer])
 
   def values(group):
     for _, row in rows(group):
@@ -176,10 +176,10 @@ def _append(lengths, new_k, new_v, _k, _v, k, v, chunks, tiles, read, written, c
       begin(*reads(group + 1, 1 - buffer))
 
     wait(*reads(group, buffer))
-    column = jax.lax.broadcasted_iota(jnp.int32, (width, _LANES), 1)
+    column = jax.lax.broadcasted_iota(jnp.int32, (width, TILE), 1)
     for i, row in rows(group):
-      here = column // steps == lengths[row] % _LANES // steps
-      tiles[buffer, i] = jnp.where(here, chunks[buffer, i], tiles[buffer, i])
+      here = column // steps == lengths[row] % TILE // steps
+      held[buffer, i] = jnp.where(here, chunks[buffer, i], held[buffer, i])
     begin(*writes(group, buffer))
     wait(*values(group))
 

@@ -35,6 +35,7 @@ from sweb_jax.sampling import ragged
 from sweb_jax.sampling.append import append
 from sweb_jax.sampling.chunk import Drawn, Rows, Stops, draw_chunk
 from sweb_jax.sampling.rule import Rule
+from sweb_jax.sampling.tiles import TILE
 
 Prefix = tuple[LayerKV, ...]
 """Keys and values [K, H, P] and [K, P, H] a layer; P of a local layer is what its window can reach."""
@@ -73,7 +74,7 @@ def empty(
 
 def completion_columns(tokens: int, steps: int, mesh: Mesh) -> int:
   """Columns of a completion of so many tokens: whole chunks; on TPUs whole tiles too, as their kernels want them."""
-  whole = math.lcm(steps, 128) if mesh.devices.flat[0].platform == 'tpu' else steps
+  whole = math.lcm(steps, TILE) if mesh.devices.flat[0].platform == 'tpu' else steps
   return -(-tokens // whole) * whole
 
 
@@ -230,7 +231,6 @@ def decode(
   completion_at, chunk_at = jnp.arange(cache.completions[0][0].shape[-1]), jnp.arange(steps)
   in_prompt = (prompt_at // width == rows.place[:, None]) & (prompt_at % width < rows.prompt[:, None])
   in_completion = completion_at < rows.length[:, None]
-
   where = kv_sharding(config, mesh)
   windows = [_window(config, layer, cache, start, places) for layer in range(config.layers)]
   # Of layers alike once. A window moves on within the chunk: what it leaves behind is read, and not seen.
@@ -275,7 +275,7 @@ def decode(
 
     stationary = mesh.shape['fsdp'] > 1
     x = config.run_blocks(params, tokens, positions, attend, inference=True, mesh=mesh, stationary=stationary)
-    chunk = jax.lax.with_sharding_constraint(tuple(chunk), kv_sharding(config, mesh))
+    chunk = jax.lax.with_sharding_constraint(tuple(chunk), where)
     return chunk, config.logits(params, x[:, 0])
 
   chunk = tuple((jnp.zeros_like(k[..., :steps]), jnp.zeros_like(v[:, :, :steps])) for k, v in cache.completions)

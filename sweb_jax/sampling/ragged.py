@@ -16,16 +16,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from sweb_jax.models import self_attention
 from sweb_jax.models.cached_attention import MASKED, Attended, LayerKV, softcap
+from sweb_jax.sampling.tiles import TILE, precision
 
-_BLOCK = 128
-"""Columns read at once: those of a TPU's tile."""
 _AT_ONCE = 8
 """Blocks that are on their way together, while as many others are attended to."""
 _ROWS = 128
@@ -44,7 +41,7 @@ def fits(kv: LayerKV, where: NamedSharding) -> bool:
   """Whether the kernel can read a cache: in whole tiles, with heads split as those of the queries are."""
   *_, width, columns = kv[0].shape
   tensor = where.mesh.shape['tensor']
-  return width % _BLOCK == 0 and columns % _BLOCK == 0 and (tensor == 1 or where.spec[1] == 'tensor')
+  return width % TILE == 0 and columns % TILE == 0 and (tensor == 1 or where.spec[1] == 'tensor')
 
 
 def work(kv: LayerKV, begins: Int[Array, S], lengths: Int[Array, S], where: NamedSharding) -> Work:
@@ -57,13 +54,13 @@ def work(kv: LayerKV, begins: Int[Array, S], lengths: Int[Array, S], where: Name
     where: how slots and heads are split over devices.
   """
   slots, heads, _, columns = where.shard_shape(kv[0].shape)
-  each, most = math.gcd(slots * heads, _ROWS), columns // _BLOCK
+  each, most = math.gcd(slots * heads, _ROWS), columns // TILE
 
   def local(begins: Int[Array, S], lengths: Int[Array, S]) -> Work:
-    first = jnp.repeat(begins // _BLOCK, heads).reshape(-1, each)
-    count = jnp.maximum(0, jnp.repeat(pl.cdiv(lengths, _BLOCK), heads).reshape(-1, each) - first)
+    first = jnp.repeat(begins // TILE, heads).reshape(-1, each)
+    count = jnp.maximum(0, jnp.repeat(-(-lengths // TILE), heads).reshape(-1, each) - first)
     ends = jnp.cumsum(count, axis=1)
-    at = jnp.arange(pl.cdiv(each * most, _AT_ONCE) * _AT_ONCE)[None]  # The last of them are looked at too.
+    at = jnp.arange(-(-each * most // _AT_ONCE) * _AT_ONCE)[None]  # The last of them are looked at too.
     row = jnp.minimum(jnp.sum(ends[:, None] <= at[..., None], axis=-1), each - 1)
     block = at + jnp.take_along_axis(first - (ends - count), row, axis=1)
     return Work(jnp.where(at < ends[:, -1:], row * most + block, 0)[:, None], ends[:, -1])
@@ -109,6 +106,9 @@ def attend(
 
 
 def _rows(q, k, v, begins, lengths, todo, *, cap, interpret):
+  from jax.experimental import pallas as pl  # 0.2 s of a start that needs none.
+  from jax.experimental.pallas import tpu as pltpu
+
   slots, heads, group, width = q.shape
   rows, columns = slots * heads, k.shape[-1]
   each = rows // todo.counts.shape[0]
@@ -119,8 +119,8 @@ def _rows(q, k, v, begins, lengths, todo, *, cap, interpret):
 
   of_all = pl.BlockSpec(memory_space=pl.ANY)
   found = pl.pallas_call(
-    functools.partial(_attend, cap=cap, most=columns // _BLOCK),
-    out_shape=[jax.ShapeDtypeStruct((rows, group, n), jnp.float32) for n in (width, _BLOCK, _BLOCK)],
+    functools.partial(_attend, cap=cap, most=columns // TILE),
+    out_shape=[jax.ShapeDtypeStruct((rows, group, n), jnp.float32) for n in (width, TILE, TILE)],
     grid_spec=pltpu.PrefetchScalarGridSpec(
       num_scalar_prefetch=3,
       grid=(rows // each,),
@@ -130,10 +130,10 @@ def _rows(q, k, v, begins, lengths, todo, *, cap, interpret):
         of_all,
         of_all,
       ],
-      out_specs=[of_rows(group, n) for n in (width, _BLOCK, _BLOCK)],
+      out_specs=[of_rows(group, n) for n in (width, TILE, TILE)],
       scratch_shapes=[
-        pltpu.VMEM((2, _AT_ONCE, width, _BLOCK), k.dtype),
-        pltpu.VMEM((2, _AT_ONCE, _BLOCK, width), v.dtype),
+        pltpu.VMEM((2, _AT_ONCE, width, TILE), k.dtype),
+        pltpu.VMEM((2, _AT_ONCE, TILE, width), v.dtype),
         pltpu.SemaphoreType.DMA((2,)),
       ],
     ),
@@ -150,6 +150,9 @@ def _rows(q, k, v, begins, lengths, todo, *, cap, interpret):
 
 def _attend(counts, begins, lengths, blocks, q, k, v, out, total, top, keys, values, arrived, *, cap, most):
   """The kernel's body, for some rows: while a group of blocks is attended to, the next one's are read."""
+  from jax.experimental import pallas as pl
+  from jax.experimental.pallas import tpu as pltpu
+
   step, (rows, group, _) = pl.program_id(0), q.shape
   count = counts[step]
   groups = pl.cdiv(count, _AT_ONCE)
@@ -157,12 +160,12 @@ def _attend(counts, begins, lengths, blocks, q, k, v, out, total, top, keys, val
 
   def block(at):
     """Row among these, first column."""
-    return blocks[0, 0, at] // most, blocks[0, 0, at] % most * _BLOCK
+    return blocks[0, 0, at] // most, blocks[0, 0, at] % most * TILE
 
   def reads(i, buffer):
     for j in range(_AT_ONCE):
       row, column = block(i * _AT_ONCE + j)
-      row, columns = step * rows + row, pl.ds(pl.multiple_of(column, _BLOCK), _BLOCK)
+      row, columns = step * rows + row, pl.ds(pl.multiple_of(column, TILE), TILE)
       yield pltpu.make_async_copy(k.at[row, :, columns], keys.at[buffer, j], arrived.at[buffer])
       yield pltpu.make_async_copy(v.at[row, columns], values.at[buffer, j], arrived.at[buffer])
 
@@ -188,12 +191,12 @@ def _attend(counts, begins, lengths, blocks, q, k, v, out, total, top, keys, val
 
     for copy in reads(i, buffer):
       copy.wait()
-    at, scores = jax.lax.broadcasted_iota(jnp.int32, (group, _BLOCK), 1), []
+    at, scores = jax.lax.broadcasted_iota(jnp.int32, (group, TILE), 1), []
     for j in range(_AT_ONCE):
       row, column = block(i * _AT_ONCE + j)
       end = jnp.where(i * _AT_ONCE + j < count, lengths[step * rows + row], 0)  # Of padding nothing is seen.
       seen = (column + at < end) & (column + at >= begins[step * rows + row])
-      s = jax.lax.dot(q[row], keys[buffer, j], precision=_precision(k), preferred_element_type=jnp.float32)
+      s = jax.lax.dot(q[row], keys[buffer, j], precision=precision(k.dtype), preferred_element_type=jnp.float32)
       scores.append((row, jnp.where(seen, softcap(s, cap), MASKED)))
     for j, (row, s) in enumerate(scores):
       if not safe:  # Until a key is seen what is added up is of no use; then its weight is exactly 0.
@@ -204,11 +207,7 @@ def _attend(counts, begins, lengths, blocks, q, k, v, out, total, top, keys, val
         out[row] *= fade[:, :1]
         total[row] *= fade
       w = jnp.exp(s)
-      total[row] += jnp.broadcast_to(w.sum(-1, keepdims=True), (group, _BLOCK))
+      total[row] += jnp.broadcast_to(w.sum(-1, keepdims=True), (group, TILE))
       out[row] += jax.lax.dot(
-        w.astype(v.dtype), values[buffer, j], precision=_precision(v), preferred_element_type=jnp.float32
+        w.astype(v.dtype), values[buffer, j], precision=precision(v.dtype), preferred_element_type=jnp.float32
       )
-
-
-def _precision(x: Array) -> str | None:
-  return 'highest' if x.dtype == jnp.float32 else None

@@ -40,3 +40,12 @@ def test_a_chunk_comes_after_what_each_row_has(sizes, way, dtype):
   found_k, found_v = way((k, v), (new_k, new_v), jnp.asarray(lengths))
   np.testing.assert_array_equal(np.array(found_k)[:5], expected_k[:5])
   np.testing.assert_array_equal(np.array(found_v)[:5], expected_v[:5])
+
+
+def test_chunks_are_written_by_tile_where_none_lies_in_two():
+  def written(steps, width=128, columns=768):
+    old, new = ((jnp.zeros((1, 1, width, n)), jnp.zeros((1, 1, n, width))) for n in (columns, steps))
+    return append._in_tiles(old, new)
+
+  assert [n for n in (8, 16, 24, 32, 48, 128, 256) if written(n)] == [16, 32, 128]
+  assert not written(16, width=64) and not written(16, columns=720)
