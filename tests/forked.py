@@ -3,7 +3,7 @@
 Most of what a short command does is to import JAX and what stands on it, and the tests start hundreds. A process here
 is a real one, with its own arguments, environment, folder and standard streams; what it leaves out is the imports.
 
-    python tests/forked.py SOCKET    (a file descriptor; serves `Forked`)
+    python tests/forked.py SOCKET    (a file descriptor; serves `Forked` and `run`)
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ READ_AT_IMPORT = ('JAX_', 'LD_', 'PYTHON')
 
 
 class Forked(subprocess.Popen):
-  """`subprocess.Popen` of `python SCRIPT ...` or `python -m MODULE ...`, given without the `python`."""
+  """`subprocess.Popen` of `python SCRIPT ...`, `-m MODULE ...` or `-c CODE ...`, given without the `python`, on a CPU
+  unless `env` says otherwise."""
 
   def __init__(self, args: list[Any], **how: Any):
     super().__init__([str(a) for a in args], **how)
@@ -40,7 +41,7 @@ class Forked(subprocess.Popen):
     self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell,
     p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *rest,
   ) -> None:  # fmt: skip
-    env = dict(os.environ if env is None else env)
+    env = {'JAX_PLATFORMS': 'cpu', **os.environ} if env is None else dict(env)
     server, _ = _server(tuple(sorted((k, v) for k, v in env.items() if k.startswith(READ_AT_IMPORT))))
     request = json.dumps({'argv': args, 'cwd': str(cwd or os.getcwd()), 'env': env}).encode()
     streams = [given if given != -1 else own for own, given in enumerate((p2cread, c2pwrite, errwrite))]
@@ -49,6 +50,18 @@ class Forked(subprocess.Popen):
       self.pid = int(server.recv(32))
     self._child_created = True
     self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
+
+
+def run(*args: Any, timeout: float | None = None, **how: Any) -> subprocess.CompletedProcess:
+  """`subprocess.run` of the same in this project's folder, with what it prints as text."""
+  piped = {'cwd': ROOT, 'text': True, 'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
+  with Forked(list(args), **piped | how) as process:
+    try:
+      out, err = process.communicate(timeout=timeout)
+    except BaseException:
+      process.kill()
+      raise
+  return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 @contextlib.contextmanager
@@ -108,11 +121,15 @@ if __name__ == '__main__':
   for module in IMPORTED:
     importlib.import_module(module)
   gc.freeze()
+  gc.set_threshold(50_000, 20, 20)  # Tracing makes much that lives for long.
   sys.argv = _serve(socket.socket(fileno=int(sys.argv[1])))
   if sys.argv[0] == '-m':
     sys.path[0] = os.getcwd()
     sys.argv.pop(0)
     runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
+  elif sys.argv[0] == '-c':
+    sys.path[0] = os.getcwd()
+    exec(sys.argv.pop(1), sys.modules['__main__'].__dict__)
   else:
-    sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
+    sys.path.insert(0, os.path.dirname(os.path.abspath(sys.argv[0])))
     runpy.run_path(sys.argv[0], run_name='__main__')

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import subprocess
-import sys
 
 import pytest
+
+from tests import forked
 
 ROOT = pathlib.Path(__file__).parents[1]
 WORK = dict(prompts=[[2, 9, 8, 7], [2, 9, 8, 6, 5]], n=3, max_new=9, temperature=1.0, top_k=8, stop_ids=[1])
@@ -18,13 +18,10 @@ pytestmark = pytest.mark.slow
 
 def run(folder: pathlib.Path, **changes) -> subprocess.CompletedProcess:
   (folder / 'work.json').write_text(json.dumps(WORK | changes))
-  command = [
-    sys.executable, ROOT / 'benchmarks/sampling.py', f'--model={ROOT}/sweb_jax/models/embedded/wc',
+  return forked.run(
+    ROOT / 'benchmarks/sampling.py', f'--model={ROOT}/sweb_jax/models/embedded/wc',
     f'--workload={folder}/work.json', f'--out={folder}/out.json', '--rounds=2',
-  ]  # fmt: skip
-  return subprocess.run(
-    command, env=os.environ | {'PYTHONPATH': str(ROOT)}, capture_output=True, text=True, check=False
-  )
+  )  # fmt: skip
 
 
 def test_the_sampling_benchmark_counts_the_tokens_of_each_row_up_to_its_end(tmp_path):
@@ -55,9 +52,7 @@ def judge(labels: pathlib.Path, rows: list[dict]) -> subprocess.CompletedProcess
   labels.write_text(''.join(json.dumps(r) + '\n' for r in rows))
   model = f'--model={ROOT}/sweb_jax/models/embedded/wc'
   script, sizes = ROOT / 'benchmarks/judge.py', ('--rows=4', '--max_new_tokens=4')
-  command = [sys.executable, script, f'--labels={labels}', model, *sizes]
-  environment = os.environ | {'PYTHONPATH': str(ROOT)}
-  return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+  return forked.run(script, f'--labels={labels}', model, *sizes)
 
 
 def test_the_judge_benchmark_counts_silence_and_names_a_row_without_a_label(tmp_path):

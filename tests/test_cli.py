@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,13 +14,14 @@ from rich.console import Console
 
 from sweb_jax import cli, layout, status
 from sweb_jax.runtime import files
+from tests import forked
 
 ROOT = Path(__file__).parents[1]
-SWEB = (sys.executable, '-c', 'from sweb_jax import cli; cli.main()')
+SWEB = ('-c', 'from sweb_jax import cli; cli.main()')
 
 
 def sweb(*arguments: object) -> subprocess.CompletedProcess:
-  return subprocess.run([*SWEB, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT, check=False)
+  return forked.run(*SWEB, *arguments)
 
 
 def shown(root: Path) -> str:
@@ -45,7 +45,7 @@ def test_sweb_lists_its_commands_and_refuses_others():
 
 
 def test_a_reader_of_help_may_leave():
-  with subprocess.Popen([*SWEB, 'run', '--help'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as run:
+  with forked.Forked([*SWEB, 'run', '--help'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as run:
     run.stdout.readline()
     run.stdout.close()
     assert run.stderr.read() == b''

@@ -4,8 +4,6 @@ import collections
 import csv
 import html.parser
 import json
-import subprocess
-import sys
 
 import pytest
 from etils import epath
@@ -14,6 +12,7 @@ from sweb_jax import analysis, layout, records
 from sweb_jax.analysis import AnalysisError, label_page, labels
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files, manifest
+from tests import forked
 
 
 class Page(html.parser.HTMLParser):
@@ -103,14 +102,14 @@ def test_rates_are_what_one_counts_by_hand(make_workdir, tmp_path):
   assert (found['FPR low'], found['FPR high']) == (0.15, 0.85)
   said = manifest.Manifest('v', 'report', 1, {}, {}, {}, done=True, files={'index.html': (1, 'of before')})
   manifest.write(epath.Path(root), layout.REPORT, said)
-  command = [sys.executable, '-m', 'sweb_jax.analysis', 'labels', str(root)]
-  run = subprocess.run([*command, f'--labels={path}'], capture_output=True, text=True)
+  command = ('-m', 'sweb_jax.analysis', 'labels', root, f'--labels={path}')
+  run = forked.run(*command)
   assert run.returncode == 0 and '0.500 [0.150, 0.850]' in run.stdout
   assert 'What a person says of the reasoning' in (root / layout.INDEX).read_text()
   sums = manifest.read(epath.Path(root), layout.REPORT).files  # Nothing is taken for damage afterwards.
   assert sums['index.html'][1] == manifest.checksum(epath.Path(root) / layout.INDEX) and 'samples/index.js' in sums
   path.write_text('{"generator": ')
-  run = subprocess.run([*command, f'--labels={path}'], capture_output=True, text=True)
+  run = forked.run(*command)
   assert run.returncode == 1 and 'labels.jsonl, line 1: not JSON' in run.stderr and 'Traceback' not in run.stderr
 
 

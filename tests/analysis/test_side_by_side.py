@@ -12,12 +12,11 @@ import pytest
 from sweb_jax import layout
 from sweb_jax.analysis import AnalysisError, read_tables
 from sweb_jax.analysis.side_by_side import compare
+from tests import forked
 
 
 def run(*arguments):
-  return subprocess.run(
-    [sys.executable, '-m', 'sweb_jax.analysis', *map(str, arguments)], text=True, capture_output=True, check=False
-  )
+  return forked.run('-m', 'sweb_jax.analysis', *arguments)
 
 
 def test_workdirs_stand_side_by_side(make_workdir):

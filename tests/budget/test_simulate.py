@@ -7,8 +7,6 @@ import dataclasses
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 from etils import epath
@@ -18,6 +16,7 @@ from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files, manifest
 from sweb_jax.runtime.manifest import Manifest
+from tests import forked
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHAPES = {'wc': ModelConfig(10, 4, 8, 1, 1, 1, 4), 'se': ModelConfig(10, 8, 16, 1, 1, 1, 8)}
@@ -55,9 +54,7 @@ def workdir(tmp_path_factory):
 
 
 def command(*flags):
-  return subprocess.run(
-    [sys.executable, '-m', 'sweb_jax.budget', *map(str, flags)], cwd=ROOT, text=True, capture_output=True
-  )
+  return forked.run('-m', 'sweb_jax.budget', *flags)
 
 
 def test_every_policy_is_replayed_at_every_budget(workdir, tmp_path):

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from sweb_jax.models.source import open_model
 from sweb_jax.records import Example, Problem, Sample, Verdict
 from sweb_jax.runtime import manifest
 from sweb_jax.tasks.rendering import Renderer
+from tests import forked
 
 ROOT = Path(__file__).parents[2]
 ARMS = ('wc_low', 'se_low', 'wc_low_loose', 'wc_low_mixed', 'until_low', 'both_low', 'gold', 'wc.round2')
@@ -236,9 +236,7 @@ def test_what_comes_back_otherwise_than_it_was_written_is_not_kept(workdir, tmp_
 @pytest.mark.slow
 def test_the_command_says_what_it_wrote_or_one_line_of_what_is_wrong(workdir, tmp_path):
   def run(arm: str) -> subprocess.CompletedProcess:
-    asked = (f'--arm={arm}', '--format=pairs', f'--to={tmp_path}/out')
-    command = [sys.executable, '-m', 'sweb_jax.export', str(workdir), *asked]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return forked.run('-m', 'sweb_jax.export', workdir, f'--arm={arm}', '--format=pairs', f'--to={tmp_path}/out')
 
   done = run('wc_low')
   said = r'\S+/out: \d+ rows of \d+ problems, read back and equal; sha256 \w{64}\n'

@@ -19,6 +19,7 @@ from sweb_jax.lowering.compiling import Lowered
 from sweb_jax.lowering.tables import misfits
 from sweb_jax.models.gemma.config import SIZES
 from sweb_jax.models.source import open_model
+from tests import forked
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -76,17 +77,21 @@ def test_what_does_not_fit_is_named():
   assert 'm, train: needs' in misfits([dataclasses.replace(LOW, beside=17)], 26.0)[0]
 
 
-def printed(script: str) -> dict:
-  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
-  run = [sys.executable, f'tests/lowering/{script}']
-  done = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+def anew(script: str) -> subprocess.CompletedProcess:
+  """In a process whose compiler says what it could not do well."""
+  env = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
+  return subprocess.run([sys.executable, script], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+def printed(script: str, run=forked.run) -> dict:
+  done = run(f'tests/lowering/{script}')
   assert done.returncode == 0, done.stderr
   return json.loads(done.stdout)
 
 
 @pytest.fixture(scope='module')
 def pods() -> dict:
-  return printed('lowering_on_64_devices.py')['found']
+  return printed('lowering_on_64_devices.py', anew)['found']
 
 
 @pytest.mark.slow
@@ -142,8 +147,8 @@ def test_every_short_step_fits_v5e(pods):
 
 
 def command(*flags: str) -> subprocess.CompletedProcess:
-  run = [sys.executable, '-m', 'sweb_jax.lowering', '--config=configs/quickstart.py', "--config.learners=('wc',)"]
-  return subprocess.run([*run, *flags], cwd=ROOT, capture_output=True, text=True, check=False)
+  config = ('--config=configs/quickstart.py', "--config.learners=('wc',)")
+  return forked.run('-m', 'sweb_jax.lowering', *config, *flags)
 
 
 def test_the_command_prints_a_table_and_fails_where_a_step_does_not_fit():

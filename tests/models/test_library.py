@@ -9,10 +9,8 @@ import dataclasses
 import functools
 import importlib.metadata
 import json
-import os
 import pathlib
 import re
-import subprocess
 import sys
 import types
 
@@ -31,6 +29,7 @@ from sweb_jax.records import Example
 from sweb_jax.sampling import Engine, Request, Rule
 from sweb_jax.tasks import get
 from sweb_jax.tasks.rendering import Renderer
+from tests import forked
 
 TOLERANCE = 1e-4  # Largest difference of a logit, float32.
 
@@ -289,8 +288,7 @@ def test_the_librarys_decoder_is_not_asked_to_be_the_native_one():
 def eight_devices() -> dict:
   pytest.importorskip('gemma')
   script = pathlib.Path(__file__).with_name('library_on_eight_devices.py')
-  environment = os.environ | {'PYTHONPATH': str(pathlib.Path(__file__).parents[2])}
-  done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+  done = forked.run(script)
   assert done.returncode == 0, done.stderr
   return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import socket
 import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +14,13 @@ from sweb_jax.models import sharding
 from sweb_jax.models.gemma import transformer
 from sweb_jax.models.gemma.config import SIZES, ModelConfig
 from sweb_jax.models.sharding import MeshError
+from tests import forked
 
 
 def on_eight_devices(body: str) -> dict:
   """What `body` prints as JSON, run in a process with 8 simulated devices."""
   setup = "import json, jax\njax.config.update('jax_platforms', 'cpu')\njax.config.update('jax_num_cpu_devices', 8)\n"
-  root = str(pathlib.Path(__file__).parents[2])
-  environment = os.environ | {'PYTHONPATH': root}
-  done = subprocess.run(
-    [sys.executable, '-c', setup + body], env=environment, cwd=root, capture_output=True, text=True, check=False
-  )
+  done = forked.run('-c', setup + body)
   assert done.returncode == 0, done.stderr
   return json.loads(done.stdout)
 
@@ -155,17 +150,13 @@ def loaded(tmp_path_factory) -> dict:
 
 
 def test_weights_move_to_the_meshes_to_draw_on_from_shard_to_shard():
-  root = pathlib.Path(__file__).parents[2]
   with socket.socket() as s:
     s.bind(('', 0))
     address = f'127.0.0.1:{s.getsockname()[1]}'
+  script = pathlib.Path(__file__).with_name('move_weights.py')
   processes = [
-    subprocess.Popen(
-      [sys.executable, 'tests/models/move_weights.py', str(i), address], cwd=root, text=True,
-      env=os.environ | {'PYTHONPATH': str(root)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )
-    for i in range(2)
-  ]  # fmt: skip
+    forked.Forked([script, i, address], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for i in range(2)
+  ]
   try:
     outputs = [p.communicate(timeout=150) for p in processes]
   finally:

@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 
 from sweb_jax.runtime.distributed import start
 from sweb_jax.runtime.hosts import DistributedError, Hosts
+from tests.forked import Forked
 
 HOST = re.escape(socket.gethostname())
 
@@ -28,11 +28,10 @@ def free_port() -> int:
 
 def join(coordinator: str, *whats: str) -> list[subprocess.Popen]:
   """A process for each `whats`; '': it never starts."""
-  command = [sys.executable, '-u', str(Path(__file__).parent / 'join.py'), coordinator, str(len(whats))]
+  command = [Path(__file__).with_name('join.py'), coordinator, len(whats)]
   return [
-    subprocess.Popen(
-      [*command, str(i), what],
-      env={**os.environ, 'JAX_PLATFORMS': 'cpu'},
+    Forked(
+      [*command, i, what],
       text=True,
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from sweb_jax.models.cached_attention import Segment, attention, cached
 from sweb_jax.models.sharding import make_mesh
 from sweb_jax.sampling import ragged
+from tests import forked
 
 TOLERANCE = {jnp.float32: 5e-6, jnp.bfloat16: 4e-2}
 """Absolute, of sums of values of variance 1. In bfloat16 the products of the reference are rounded, those of the kernel
@@ -81,9 +79,7 @@ def test_no_block_is_read_that_no_row_uses():
 
 @pytest.mark.slow
 def test_on_four_devices_the_kernels_draw_the_text_that_one_draws_without_them():
-  script = pathlib.Path(__file__).with_name('kernels_on_four_devices.py')
-  environment = os.environ | {'PYTHONPATH': str(script.parents[2])}
-  done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+  done = forked.run(pathlib.Path(__file__).with_name('kernels_on_four_devices.py'))
   assert done.returncode == 0, done.stderr
   found = json.loads(done.stdout.splitlines()[-1])
   assert found['calls'] == 2  # A time for each layer, as it is traced.

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import pathlib
 import random
-import subprocess
-import sys
 
 import jax
 import pytest
@@ -18,6 +15,7 @@ from sweb_jax.models.source import open_model
 from sweb_jax.sampling import Engine, Request, Rule
 from sweb_jax.tasks import get
 from sweb_jax.tasks.rendering import Renderer
+from tests import forked
 
 KEY = jax.random.key(7)
 PROBLEMS, SAMPLES = 5, 3
@@ -110,12 +108,7 @@ def test_invariant_1_a_prefix_gives_the_same_text_shared_or_within_the_prompt():
 @pytest.mark.slow
 def test_invariant_1_the_devices_change_no_text():
   """1, 2 and 8 simulated devices: data=2, fsdp=2, data=4 x tensor=2 draw what one device draws."""
-  script = pathlib.Path(__file__).with_name('on_eight_devices.py')
-  root = str(script.parents[2])
-  environment = os.environ | {'PYTHONPATH': root}
-  done = subprocess.run(
-    [sys.executable, script], env=environment, cwd=root, capture_output=True, text=True, check=False
-  )
+  done = forked.run(pathlib.Path(__file__).with_name('on_eight_devices.py'))
   assert done.returncode == 0, done.stderr
   found = json.loads(done.stdout)
   assert found['devices'] == 8

@@ -7,8 +7,6 @@ import io
 import json
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from sweb_jax.config import ConfigError, resolve, validate
 from sweb_jax.records import RecordError
 from sweb_jax.runtime.manifest import WorkdirError
 from sweb_jax.study import opened, preflight
+from tests import forked
 
 ROOT = Path(__file__).parents[2]
 POLICY = {'until': {'kind': 'until_solved', 'generators': ('wc',)}}
@@ -87,9 +86,9 @@ def test_the_config_of_recorded_samples_ends_in_the_tables_of_drawn_ones(runs, t
     return made
 
   runs(tmp_path / 'drawn', config())
-  python = [sys.executable, '-m', 'sweb_jax.export', str(tmp_path / 'drawn')]
   flags = ('--arm=wc_low', '--all_samples', '--format=parquet', f'--to={tmp_path / "api"}')
-  subprocess.run([*python, *flags], cwd=ROOT, check=True, capture_output=True)
+  done = forked.run('-m', 'sweb_jax.export', tmp_path / 'drawn', *flags)
+  assert done.returncode == 0, done.stderr
   taken = dict(runpy.run_path(str(ROOT / 'configs/embedded/recorded.py'))['get_config']().presets['taken'])
   taken['models.wc'] = f'samples:{tmp_path / "api/train.parquet"}'
   said = runs(tmp_path / 'taken', config(*taken.items()))

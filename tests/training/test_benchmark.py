@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
+
+from tests import forked
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -17,7 +16,5 @@ ROOT = pathlib.Path(__file__).parents[2]
   [('--compare=sweb_jax,maxtext', '--compare=maxtext: systems are sweb_jax'), ('--lengths=nowhere', 'no train.jsonl')],
 )
 def test_flags_that_make_no_sense_are_one_message(tmp_path, flag, message):
-  command = [sys.executable, ROOT / 'benchmarks/training.py', f'--out={tmp_path}/out.json', flag]
-  environment = os.environ | {'PYTHONPATH': str(ROOT)}
-  done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+  done = forked.run(ROOT / 'benchmarks/training.py', f'--out={tmp_path}/out.json', flag)
   assert done.returncode == 1 and message in done.stderr and 'Traceback' not in done.stderr

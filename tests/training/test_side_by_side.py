@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import pathlib
 import socket
 import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -18,6 +16,7 @@ from sweb_jax.models import sharding
 from sweb_jax.models.gemma.config import ModelConfig
 from sweb_jax.training import Fit, Lora, Optimizer, Packer, Run, Schedule, fit, groups
 from sweb_jax.training.side_by_side import choose
+from tests import forked
 
 CONFIG = ModelConfig(
   64, 32, 64, 2, 4, 2, 16, pattern=('local', 'global'), window=6, attn_softcap=5.0, final_softcap=8.0
@@ -145,8 +144,7 @@ def test_a_training_is_not_put_beside_one_that_is_more_than_twice_as_long():
 
 @functools.cache
 def on_eight_devices() -> dict:
-  script = pathlib.Path(__file__).with_name('side_by_side_on_eight_devices.py')
-  done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+  done = forked.run(pathlib.Path(__file__).with_name('side_by_side_on_eight_devices.py'))
   assert done.returncode == 0, done.stderr
   return json.loads(done.stdout)
 
@@ -176,9 +174,8 @@ def test_processes_save_several_runs_at_once(tmp_path):
     coordinator = f'127.0.0.1:{s.getsockname()[1]}'
   script = pathlib.Path(__file__).with_name('saves_of_two_processes.py')
   processes = [
-    subprocess.Popen(
-      [sys.executable, script, coordinator, str(i), tmp_path],
-      env=os.environ | {'PYTHONPATH': str(script.parents[2])},
+    forked.Forked(
+      [script, coordinator, i, tmp_path],
       text=True,
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,

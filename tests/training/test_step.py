@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +26,7 @@ from sweb_jax.training import lora as lora_lib
 from sweb_jax.training import loss as loss_lib
 from sweb_jax.training.data import Batch, examples_at
 from sweb_jax.training.step import mean_loss, merge_adapters, offload_to_host, restore_to_device, start, train_step
+from tests import forked
 
 TOLERANCE = 2e-5
 """Of the loss, and of each gradient relative to the largest of its parameter; float32."""
@@ -168,12 +166,7 @@ def test_the_loss_in_chunks_and_its_gradients_are_those_of_all_logits(monkeypatc
 
 @functools.cache
 def on_eight_devices() -> dict:
-  script = pathlib.Path(__file__).with_name('on_eight_devices.py')
-  root = str(script.parents[2])
-  environment = os.environ | {'PYTHONPATH': root}
-  done = subprocess.run(
-    [sys.executable, script], env=environment, cwd=root, capture_output=True, text=True, check=False
-  )
+  done = forked.run(pathlib.Path(__file__).with_name('on_eight_devices.py'))
   assert done.returncode == 0, done.stderr
   return json.loads(done.stdout)
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import os
 import pathlib
 import runpy
-import subprocess
 import sys
 
 import jax
@@ -27,6 +25,7 @@ from sweb_jax.models.gemma4.config import SIZES
 from sweb_jax.sampling import Engine, Request, Rule
 from sweb_jax.training import Lora, Optimizer, Packer
 from sweb_jax.training.step import mean_loss, merge_adapters, start, train_step
+from tests import forked
 
 FOLDER = pathlib.Path(__file__).parent
 SMALL = runpy.run_path(str(FOLDER / 'small.py'))['SMALL']
@@ -207,9 +206,7 @@ def test_the_forward_pass_is_within_5_percent_of_xlas_count(kind):
 
 @pytest.fixture(scope='module')
 def eight_devices() -> dict:
-  environment = os.environ | {'PYTHONPATH': str(FOLDER.parents[2])}
-  script = FOLDER / 'on_eight_devices.py'
-  done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+  done = forked.run(FOLDER / 'on_eight_devices.py')
   assert done.returncode == 0, done.stderr
   return json.loads(done.stdout.splitlines()[-1])
 
