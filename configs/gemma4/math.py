@@ -30,6 +30,6 @@ def with_gemma4(config: ConfigDict) -> ConfigDict:
   config.models = {'wc': 'size:gemma4_26b_a4b', 'se': 'size:gemma4_31b', 'student': 'size:gemma4_e4b'}
   config.chat = ('wc', 'se', 'student')
   # As the update of 31B was compiled (docs/pods.md).
-  config.train.micro_batches = 2
+  config.train.update({'micro_batches': 2, 'remat': 'full'})
   config.mesh.update({'fsdp': 8, 'tensor': 8})
   return config

@@ -56,7 +56,7 @@ def get_config() -> ConfigDict:
       'learning_rates': (1e-7, 5e-7, 1e-6),
       'row_length': 2048,
       'too_long': 'leave_out',  # 11 of the 6,994 solutions by people; the longest has 2,974 tokens.
-      'remat': 'full',
+      'remat': 'dots',
       'dtype': 'bfloat16',
       'peak_flops': 197e12,
     }

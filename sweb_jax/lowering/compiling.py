@@ -26,8 +26,8 @@ _FORMAT = 4
 """Of the files in it."""
 
 LESS = (
-  'split the model over more devices (config.mesh), or for training raise config.train.micro_batches, for sampling '
-  'lower config.engine.slots'
+  'split the model over more devices (config.mesh), or for training raise config.train.micro_batches or set '
+  "config.train.remat='full', for sampling lower config.engine.slots"
 )
 """What makes a step fit."""
 

@@ -139,6 +139,19 @@ def test_recomputed_blocks_in_a_loop_give_the_same_gradients(remat):
   assert_same(found, wanted)
 
 
+def test_with_dots_the_backward_pass_makes_no_product_again():
+  config = ModelConfig(193, 16, 32, 5, 2, 1, 8, pattern=('local', 'global'), window=6, attn_softcap=5.0)
+  params = transformer.init(config, jax.random.key(0))
+
+  def products(how: str) -> int:
+    loss = functools.partial(mean_loss, config=config, remat=how)
+    return str(jax.make_jaxpr(jax.grad(loss))(params, packed())).count('dot_general[')
+
+  # Three layers are traced, two in a loop and one after it. In each: queries, keys and values; scores and their sum of
+  # values, in one block; attention's output; gate, up and down.
+  assert products('full') - products('dots') == 3 * (3 + 2 + 1 + 3)
+
+
 @pytest.mark.parametrize('softcap', [None, 30.0, 80.0])
 def test_the_loss_in_chunks_and_its_gradients_are_those_of_all_logits(monkeypatch, softcap):
   """The last chunk is not full, targets of weight 0 count nothing, and logits are large."""

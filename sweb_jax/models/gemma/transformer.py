@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
@@ -23,12 +24,12 @@ from sweb_jax.models.cached_attention import Attend, softcap
 from sweb_jax.models.decoder import Params
 from sweb_jax.models.gemma.shape import Shape
 
+_PRODUCT = 'product'
+"""What comes out of a product with weights, once it is split further (`sharding.spread`)."""
+
 REMAT = {
   'none': None,
-  'dots': jax.checkpoint_policies.save_from_both_policies(
-    jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    jax.checkpoint_policies.save_only_these_names(self_attention.NAME),
-  ),
+  'dots': jax.checkpoint_policies.save_only_these_names(_PRODUCT, self_attention.NAME),
   'full': jax.checkpoint_policies.nothing_saveable,
 }
 """What the backward pass recomputes of a block: nothing; all but products with weights and attention's output; all."""
@@ -182,13 +183,14 @@ def _block(p, config, x, rope, attend, inference, split, keep, spread):
       for stack in stacks
       for w in stack
     )
+  q, k, v = (checkpoint_name(x, _PRODUCT) for x in (q, k, v))
   if config.qk_norm:
     q = _rms_norm(q, attn['_query_norm']['scale'], eps)
     k = _rms_norm(k, attn['_key_norm']['scale'], eps)
   scale = config.head_width**-0.5 if config.query_scale is None else config.query_scale
   out = attend(_rotate(q, rope) * jnp.asarray(scale, q.dtype), _rotate(k, rope), v)
   out = _dense(out.reshape(*x.shape[:-1], -1), attn['attn_vec_einsum']['w'].reshape(-1, x.shape[-1]))
-  out = spread(out)
+  out = checkpoint_name(spread(out), _PRODUCT)
   if config.post_norms:
     out = _rms_norm(out, p['post_attention_norm']['scale'], eps)
   x = x + out
@@ -198,8 +200,8 @@ def _block(p, config, x, rope, attend, inference, split, keep, spread):
   if inference:
     gate, up = _gate_and_up(h, gating, transposed, split)
   else:
-    gate, up = (_dense(h, w, transposed) for w in gating)
-  out = spread(_dense(jax.nn.gelu(gate, approximate=True) * up, p['mlp']['linear']))
+    gate, up = (checkpoint_name(_dense(h, w, transposed), _PRODUCT) for w in gating)
+  out = checkpoint_name(spread(_dense(jax.nn.gelu(gate, approximate=True) * up, p['mlp']['linear'])), _PRODUCT)
   if config.post_norms:
     out = _rms_norm(out, p['post_ffw_norm']['scale'], eps)
   return x + out
