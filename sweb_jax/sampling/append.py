@@ -18,6 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from sweb_jax.models.cached_attention import LayerKV
+from sweb_jax.sampling import tiles
 from sweb_jax.sampling.tiles import TILE, precision
 
 _AT_ONCE = 8
@@ -25,7 +26,7 @@ _AT_ONCE = 8
 
 
 def append(old: LayerKV, new: LayerKV, lengths: Int[Array, S], where: NamedSharding) -> LayerKV:
-  """Writes a chunk after the columns that each row has: as is fastest on the platform it is compiled for.
+  """Writes a chunk after the columns that each row has: as is fastest on the devices.
 
   Args:
     old: of a layer, [S, K, H, T] and [S, K, T, H].
@@ -33,18 +34,16 @@ def append(old: LayerKV, new: LayerKV, lengths: Int[Array, S], where: NamedShard
     lengths: columns that each row has, whole chunks.
     where: how slots and heads are split over devices.
   """
-
-  def on_tpu(old: LayerKV, new: LayerKV, lengths: Int[Array, S]) -> LayerKV:
-    if not _in_tiles(old, new):
-      return append_in_one_pass(old, new, lengths)
-    # XLA does not split a kernel over devices by itself.
-    rows = PartitionSpec(where.spec[0])
-    split = jax.shard_map(
-      append_by_tile, mesh=where.mesh, in_specs=(where.spec, where.spec, rows), out_specs=where.spec, check_vma=False
-    )
-    return split(old, new, lengths)
-
-  return jax.lax.platform_dependent(old, new, lengths, tpu=on_tpu, default=append_by_row)
+  if not tiles.on_tpu(where.mesh):
+    return append_by_row(old, new, lengths)
+  if not _in_tiles(old, new):
+    return append_in_one_pass(old, new, lengths)
+  # XLA does not split a kernel over devices by itself.
+  rows = PartitionSpec(where.spec[0])
+  split = jax.shard_map(
+    append_by_tile, mesh=where.mesh, in_specs=(where.spec, where.spec, rows), out_specs=where.spec, check_vma=False
+  )
+  return split(old, new, lengths)
 
 
 def append_by_row(old: LayerKV, new: LayerKV, lengths: Int[Array, S]) -> LayerKV:

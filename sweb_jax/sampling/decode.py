@@ -31,7 +31,7 @@ from jaxtyping import Array, Int, Key
 from sweb_jax.models import sharding
 from sweb_jax.models.cached_attention import Attended, LayerKV, Segment, attention, cached, causal_mask, in_window
 from sweb_jax.models.decoder import OpenDecoder, Params
-from sweb_jax.sampling import ragged
+from sweb_jax.sampling import ragged, tiles
 from sweb_jax.sampling.append import append
 from sweb_jax.sampling.chunk import Drawn, Rows, Stops, draw_chunk
 from sweb_jax.sampling.rule import Rule
@@ -74,7 +74,7 @@ def empty(
 
 def completion_columns(tokens: int, steps: int, mesh: Mesh) -> int:
   """Columns of a completion of so many tokens: whole chunks; on TPUs whole tiles too, as their kernels want them."""
-  whole = math.lcm(steps, TILE) if mesh.devices.flat[0].platform == 'tpu' else steps
+  whole = math.lcm(steps, TILE) if tiles.on_tpu(mesh) else steps
   return -(-tokens // whole) * whole
 
 
@@ -237,7 +237,7 @@ def decode(
   todo = {
     (window, kv[0].shape): ragged.work(kv, _begins(window, rows.length[:, None]), rows.length, where)
     for window, kv in zip(windows, cache.completions, strict=True)
-    if ragged.fits(kv, where)
+    if tiles.on_tpu(mesh) and ragged.fits(kv, where)
   }
 
   def feed(i, tokens, positions, chunk):
@@ -260,18 +260,13 @@ def decode(
       own = cache.completions[layer]
       current = Segment(chunk[layer], (chunk_at <= i) & sees(first[:, None] + chunk_at))
 
-      def whole(q):
+      blocks = todo.get((window, own[0].shape))
+      if blocks is None:
         drawn = Segment(own, in_completion[:, None] & sees(after_prompt + completion_at))
         return _attention(config, layer, q, [*before, drawn, current])
-
-      def in_use(q):
-        begins, blocks = _begins(window, positions - after_prompt), todo[window, own[0].shape]
-        drawn = ragged.attend(q, own, begins, rows.length, blocks, config.attn_softcap, where)
-        return _attention(config, layer, q, [*before, current], [drawn])
-
-      if not ragged.fits(own, where):
-        return whole(q)
-      return jax.lax.platform_dependent(q, tpu=in_use, default=whole)
+      begins = _begins(window, positions - after_prompt)
+      drawn = ragged.attend(q, own, begins, rows.length, blocks, config.attn_softcap, where)
+      return _attention(config, layer, q, [*before, current], [drawn])
 
     stationary = mesh.shape['fsdp'] > 1
     x = config.run_blocks(params, tokens, positions, attend, inference=True, mesh=mesh, stationary=stationary)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 TILE = 128
 """Columns of a tile, in which a TPU's memory is read and written."""
+
+
+def on_tpu(mesh: Mesh) -> bool:
+  """Whether there are kernels for the devices of a mesh. Elsewhere they are not even traced, which takes a while."""
+  return mesh.devices.flat[0].platform == 'tpu'
 
 
 def precision(dtype: jnp.dtype) -> str | None:
