@@ -167,6 +167,9 @@ def test_a_learner_with_a_batch_of_its_own_sees_as_many_examples():
   [
     ({'train': {'seeds': 0}}, r'train\.seeds=0: must be positive'),
     ({'train': {'batches': {'teacher': 8}}}, r'train\.batches=.teacher.: is not in config\.learners'),
+    ({'train': {'meshes': {'teacher': {}}}}, r'train\.meshes=.teacher.: is not in config\.models'),
+    ({'train': {'meshes': {'wc': {'tensr': 2}}}}, r'train\.meshes\.wc=.*: give .*, of data, fsdp, tensor'),
+    ({'train': {'meshes': {'wc': {'tensor': 0}}}}, r'train\.meshes\.wc\.tensor=0: must be a positive number'),
     ({'train': {'batches': {'wc': 33}}}, r'train\.batches\.wc=33: must divide the 1920 examples of train\.steps\.high'),
     ({'train': {'batches': {'wc': 1920}}}, 'a run of wc has fewer steps than checkpoints'),
     ({'variants': {'one': 1}}, r'variants\.one=1: give fields of config\.data'),

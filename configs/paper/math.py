@@ -62,9 +62,10 @@ def get_config() -> ConfigDict:
     }
   )
   config.evaluate.maj_k = (1, 4, 8, 16)
-  # Of training. v5e-64 draws as one, on a mesh that each model gets by its size. Where hosts draw each for itself (v5p)
-  # it is with this `tensor`, which the 8 KV heads of the 9B model do not divide. docs/pods.md has the numbers.
+  # Of training: the 8 KV heads of the 9B model are no 16. v5e-64 draws as one, on a mesh that each model gets by its
+  # size; where hosts draw each for itself (v5p) it is with this `tensor`. docs/pods.md has the numbers.
   config.mesh.update({'data': -1, 'fsdp': 4, 'tensor': 16})
+  config.train.meshes = {'wc': {'fsdp': 8, 'tensor': 8}}
   config.estimate.update(
     {
       'prompt_tokens': 100,

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sweb_jax.budget import flops_per_token, training_flops_per_token
-from sweb_jax.config import elsewhere
+from sweb_jax.config import elsewhere, mesh_of
 from sweb_jax.models import sharding
 from sweb_jax.models.decoder import CachedDecoder, Decoder
 from sweb_jax.sampling import Rule, capacity, decode, own_cache
@@ -84,13 +84,14 @@ def steps(config: ConfigDict, hbm: float, processes: int = 0, devices: Sequence[
     SamplingError: weights that do not fit.
     CheckpointError, DecoderError, LoraError, TokenizerError: as `open_models`.
   """
-  whole = sharding.make_mesh(**config.mesh, devices=devices)
-  processes = processes or len({d.process_index for d in whole.devices.flat})
+  meshes = {name: sharding.make_mesh(**mesh_of(config, name), devices=devices) for name in ('', *config.learners)}
+  sharding.check_alike(meshes)
+  processes = processes or len({d.process_index for d in meshes[''].devices.flat})
   itemsize = jnp.dtype(config.sampling.dtype).itemsize
   found, opened = [], open_models(config)
   computed = (g for g in config.generators if not elsewhere(config.models[g]))
   for name in dict.fromkeys((*computed, *config.learners)):
-    shape = opened[name][0].config
+    shape, whole = opened[name][0].config, meshes.get(name, meshes[''])
     part, *_ = capacity.choose_meshes(
       shape, whole, draw_on=config.engine.draw_on, itemsize=itemsize, memory=hbm, processes=processes
     )

@@ -185,7 +185,7 @@ def keep(
   finally:
     store.flush()
     if hosts.leads and missing:
-      ledger.settle(seconds=0.0 if elsewhere else (time.monotonic() - begun) * context.train_mesh.size)
+      ledger.settle(seconds=0.0 if elsewhere else (time.monotonic() - begun) * context.train_mesh().size)
   if missing:
     have = store.by_problem()
   if all_there and (lack := len(_missing(have, missing))):

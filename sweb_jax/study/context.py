@@ -46,8 +46,8 @@ class Context:
   """By definition."""
   share_prefix: bool = True
   """Worked examples are charged once a step; else once a problem."""
-  mesh_axes: Mapping[str, int]
-  """Axis of the mesh -> devices along it."""
+  mesh_axes: Mapping[str, Mapping[str, int]]
+  """Axis -> devices along it, of the mesh that each learner is trained on; '': of all other models."""
   draw_on: str = ''
   """'slice', 'hosts', or '': as the devices allow (`config.engine.draw_on`)."""
   drawing_dtype: str = 'float32'
@@ -71,15 +71,15 @@ class Context:
     self._loading = threading.Lock()
     self._loaded = functools.cache(self._load)
 
-  @functools.cached_property
-  def train_mesh(self) -> Mesh:
-    """Over the devices of all processes."""
-    return sharding.make_mesh(**self.mesh_axes)
+  @functools.cache  # noqa: B019 (lives as long as the run)
+  def train_mesh(self, name: str = '') -> Mesh:
+    """That a learner is trained on, over the devices of all processes; of another model, that it would be."""
+    return sharding.make_mesh(**self.mesh_axes.get(name, self.mesh_axes['']))
 
   @functools.cache  # noqa: B019 (lives as long as the run)
   def meshes(self, name: str) -> tuple[Mesh, ...]:
     """What a model is drawn on: each process by itself, those that hold a model between them, or all of a slice."""
-    mesh = self.train_mesh
+    mesh = self.train_mesh(name)
     return capacity.choose_meshes(
       self.model(name).config,
       mesh,
@@ -104,6 +104,7 @@ class Context:
           f'config.models.{name}={variants[0].identity!r} is a shape without weights, which can only be planned; '
           f'give a folder with --config.models.{name}=DIR'
         )
+    sharding.check_alike({name: self.train_mesh(name) for name in self.mesh_axes})
     computed = {n: v[0] for n, v in self.variants.items() if not isinstance(v[0], RecordedModel | EndpointModel)}
     for name, model in computed.items():
       try:
@@ -134,9 +135,9 @@ class Context:
 
   def params_to_train(self, name: str, question_set: int) -> Params:
     """A model's parameters before fine-tuning, on the mesh of all processes."""
-    if self.mesh(name) == self.train_mesh:
+    if self.mesh(name) == self.train_mesh(name):
       return self.params(name, question_set, 'float32')
-    return self.variant(name, question_set).load(self.train_mesh)
+    return self.variant(name, question_set).load(self.train_mesh(name))
 
   def _load(self, name: str, variant: int, dtype: str) -> Params:
     return self.variants[name][variant].load(self.mesh(name), jax.numpy.dtype(dtype))

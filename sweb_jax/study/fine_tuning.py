@@ -163,7 +163,7 @@ class FineTuning:
     """The batches of all steps, for one of so many runs side by side."""
     step, context = self.step, self._context
     s = step.settings
-    multiple = sharding.ways(SideBySide(runs, context.train_mesh).mesh) * context.micro_batches
+    multiple = sharding.ways(SideBySide(runs, context.train_mesh(step.learner)).mesh) * context.micro_batches
     if multiple not in self._packers:
       try:
         self._packers[multiple] = Packer(
@@ -199,8 +199,9 @@ def fine_tune(context: Context, tunings: Sequence[FineTuning]) -> Iterator[FineT
   # A step's rates stand together, so that few steps wait for theirs with parameters in memory.
   left = [(tuning, rate) for tuning in tunings for rate in tuning.missing]
   if left:
-    most = at_once(context, left[0][0].step)
-    for group in groups([tuning.steps for tuning, _ in left], most, context.train_mesh):
+    step = left[0][0].step
+    most, mesh = at_once(context, step), context.train_mesh(step.learner)
+    for group in groups([tuning.steps for tuning, _ in left], most, mesh):
       now = [left[i] for i in group]
       _fit(context, now)
       for tuning in dict.fromkeys(tuning for tuning, _ in now):
@@ -220,7 +221,7 @@ def _fit(context: Context, now: Sequence[tuple[FineTuning, float]]) -> None:
   """Some trainings in one program."""
   step, taken = now[0][0].step, 0
   expected = sum(tuning.step.most_steps for tuning, rate in now if rate in tuning.missing)
-  s, model, agreement = step.settings, context.model(step.learner), Agreement(context.train_mesh)
+  s, model, agreement = step.settings, context.model(step.learner), Agreement(context.train_mesh(step.learner))
 
   def check(agreed: Callable[[bool], bool]) -> None:
     if agreed(context.hosts.stop.is_set()):  # At the same step on all processes.
@@ -238,7 +239,7 @@ def _fit(context: Context, now: Sequence[tuple[FineTuning, float]]) -> None:
       context.params_to_train(step.learner, step.examples.question_set),
       model.config,
       [tuning.run(rate, len(now), watched.enter_context(tuning.watched(rate))) for tuning, rate in now],
-      mesh=context.train_mesh,
+      mesh=context.train_mesh(step.learner),
       optimizer=optimizer(s, remat=context.remat, micro_batches=context.micro_batches),
       save_seconds=context.save_seconds,
       on_step=on_step,
@@ -258,9 +259,9 @@ def at_once(context: Context, step: FineTuned) -> int:
   model = context.model(step.learner).config
   if context.side_by_side or not model.side_by_side:
     return context.side_by_side or 1
-  memory = capacity.memory_of(context.train_mesh.local_devices[0])
+  memory = capacity.memory_of(context.train_mesh(step.learner).local_devices[0])
   how = optimizer(step.settings, remat=context.remat, micro_batches=context.micro_batches)
-  return choose(model, how, context.train_mesh, memory=memory, batch=step.settings['train.batch'])
+  return choose(model, how, context.train_mesh(step.learner), memory=memory, batch=step.settings['train.batch'])
 
 
 def optimizer(settings: Mapping[str, Any], *, remat: str, micro_batches: int) -> Optimizer:
@@ -284,7 +285,7 @@ def score(
   """Of greedy, zero-shot completions: share that is right, tokens drawn, share that ends in the stop token."""
   s, task, hosts = step.settings, context.tasks['validation'], context.hosts
   params = jax.tree.map(lambda x: x.astype(s['sampling.dtype']), params)  # As it will be evaluated.
-  params = sharding.to_draw_with(params, context.train_mesh, context.meshes(step.learner))
+  params = sharding.to_draw_with(params, context.train_mesh(step.learner), context.meshes(step.learner))
   renderer = context.renderer(step.learner, s['chat'][step.learner], '')
   question_set = step.examples.question_set
   asked = Asked(

@@ -9,7 +9,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from sweb_jax import layout, tasks
-from sweb_jax.config import ConfigError, rules_of, transfer_task
+from sweb_jax.config import ConfigError, mesh_of, rules_of, transfer_task
 from sweb_jax.models import decoder
 from sweb_jax.models.source import Model
 from sweb_jax.runtime import files, hub
@@ -63,7 +63,7 @@ class Study:
       tasks=self.tasks,
       costs=self.graph.arms.costs,
       share_prefix=c.cost.share_prefix,
-      mesh_axes=c.mesh.to_dict(),
+      mesh_axes={name: mesh_of(c, name) for name in ('', *c.learners)},
       draw_on=c.engine.draw_on,
       drawing_dtype=c.sampling.dtype,
       slots=c.engine.slots,

@@ -25,9 +25,9 @@ from sweb_jax.training import step as step_lib
 from sweb_jax.training.data import Batch
 from sweb_jax.training.step import Optimizer, StepMetrics, TrainState
 
-_MEMORY = 0.7
-"""Of a device's, at most, for what all runs have of each parameter: the rest is for activations, and for the weights
-that checkpoints are scored with."""
+_MEMORY, _MEMORY_IF_KEPT = 0.7, 0.62
+"""Of a device's, at most, for what all runs have of each parameter: the rest is for the weights that checkpoints are
+scored with and for activations, where the backward pass makes all of them again, and where some are kept for it."""
 _EXAMPLES = 16
 """Of a batch a device: with more of them messages are a small part of a step."""
 
@@ -53,9 +53,10 @@ def choose(config: Decoder, optimizer: Optimizer, mesh: Mesh, *, memory: float, 
   kept = 0
   if optimizer.lora:  # What adapters are on top of is kept as it was read, and again in each part.
     kept = sharding.bytes_a_device(step_lib.shapes(params, dataclasses.replace(optimizer, lora=None), mesh).params)
+  share = _MEMORY if optimizer.remat == 'full' else _MEMORY_IF_KEPT
   runs, ways = 1, sharding.ways(mesh)
   while ways % (2 * runs) == 0 and 2 * runs * batch <= _EXAMPLES * ways:
-    if kept + 2 * runs * (needed + kept) > _MEMORY * memory:
+    if kept + 2 * runs * (needed + kept) > share * memory:
       break
     runs *= 2
   return runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import tempfile
@@ -87,6 +88,8 @@ def main() -> None:
       ('all fits', OPTIMIZER, 100 * state, 8),
       ('a large batch', OPTIMIZER, 100 * state, 64),
       ('little memory', OPTIMIZER, 10 * state, 8),
+      ('less', OPTIMIZER, 8.1 * state, 8),
+      ('less, and nothing kept', dataclasses.replace(OPTIMIZER, remat='full'), 8.1 * state, 8),
       ('adapters', one.OPTIMIZERS['lora'], 4 * state, 8),  # Weights below them are a third of a state.
     )
   }
