@@ -97,8 +97,9 @@ def main(argv: list[str]) -> None:
     rates = None
     if _SLICE.value:
       from sweb_jax.lowering import on_slices
+      from sweb_jax.study.fine_tuning import trainings
 
-      rates = on_slices.rates(config, _SLICE.value, console)
+      rates = on_slices.rates(config, _SLICE.value, trainings(study.graph.steps), console)
     command.plan(study, root, console, rates, tell=_DRY_RUN.value)
     if _DRY_RUN.value:
       return

@@ -14,7 +14,7 @@ three learning rates and ten checkpoints by 500 validation problems; MATH-500 at
 1 to 16.
 
 Cost: 279,760 samples, 2.4e18 FLOPs to draw them, 2.1e20 in all, 12.4 hours by the plan (low: 27,976 samples, 4.7
-hours; high: 11.4), 29 on v5e-64 by steps that the TPU's compiler compiled (docs/pods.md). The plan assumes 300 tokens
+hours; high: 11.4), 24 on v5e-64 by steps that the TPU's compiler compiled (docs/pods.md). The plan assumes 300 tokens
 a solution, 100 a problem and 600 of worked examples, and for 64 chips of TPU v5e (197 TFLOP/s each, bfloat16) 40 % of
 the peak in training and 10 % in sampling, which memory bandwidth bounds. Not run.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 from ml_collections import ConfigDict
 from rich.console import Console
@@ -11,7 +13,9 @@ from sweb_jax.lowering import compiling, slices, tables, times
 from sweb_jax.lowering.compiling import Lowered, LoweringError
 from sweb_jax.lowering.steps import Step, Work, samples, steps
 from sweb_jax.lowering.times import Times
+from sweb_jax.models import sharding
 from sweb_jax.study.work import Rates
+from sweb_jax.training.side_by_side import groups
 
 _PERIODS = (2, 3)
 """Models of so many periods of layers are compiled for a plan; time grows by as much with each further layer."""
@@ -50,7 +54,19 @@ def show(config: ConfigDict, name: str, layers: int, console: Console) -> list[s
   return wrong + [f'{name}: {line}' for line in tables.misfits([x for _, x, _ in found], chip.memory)]
 
 
-def rates(config: ConfigDict, name: str, console: Console) -> Rates:
+def _updates(step: Step, trainings: Sequence[Sequence[int]]) -> Mapping[int, int]:
+  """Trainings side by side -> updates of so many together. Those that are left over are in smaller groups."""
+  found = collections.Counter()
+  ways = sharding.ways(step.mesh) * step.mesh.shape.get(sharding.RUN, 1)
+  for lengths in trainings:
+    for group in groups(lengths, step.runs, ways):
+      found[len(group)] += max(lengths[i] for i in group)
+  return found
+
+
+def rates(
+  config: ConfigDict, name: str, trainings: Mapping[str, Sequence[Sequence[int]]], console: Console
+) -> Rates:
   """FLOP/s of a slice while it draws and trains, of each model by the times of its own compiled steps.
 
   Models of two and three periods of layers are compiled, and each further layer takes as much more as these say. Four
@@ -59,6 +75,7 @@ def rates(config: ConfigDict, name: str, console: Console) -> Rates:
   Args:
     config: resolved and valid; `config.estimate` has the lengths.
     name: of the slice.
+    trainings: of each learner, the steps of those that may run side by side, for each question set.
     console: says what is compiled.
 
   Raises what `show` does, and LoweringError where a step does not fit or is refused.
@@ -66,19 +83,28 @@ def rates(config: ConfigDict, name: str, console: Console) -> Rates:
   chip, version = slices.chip(name), slices.compiler()
   seconds: dict[tuple[str, str], float] = {}
   works: dict[tuple[str, str], Work] = {}
-  for step in steps(config, chip.memory, devices=slices.devices(name)):
+  drawing, training = {}, {}
+
+  def takes(step: Step) -> float:
+    """Seconds."""
     console.print(f'{name}: {step.model}, {step.name} on {compiling.mesh_name(step.mesh)}')
     shallow, deep = (compiling.compiled(step, min(n * step.period, step.layers), version) for n in _PERIODS)
     found = compiling.deeper(shallow, deep, step)
     # A small step may well hold all of its logits.
     for wrong in tables.misfits([dataclasses.replace(found, logits=())], chip.memory):
       raise LoweringError(f'{name}: {wrong}')
-    seconds[step.model, step.name] = times.times(step, found, chip).all
-    works[step.model, step.name] = step.work(step.layers)
-  drawing, training = {}, {}
+    return times.times(step, found, chip).all
+
+  for step in steps(config, chip.memory, devices=slices.devices(name)):
+    work = step.work(step.layers)
+    if step.name == 'train':
+      updates = _updates(step, trainings[step.model])
+      total = sum(count * takes(step.of_runs(runs)) for runs, count in updates.items())
+      done = sum(map(sum, trainings[step.model]))
+      training[step.model] = done * work.flops / step.runs / total
+    else:
+      seconds[step.model, step.name], works[step.model, step.name] = takes(step), work
   for (model, kind), work in works.items():
-    if kind == 'train':
-      training[model] = work.flops / seconds[model, kind]
     if kind == 'decode':
       # A problem's prompt, and what is drawn after it; a plan counts as many FLOPs for either's tokens.
       read, drawn = config.estimate.prompt_tokens, samples(config) * config.estimate.completion_tokens

@@ -66,6 +66,10 @@ class Step:
   """Layers -> what the step does."""
   loops: int
   """How often the outermost loop runs whose end depends on what is drawn: the tokens of a chunk; 1 where none does."""
+  runs: int = 1
+  """Of an update: trainings side by side."""
+  of_runs: Callable[[int], Step] | None = None
+  """The same of another number of them."""
 
 
 def steps(config: ConfigDict, hbm: float, processes: int = 0, devices: Sequence[Any] = ()) -> list[Step]:
@@ -214,16 +218,20 @@ def _sizes(shape: Decoder, mesh: Mesh) -> dict[str, Any]:
   }
 
 
-def _training(config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, beside: int, hbm: float) -> Step:
+def _training(
+  config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, beside: int, hbm: float, runs: int = 0
+) -> Step:
   """An update of a learner: a batch with one example that is as long as it may become, or of nothing but such.
 
-  `hbm` is the memory of a slice's device, which decides how many trainings are side by side; 0: simulated devices.
+  `hbm` is the memory of a slice's device, which decides how many trainings are side by side where `runs` is 0; 0:
+  simulated devices.
   """
   t, e = config.train, config.estimate
   fields = settings(config, 'models', train__batches=0, train__steps=0, chat={}, implementations={})
   optimizer = fine_tuning.optimizer(fields, remat=t.remat, micro_batches=t.micro_batches)
   size = t.batches.get(name, t.batch)
-  runs = t.side_by_side or (choose(shape, optimizer, mesh, memory=hbm, batch=size) if shape.side_by_side else 1)
+  of_runs = functools.partial(_training, config, name, shape, mesh, beside=beside, hbm=hbm)
+  runs = runs or t.side_by_side or (choose(shape, optimizer, mesh, memory=hbm, batch=size) if shape.side_by_side else 1)
   together = SideBySide(runs, mesh)
   prompt = min(e.prompt_tokens, t.row_length // 2)
   longest = min(t.row_length - prompt, config.sampling.max_new_tokens)
@@ -265,5 +273,6 @@ def _training(config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, besi
   if runs > 1:  # One run's parameters are taken out of all, to be scored.
     beside += sharding.bytes_a_device(_weights(shape, 'float32', mesh))
   return Step(
-    name, 'train', together.mesh, train, sizes, beside=beside, **_sizes(shape, mesh), work=work, loops=1
-  )
+    name, 'train', together.mesh, train, sizes, beside=beside, **_sizes(shape, mesh), work=work, loops=1, runs=runs,
+    of_runs=lambda n: of_runs(runs=n),
+  )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -26,7 +26,7 @@ from sweb_jax.study.collect import Asked, complete
 from sweb_jax.study.context import Context
 from sweb_jax.study.examples import Examples
 from sweb_jax.study.problems import Problems
-from sweb_jax.study.step import Nothing, Training, as_json
+from sweb_jax.study.step import Nothing, Step, Training, as_json
 from sweb_jax.training import (
   Agreement,
   DataError,
@@ -77,6 +77,16 @@ class FineTuned(Training):
     """Steps of a training on so many examples."""
     epochs, batch = self.settings['train.epochs'], self.settings['train.batch']
     return min(self.most_steps, max(1, epochs * examples // batch)) if epochs else self.most_steps
+
+
+def trainings(steps: Iterable[Step]) -> dict[str, list[list[int]]]:
+  """Learner -> of each question set, the steps of its trainings at most: those may run side by side."""
+  found: dict[str, dict[int, list[int]]] = {}
+  for step in steps:
+    if isinstance(step, FineTuned):
+      of_set = found.setdefault(step.learner, {}).setdefault(step.examples.question_set, [])
+      of_set += [step.most_steps] * len(step.learning_rates)
+  return {learner: list(sets.values()) for learner, sets in found.items()}
 
 
 class FineTuning:
@@ -200,8 +210,8 @@ def fine_tune(context: Context, tunings: Sequence[FineTuning]) -> Iterator[FineT
   left = [(tuning, rate) for tuning in tunings for rate in tuning.missing]
   if left:
     step = left[0][0].step
-    most, mesh = at_once(context, step), context.train_mesh(step.learner)
-    for group in groups([tuning.steps for tuning, _ in left], most, mesh):
+    most, ways = at_once(context, step), sharding.ways(context.train_mesh(step.learner))
+    for group in groups([tuning.steps for tuning, _ in left], most, ways):
       now = [left[i] for i in group]
       _fit(context, now)
       for tuning in dict.fromkeys(tuning for tuning, _ in now):

@@ -62,18 +62,17 @@ def choose(config: Decoder, optimizer: Optimizer, mesh: Mesh, *, memory: float, 
   return runs
 
 
-def groups(steps: Sequence[int], most: int, mesh: Mesh) -> list[list[int]]:
+def groups(steps: Sequence[int], most: int, ways: int) -> list[list[int]]:
   """Which trainings run together, by their numbers, the longest first.
 
   Args:
     steps: of each. One that is less than half as long as another would leave its part idle for most of the time, and is
       not put beside it.
     most: in a group.
-    mesh: of which each of a group has a part.
+    ways: into how many parts the mesh splits rows (`sharding.ways`); each of a group has some of them, all as many.
   """
   left = sorted(range(len(steps)), key=lambda i: -steps[i])
   found: list[list[int]] = []
-  ways = sharding.ways(mesh)
   while left:
     alike = [i for i in left if 2 * steps[i] >= steps[left[0]]]
     largest = min(len(alike), most)

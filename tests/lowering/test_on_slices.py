@@ -60,7 +60,7 @@ def made_up(monkeypatch):
 def test_rates_are_what_a_problem_with_its_samples_and_an_update_take(made_up, config):
   made_up(MADE_UP, prefill=2.0, decode=0.5, train=4.0)
   said = io.StringIO()
-  found = on_slices.rates(config, 'v5e-4', Console(file=said, width=200))
+  found = on_slices.rates(config, 'v5e-4', {'wc': [[9, 9]]}, Console(file=said, width=200))
   works = {s.name: s.work(s.layers) for s in steps.steps(config, 16e9, devices=jax.devices()[:1])}
   tokens = config.estimate.prompt_tokens, steps.samples(config) * config.estimate.completion_tokens
   seconds = tokens[0] / works['prefill'].tokens * 2.0 + tokens[1] / (0.8 * works['decode'].tokens) * 0.5
@@ -73,4 +73,15 @@ def test_rates_are_what_a_problem_with_its_samples_and_an_update_take(made_up, c
 def test_a_step_that_does_not_fit_ends_a_plan(made_up, config):
   made_up(dataclasses.replace(MADE_UP, arguments=int(17e9)), prefill=1.0, decode=1.0, train=1.0)
   with pytest.raises(compiling.LoweringError, match=r'v5e-4: m, train: needs 17\.0 GB a device, 16 GB are there'):
-    on_slices.rates(config, 'v5e-4', Console(file=io.StringIO()))
+    on_slices.rates(config, 'v5e-4', {'wc': [[9]]}, Console(file=io.StringIO()))
+
+
+def test_trainings_that_are_left_over_take_updates_of_their_own(made_up, config):
+  made_up(MADE_UP, prefill=2.0, decode=0.5, train=4.0)
+  config.train.side_by_side = 2
+  found = on_slices.rates(config, 'v5e-4', {'wc': [[9, 9, 9, 2], [5, 4]]}, Console(file=io.StringIO()))
+  (update,) = (s for s in steps.steps(config, 16e9, devices=jax.devices()[:1]) if s.name == 'train')
+  assert update.runs == 2
+  # Nine of two and nine of one, two of the short one, which is beside none; five of two.
+  done = (9 + 9 + 9 + 2 + 5 + 4) * update.work(update.layers).flops / 2
+  assert found.training == {'wc': pytest.approx(done / (25 * 4.0))}

@@ -95,7 +95,7 @@ def main() -> None:
   }
   shares = {name: share(whole) for name, (whole, _) in MESHES.items()}
   cases = ([9] * 12, 4), ([9] * 7, 4), ([9] * 3, 3), ([9] * 6 + [2] * 6 + [9] * 3, 4)
-  sizes = [[len(group) for group in groups(steps, most, mesh)] for steps, most in cases]
+  sizes = [[len(group) for group in groups(steps, most, sharding.ways(mesh))] for steps, most in cases]
   print(json.dumps({'difference': found, 'share': shares, 'moved': carried, 'chosen': chosen, 'groups': sizes}))
 
 
