@@ -39,7 +39,7 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:
     'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
     'TF_CPP_MIN_LOG_LEVEL': '3',  # A kilobyte for each program out of the cache.
   }
-  # Later ones, as for Python 3.12, do not know the flag, and end the process.
+  # Later ones, as for Python 3.12, do not know the first of the flags, and end the process.
   if importlib.metadata.version('jaxlib').startswith('0.9.'):
     # Half of the compiler's time.
     os.environ['XLA_FLAGS'] = '--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1'

@@ -129,7 +129,7 @@ if __name__ == '__main__':
     runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
   elif sys.argv[0] == '-c':
     sys.path[0] = os.getcwd()
-    exec(sys.argv.pop(1), sys.modules['__main__'].__dict__)
+    exec(compile(sys.argv.pop(1), '<string>', 'exec', dont_inherit=True), {'__name__': '__main__'})
   else:
     sys.path.insert(0, os.path.dirname(os.path.abspath(sys.argv[0])))
     runpy.run_path(sys.argv[0], run_name='__main__')

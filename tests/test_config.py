@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from sweb_jax.config import ConfigError, resolve, steps_of, validate
+from sweb_jax.config import ConfigError, mesh_of, resolve, steps_of, validate
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 
@@ -162,14 +162,23 @@ def test_a_learner_with_a_batch_of_its_own_sees_as_many_examples():
   assert [steps_of(config, m, b) for b in ('low', 'high') for m in ('wc', 'student')] == [600, 2400, 6000, 24_000]
 
 
+def test_a_learners_mesh_has_its_own_tensor_and_as_many_devices():
+  config = load('paper/math')
+  assert [mesh_of(config, name) for name in ('se', 'wc')] == [
+    {'data': -1, 'fsdp': 4, 'tensor': 16}, {'data': -1, 'fsdp': 8, 'tensor': 8}
+  ]  # fmt: skip
+  config.mesh.update({'fsdp': 3, 'tensor': 2})
+  assert mesh_of(config, 'wc') == {'data': -1, 'fsdp': 3, 'tensor': 2}  # At most eight.
+
+
 @pytest.mark.parametrize(
   ('fields', 'message'),
   [
     ({'train': {'seeds': 0}}, r'train\.seeds=0: must be positive'),
     ({'train': {'batches': {'teacher': 8}}}, r'train\.batches=.teacher.: is not in config\.learners'),
-    ({'train': {'meshes': {'teacher': {}}}}, r'train\.meshes=.teacher.: is not in config\.models'),
-    ({'train': {'meshes': {'wc': {'tensr': 2}}}}, r'train\.meshes\.wc=.*: give .*, of data, fsdp, tensor'),
-    ({'train': {'meshes': {'wc': {'tensor': 0}}}}, r'train\.meshes\.wc\.tensor=0: must be a positive number'),
+    ({'train': {'tensor': {'teacher': 2}}}, r'train\.tensor=.teacher.: is not in config\.models'),
+    ({'train': {'tensor': {'wc': 0}}}, r'train\.tensor\.wc=0: must divide config\.mesh\.fsdp x .* = 1'),
+    ({'mesh': {'tensor': 4}, 'train': {'tensor': {'wc': 3}}}, r'train\.tensor\.wc=3: must divide .* = 4'),
     ({'train': {'batches': {'wc': 33}}}, r'train\.batches\.wc=33: must divide the 1920 examples of train\.steps\.high'),
     ({'train': {'batches': {'wc': 1920}}}, 'a run of wc has fewer steps than checkpoints'),
     ({'variants': {'one': 1}}, r'variants\.one=1: give fields of config\.data'),

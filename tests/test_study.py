@@ -13,6 +13,8 @@ import pytest
 from etils import epath
 
 from sweb_jax import layout
+from sweb_jax.config import default
+from sweb_jax.study import opened
 
 SAMPLES = f'samples/set0/{{}}/{layout.CHUNKS}'
 COMPLETIONS = f'scores/test/set0/wc/*/*/*/{layout.CHUNKS}'
@@ -44,6 +46,15 @@ def by_stages(command, tmp_path_factory):
       assert not test.exists()
       (workdir.parent / 'test.jsonl').rename(test)
   return workdir
+
+
+@pytest.mark.slow
+def test_a_config_of_before_has_the_defaults_of_fields_that_there_were_not(finished, tmp_path):
+  before = json.loads((finished.workdir / layout.CONFIG).read_text())
+  del before['train']['tensor'], before['engine']
+  (tmp_path / layout.CONFIG).write_text(json.dumps(before))
+  found, now = (opened.read_config(epath.Path(root)) for root in (tmp_path, finished.workdir))
+  assert found.engine == default().engine and found.train == now.train and found.task == now.task
 
 
 @pytest.mark.slow
@@ -102,7 +113,7 @@ def test_invariant_3_each_arm_is_charged_for_its_own_samples(finished, rows):
 
 def test_invariant_4_sampling_training_and_evaluation_see_the_same_prompt_ids(finished, monkeypatch, tmp_path):
   from sweb_jax.runtime.hosts import Hosts
-  from sweb_jax.study import collect, fine_tuning, opened
+  from sweb_jax.study import collect, fine_tuning
 
   class Asked(Exception):
     pass

@@ -32,5 +32,5 @@ def with_gemma4(config: ConfigDict) -> ConfigDict:
   # As the update of 31B was compiled (docs/pods.md).
   config.train.update({'micro_batches': 2, 'remat': 'full'})
   config.mesh.update({'fsdp': 8, 'tensor': 8})
-  config.train.meshes = {}
+  config.train.tensor = {}
   return config

@@ -65,7 +65,7 @@ def get_config() -> ConfigDict:
   # Of training: the 8 KV heads of the 9B model are no 16. v5e-64 draws as one, on a mesh that each model gets by its
   # size; where hosts draw each for itself (v5p) it is with this `tensor`. docs/pods.md has the numbers.
   config.mesh.update({'data': -1, 'fsdp': 4, 'tensor': 16})
-  config.train.meshes = {'wc': {'fsdp': 8, 'tensor': 8}}
+  config.train.tensor = {'wc': 8}
   config.estimate.update(
     {
       'prompt_tokens': 100,

@@ -53,6 +53,11 @@ def validate(config: ConfigDict) -> None:
   draw_on = config.engine.draw_on
   need(draw_on in ('', 'slice', 'hosts'), 'engine.draw_on', draw_on, "must be 'slice', 'hosts' or '': as the chips are")
   need(config.mesh.data == -1 or config.mesh.data > 0, 'mesh.data', config.mesh.data, 'must be positive, or -1: all')
+  split = config.mesh.fsdp * config.mesh.tensor
+  for name, n in config.train.tensor.items():
+    need(name in config.models, 'train.tensor', name, f'is not in config.models, which has {sorted(config.models)}')
+    divides = type(n) is int and n > 0 and split % min(n, config.mesh.tensor) == 0
+    need(divides, f'train.tensor.{name}', n, f'must divide config.mesh.fsdp x config.mesh.tensor = {split}')
   need(config.task.name, 'task.name', config.task.name, 'name a task')
   _check_own(config.task.name, config.task, 'task', need)
   need(config.seed >= 0, 'seed', config.seed, 'must not be negative')
@@ -176,14 +181,6 @@ def _check_training(config: ConfigDict, need: Callable[..., None], positive: Cal
   need(t.side_by_side >= 0, 'train.side_by_side', t.side_by_side, 'must be 0 (as many as are of use) or positive')
   for name in t.batches:
     need(name in config.learners, 'train.batches', name, f'is not in config.learners, which has {config.learners}')
-  for name, axes in t.meshes.items():
-    need(name in config.models, 'train.meshes', name, f'is not in config.models, which has {sorted(config.models)}')
-    axes = axes.to_dict() if isinstance(axes, ConfigDict) else axes
-    named = isinstance(axes, dict) and set(axes) <= set(config.mesh)
-    need(named, f'train.meshes.{name}', axes, f'give {{axis: devices}}, of {", ".join(config.mesh)}')
-    for axis, n in axes.items():
-      whole = isinstance(n, int) and (n > 0 or (n == -1 and axis == 'data'))
-      need(whole, f'train.meshes.{name}.{axis}', n, 'must be a positive number; data may be -1: all that are left')
   for budget in (*config.budgets, *(('gold',) if config.gold else ())):
     steps = t.steps.get(budget)
     need(isinstance(steps, int) and steps > 0, f'train.steps.{budget}', steps, 'give the number of steps')
@@ -288,7 +285,7 @@ def _known_fields(config: ConfigDict) -> None:
   """Refuses fields that nothing reads: most are typing errors."""
   # Their keys are names that the config chooses.
   open_sections = ('presets', 'models', 'budgets', 'policies', 'cost.prices', 'cost.seconds', 'train.steps')
-  open_sections += ('variants', 'train.batches', 'train.meshes', 'transfer', 'implementations', 'recorded', 'endpoints')
+  open_sections += ('variants', 'train.batches', 'train.tensor', 'transfer', 'implementations', 'recorded', 'endpoints')
   open_sections += ('task.files', 'task.fields')
 
   def walk(found: ConfigDict, known: ConfigDict, prefix: str) -> None:

@@ -123,7 +123,7 @@ def default() -> ConfigDict:
         'seeds': 1,  # Each learner is fine-tuned so many times on each arm's data, in another order.
         'batch': 0,  # Examples a step.
         'batches': ConfigDict(),  # Learner -> its own batch; its steps are as many as see the same number of examples.
-        'meshes': ConfigDict(),  # Learner -> axes of the mesh it is trained on, where they are not those of `mesh`.
+        'tensor': ConfigDict(),  # Learner -> `tensor` of its own mesh, at most so much; `fsdp` takes what is left.
         'steps': ConfigDict(),  # Budget name, or 'gold' -> steps; the paper's: as many for both arms of a comparison.
         'epochs': 0,  # Train so many times over each arm's examples, at most `steps`; 0: `steps` of them.
         'unique_examples': 0,  # Take so many of each arm's examples, drawn by the seed; 0: all.
@@ -226,8 +226,10 @@ def steps_of(config: ConfigDict, learner: str, budget: str) -> int:
 
 
 def mesh_of(config: ConfigDict, model: str) -> dict[str, int]:
-  """Axis of the mesh that a model is trained on -> devices along it."""
-  return config.mesh.to_dict() | dict(config.train.meshes.get(model, {}))
+  """Axis of the mesh that a model is trained on -> devices along it; as many in all as of `config.mesh`."""
+  axes = config.mesh.to_dict()
+  tensor = min(axes['tensor'], config.train.tensor.get(model, axes['tensor']))
+  return axes | {'fsdp': axes['fsdp'] * axes['tensor'] // tensor, 'tensor': tensor}
 
 
 def rules_of(config: ConfigDict, variant: str | None) -> dict[str, Any]:

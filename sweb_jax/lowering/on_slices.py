@@ -13,7 +13,6 @@ from sweb_jax.lowering import compiling, slices, tables, times
 from sweb_jax.lowering.compiling import Lowered, LoweringError
 from sweb_jax.lowering.steps import Step, Work, samples, steps
 from sweb_jax.lowering.times import Times
-from sweb_jax.models import sharding
 from sweb_jax.study.work import Rates
 from sweb_jax.training.side_by_side import groups
 
@@ -57,7 +56,7 @@ def show(config: ConfigDict, name: str, layers: int, console: Console) -> list[s
 def _updates(step: Step, trainings: Sequence[Sequence[int]]) -> Mapping[int, int]:
   """Trainings side by side -> updates of so many together. Those that are left over are in smaller groups."""
   found = collections.Counter()
-  ways = sharding.ways(step.mesh) * step.mesh.shape.get(sharding.RUN, 1)
+  ways = step.mesh.size // step.mesh.shape['tensor']
   for lengths in trainings:
     for group in groups(lengths, step.runs, ways):
       found[len(group)] += max(lengths[i] for i in group)

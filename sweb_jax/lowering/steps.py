@@ -88,23 +88,24 @@ def steps(config: ConfigDict, hbm: float, processes: int = 0, devices: Sequence[
     SamplingError: weights that do not fit.
     CheckpointError, DecoderError, LoraError, TokenizerError: as `open_models`.
   """
-  meshes = {name: sharding.make_mesh(**mesh_of(config, name), devices=devices) for name in ('', *config.learners)}
-  sharding.check_alike(meshes)
-  processes = processes or len({d.process_index for d in meshes[''].devices.flat})
+  whole = sharding.make_mesh(**config.mesh, devices=devices)
+  processes = processes or len({d.process_index for d in whole.devices.flat})
   itemsize = jnp.dtype(config.sampling.dtype).itemsize
   found, opened = [], open_models(config)
+  learners = config.learners if config.generators or config.gold else ()  # Else they are evaluated as they are.
   computed = (g for g in config.generators if not elsewhere(config.models[g]))
   for name in dict.fromkeys((*computed, *config.learners)):
-    shape, whole = opened[name][0].config, meshes.get(name, meshes[''])
+    shape = opened[name][0].config
     part, *_ = capacity.choose_meshes(
       shape, whole, draw_on=config.engine.draw_on, itemsize=itemsize, memory=hbm, processes=processes
     )
     problems = math.ceil(config.task.train * part.size / whole.size)
     found += _drawing(config, name, shape, part, problems=problems, hbm=hbm, exact=bool(devices))
-    if name in config.learners:
-      copied = part != whole or config.sampling.dtype != 'float32'
+    if name in learners:
+      mesh = sharding.make_mesh(**mesh_of(config, name), devices=devices)
+      copied = part != mesh or config.sampling.dtype != 'float32'
       beside = sharding.bytes_a_device(_weights(shape, config.sampling.dtype, part)) if copied else 0
-      found.append(_training(config, name, shape, whole, beside=beside, hbm=hbm if devices else 0.0))
+      found.append(_training(config, name, shape, mesh, beside=beside, hbm=hbm if devices else 0.0))
   return sorted(found, key=lambda step: step.name == 'train')
 
 

@@ -8,7 +8,7 @@ to itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -55,17 +55,6 @@ def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, *, devices: Sequenc
       'a part of a slice; config.mesh.data=-1 takes all'
     )
   return _mesh(devices[:need], data, fsdp, tensor)
-
-
-def check_alike(meshes: Mapping[str, Mesh]) -> None:
-  """Raises MeshError unless the meshes of learners have as many devices as that of all other models, named ''."""
-  size = meshes[''].size
-  for name, mesh in meshes.items():
-    if mesh.size != size:
-      raise MeshError(
-        f'config.train.meshes.{name}: {mesh.size} devices, where config.mesh has {size}; give axes for as many, or '
-        'data=-1 in both'
-      )
 
 
 def takes_whole_slices(devices: Sequence[Any]) -> bool:

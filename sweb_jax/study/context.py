@@ -47,7 +47,7 @@ class Context:
   share_prefix: bool = True
   """Worked examples are charged once a step; else once a problem."""
   mesh_axes: Mapping[str, Mapping[str, int]]
-  """Axis -> devices along it, of the mesh that each learner is trained on; '': of all other models."""
+  """Axis -> devices along it, of the mesh that each learner is trained on; '': of `config.mesh`."""
   draw_on: str = ''
   """'slice', 'hosts', or '': as the devices allow (`config.engine.draw_on`)."""
   drawing_dtype: str = 'float32'
@@ -73,13 +73,13 @@ class Context:
 
   @functools.cache  # noqa: B019 (lives as long as the run)
   def train_mesh(self, name: str = '') -> Mesh:
-    """That a learner is trained on, over the devices of all processes; of another model, that it would be."""
-    return sharding.make_mesh(**self.mesh_axes.get(name, self.mesh_axes['']))
+    """That a learner is trained on, over the devices of all processes; without a name, that of `config.mesh`."""
+    return sharding.make_mesh(**self.mesh_axes[name])
 
   @functools.cache  # noqa: B019 (lives as long as the run)
   def meshes(self, name: str) -> tuple[Mesh, ...]:
     """What a model is drawn on: each process by itself, those that hold a model between them, or all of a slice."""
-    mesh = self.train_mesh(name)
+    mesh = self.train_mesh()
     return capacity.choose_meshes(
       self.model(name).config,
       mesh,
@@ -104,7 +104,6 @@ class Context:
           f'config.models.{name}={variants[0].identity!r} is a shape without weights, which can only be planned; '
           f'give a folder with --config.models.{name}=DIR'
         )
-    sharding.check_alike({name: self.train_mesh(name) for name in self.mesh_axes})
     computed = {n: v[0] for n, v in self.variants.items() if not isinstance(v[0], RecordedModel | EndpointModel)}
     for name, model in computed.items():
       try:

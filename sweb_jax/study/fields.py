@@ -85,7 +85,7 @@ GRAPH = (
 FREE = (
   *('name', 'preset', 'presets', 'data_dir', 'task.files', 'task.made_world', 'endpoints', 'mesh', 'engine'),
   *('train.micro_batches', 'train.side_by_side', 'train.remat', 'train.peak_flops', 'train.save_seconds'),
-  *('train.meshes', 'train.wandb'),
+  *('train.tensor', 'train.wandb'),
   *('estimate.prompt_tokens', 'estimate.few_shot_tokens', 'estimate.sampling_flops', 'estimate.training_flops'),
 )
 """Fields that change no step: what is measured, said or assumed, where data lie, and how fast a result comes."""

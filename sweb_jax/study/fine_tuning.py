@@ -80,13 +80,14 @@ class FineTuned(Training):
 
 
 def trainings(steps: Iterable[Step]) -> dict[str, list[list[int]]]:
-  """Learner -> of each question set, the steps of its trainings at most: those may run side by side."""
-  found: dict[str, dict[int, list[int]]] = {}
+  """Learner -> of each question set and round, the steps of its trainings at most: those may run side by side."""
+  found: dict[str, dict[tuple[int, int], list[int]]] = {}
   for step in steps:
     if isinstance(step, FineTuned):
-      of_set = found.setdefault(step.learner, {}).setdefault(step.examples.question_set, [])
-      of_set += [step.most_steps] * len(step.learning_rates)
-  return {learner: list(sets.values()) for learner, sets in found.items()}
+      key = step.examples.question_set, step.examples.arm.round
+      alike = found.setdefault(step.learner, {}).setdefault(key, [])
+      alike += [step.most_steps] * len(step.learning_rates)
+  return {learner: list(alike.values()) for learner, alike in found.items()}
 
 
 class FineTuning:
@@ -231,7 +232,8 @@ def _fit(context: Context, now: Sequence[tuple[FineTuning, float]]) -> None:
   """Some trainings in one program."""
   step, taken = now[0][0].step, 0
   expected = sum(tuning.step.most_steps for tuning, rate in now if rate in tuning.missing)
-  s, model, agreement = step.settings, context.model(step.learner), Agreement(context.train_mesh(step.learner))
+  s, model, mesh = step.settings, context.model(step.learner), context.train_mesh(step.learner)
+  agreement = Agreement(mesh)
 
   def check(agreed: Callable[[bool], bool]) -> None:
     if agreed(context.hosts.stop.is_set()):  # At the same step on all processes.
@@ -249,7 +251,7 @@ def _fit(context: Context, now: Sequence[tuple[FineTuning, float]]) -> None:
       context.params_to_train(step.learner, step.examples.question_set),
       model.config,
       [tuning.run(rate, len(now), watched.enter_context(tuning.watched(rate))) for tuning, rate in now],
-      mesh=context.train_mesh(step.learner),
+      mesh=mesh,
       optimizer=optimizer(s, remat=context.remat, micro_batches=context.micro_batches),
       save_seconds=context.save_seconds,
       on_step=on_step,
@@ -269,9 +271,10 @@ def at_once(context: Context, step: FineTuned) -> int:
   model = context.model(step.learner).config
   if context.side_by_side or not model.side_by_side:
     return context.side_by_side or 1
-  memory = capacity.memory_of(context.train_mesh(step.learner).local_devices[0])
+  mesh = context.train_mesh(step.learner)
   how = optimizer(step.settings, remat=context.remat, micro_batches=context.micro_batches)
-  return choose(model, how, context.train_mesh(step.learner), memory=memory, batch=step.settings['train.batch'])
+  memory = capacity.memory_of(mesh.local_devices[0])
+  return choose(model, how, mesh, memory=memory, batch=step.settings['train.batch'])
 
 
 def optimizer(settings: Mapping[str, Any], *, remat: str, micro_batches: int) -> Optimizer:

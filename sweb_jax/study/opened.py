@@ -9,7 +9,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from sweb_jax import layout, tasks
-from sweb_jax.config import ConfigError, mesh_of, rules_of, transfer_task
+from sweb_jax.config import ConfigError, default, mesh_of, rules_of, transfer_task
 from sweb_jax.models import decoder
 from sweb_jax.models.source import Model
 from sweb_jax.runtime import files, hub
@@ -222,5 +222,18 @@ def _check_votes(config: ConfigDict, opened: Mapping[str, tasks.Task]) -> None:
 
 
 def read_config(root: epath.Path) -> ConfigDict:
-  """The config of a workdir's last run. Raises OSError or ValueError, which name the file."""
-  return ConfigDict(files.read_json(root / layout.CONFIG))
+  """The config of a workdir's last run; fields that there were not yet have their defaults.
+
+  Raises OSError or ValueError, which name the file.
+  """
+  found = ConfigDict(files.read_json(root / layout.CONFIG))
+
+  def fill(section: ConfigDict, known: ConfigDict) -> None:
+    for field, value in known.items():
+      if field not in section:
+        section[field] = value
+      elif isinstance(value, ConfigDict) and isinstance(section[field], ConfigDict):
+        fill(section[field], value)
+
+  fill(found, default())
+  return found

@@ -34,7 +34,7 @@ def main() -> None:
   for name, wanted in CASES.items():
     chip, devices = slices.chip(name), slices.devices(name)
     if name == 'v5p-64':  # There parts of a slice draw, with training's `tensor`, which is to divide 8 KV heads.
-      config.mesh.tensor, config.train.meshes = 8, {}
+      config.mesh.tensor = 8
     config.mesh.fsdp = len(devices) // config.mesh.tensor
     for step in steps(config, chip.memory, devices=devices):
       if (step.model, step.name) in wanted:

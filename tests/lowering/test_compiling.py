@@ -77,10 +77,10 @@ def test_what_does_not_fit_is_named():
   assert 'm, train: needs' in misfits([dataclasses.replace(LOW, beside=17)], 26.0)[0]
 
 
-def anew(script: str) -> subprocess.CompletedProcess:
-  """In a process whose compiler says what it could not do well."""
+def anew(*arguments: str) -> subprocess.CompletedProcess:
+  """In a process that makes its own imports, and whose compiler says what it could not do well."""
   env = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
-  return subprocess.run([sys.executable, script], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+  return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
 def printed(script: str, run=forked.run) -> dict:
@@ -146,9 +146,9 @@ def test_every_short_step_fits_v5e(pods):
   assert {name: x['peak'] < 16e9 for name, x in pods.items()} == dict.fromkeys(pods, True)
 
 
-def command(*flags: str) -> subprocess.CompletedProcess:
+def command(*flags: str, run=forked.run) -> subprocess.CompletedProcess:
   config = ('--config=configs/quickstart.py', "--config.learners=('wc',)")
-  return forked.run('-m', 'sweb_jax.lowering', *config, *flags)
+  return run('-m', 'sweb_jax.lowering', *config, *flags)
 
 
 def test_the_command_prints_a_table_and_fails_where_a_step_does_not_fit():
@@ -160,7 +160,7 @@ def test_the_command_prints_a_table_and_fails_where_a_step_does_not_fit():
 
 
 def test_a_mesh_larger_than_the_devices_is_refused():
-  run = command('--devices=2', '--config.mesh.fsdp=4')
+  run = command('--devices=2', '--config.mesh.fsdp=4', run=anew)
   assert run.returncode == 1
   assert 'config.mesh asks for data=1 x fsdp=4 x tensor=1 = 4 devices; there are 2' in run.stderr
 

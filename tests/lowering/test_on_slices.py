@@ -46,13 +46,17 @@ def config():
 
 @pytest.fixture
 def made_up(monkeypatch):
-  """A function: steps are as large as `found`, and take so many seconds by their names."""
+  """A function: steps are as large as `found`, and take so many seconds by their names, for each run."""
 
   def make(found: Lowered, **seconds: float) -> None:
     monkeypatch.setattr(slices, 'compiler', lambda: '1')
     monkeypatch.setattr(slices, 'devices', lambda name: jax.devices()[:1])
     monkeypatch.setattr(compiling, 'compiled', lambda step, layers, _: dataclasses.replace(found, layers=step.layers))
-    monkeypatch.setattr(times, 'times', lambda step, found, chip: types.SimpleNamespace(all=seconds[step.name]))
+
+    def takes(step, found, chip):
+      return types.SimpleNamespace(all=step.runs * seconds[step.name])
+
+    monkeypatch.setattr(times, 'times', takes)
 
   return make
 
@@ -82,6 +86,13 @@ def test_trainings_that_are_left_over_take_updates_of_their_own(made_up, config)
   found = on_slices.rates(config, 'v5e-4', {'wc': [[9, 9, 9, 2], [5, 4]]}, Console(file=io.StringIO()))
   (update,) = (s for s in steps.steps(config, 16e9, devices=jax.devices()[:1]) if s.name == 'train')
   assert update.runs == 2
-  # Nine of two and nine of one, two of the short one, which is beside none; five of two.
+  # Nine updates of two, which take twice as long, and nine of one; two of the short one, beside none; five of two.
   done = (9 + 9 + 9 + 2 + 5 + 4) * update.work(update.layers).flops / 2
-  assert found.training == {'wc': pytest.approx(done / (25 * 4.0))}
+  assert found.training == {'wc': pytest.approx(done / ((9 + 5) * 8.0 + (9 + 2) * 4.0))}
+
+
+def test_what_trains_nothing_has_no_update(made_up, config):
+  made_up(MADE_UP, prefill=2.0, decode=0.5)
+  config.generators, config.budgets, config.gold = (), {}, False
+  found = on_slices.rates(config, 'v5e-4', {}, Console(file=io.StringIO()))
+  assert set(found.sampling) == {'wc'} and found.training == {}

@@ -22,7 +22,6 @@ def get_config() -> ConfigDict:
   config.train.update(
     {'batch': 8, 'steps': ConfigDict({'low': 2}), 'learning_rates': (2.5e-3,), 'checkpoints': 2, 'save_seconds': 0.001}
   )
-  config.train.meshes = ConfigDict({'wc': {'data': -1}})
   config.evaluate.maj_k = ()
   config.mesh.data = -1
   config.engine.update({'slots': 16, 'jobs': 1})

@@ -157,8 +157,7 @@ def test_processes_killed_and_stopped_and_started_in_other_numbers_end_as_one_pr
   assert set(drawn) <= set(rows(one, *DRAWN))
   # The weights that are trained move to another mesh to be scored, of both processes together. The learner has its own.
   mesh = '--config.mesh.data=1', '--config.mesh.fsdp=4'
-  own = '--config.train.meshes.wc.data=2', '--config.train.meshes.wc.fsdp=2'
-  flags = (*mesh, *own, '--config.engine.draw_on=slice', '--config.train.side_by_side=2')
+  flags = (*mesh, '--config.train.tensor.wc=2', '--config.engine.draw_on=slice', '--config.train.side_by_side=2')
   processes = pod.start(workdir, 2, *flags)
   wait_for(processes, workdir, f'models/*/*/se_low/{states}')
   processes[1].send_signal(signal.SIGTERM)

@@ -35,6 +35,17 @@ def one_by_one(runs, tmp_path_factory) -> Path:
   return root
 
 
+def test_a_plan_knows_which_trainings_may_run_side_by_side(runs):
+  config = runs.tiny(**FIELDS, rounds=2, round__arm='wc_low', question_sets=2)
+  found = fine_tuning.trainings(opened.open_study(config).graph.steps)
+  steps = [s for s in opened.open_study(config).graph.steps if s.kind == 'models']
+  assert set(found) == {s.learner for s in steps}
+  # Of two rounds in two question sets each, at two rates.
+  assert {name: len(lists) for name, lists in found.items()} == dict.fromkeys(found, 4)
+  assert sum(len(alike) for lists in found.values() for alike in lists) == 2 * len(steps)
+  assert {n for lists in found.values() for alike in lists for n in alike} == {s.most_steps for s in steps}
+
+
 def selections(root: Path) -> dict[str, dict]:
   return {str(p.relative_to(root)): json.loads(p.read_text()) for p in sorted(root.rglob(layout.SELECTION))}
 

@@ -183,7 +183,7 @@ def _block(p, config, x, rope, attend, inference, split, keep, spread):
       for stack in stacks
       for w in stack
     )
-  q, k, v = (checkpoint_name(x, _PRODUCT) for x in (q, k, v))
+  q, k, v = (checkpoint_name(out, _PRODUCT) for out in (q, k, v))
   if config.qk_norm:
     q = _rms_norm(q, attn['_query_norm']['scale'], eps)
     k = _rms_norm(k, attn['_key_norm']['scale'], eps)
