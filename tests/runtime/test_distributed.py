@@ -87,9 +87,10 @@ def troubles():
       'one asked often': (0, signal.SIGTERM),
       'one unread': (0, signal.SIGTERM),
     }
+    children = {name: [int(p.stdout.readline()) for p in running[name]] for name in victims}
+    time.sleep(0.5)  # Those that are to hang in C do so a moment after they said who they are.
     for name, (victim, sent) in victims.items():
-      children = [int(p.stdout.readline()) for p in running[name]]
-      os.kill(running[name][victim].pid if name in ('coordinator', 'hung') else children[victim], sent)
+      os.kill(running[name][victim].pid if name in ('coordinator', 'hung') else children[name][victim], sent)
     for _ in range(3):
       time.sleep(0.2)
       running['one asked often'][0].send_signal(signal.SIGTERM)
