@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 from absl import logging
 
-from tests.forked import Forked
+from tests.forked import Forked, ended
 
 ROOT = Path(__file__).parents[1]
 
@@ -163,13 +163,7 @@ class Command:
   def __call__(
     self, workdir: Path | None, *flags: str, seconds: float = 300, **kwargs
   ) -> subprocess.CompletedProcess:
-    with self.start(workdir, *flags, **kwargs) as process:
-      try:
-        out, err = process.communicate(timeout=seconds)
-      except BaseException:
-        process.kill()
-        raise
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    return ended(self.start(workdir, *flags, **kwargs), seconds)
 
 
 @dataclasses.dataclass(frozen=True)

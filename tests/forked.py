@@ -55,7 +55,12 @@ class Forked(subprocess.Popen):
 def run(*args: Any, timeout: float | None = None, **how: Any) -> subprocess.CompletedProcess:
   """`subprocess.run` of the same in this project's folder, with what it prints as text."""
   piped = {'cwd': ROOT, 'text': True, 'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
-  with Forked(list(args), **piped | how) as process:
+  return ended(Forked(list(args), **piped | how), timeout)
+
+
+def ended(process: subprocess.Popen, timeout: float | None = None) -> subprocess.CompletedProcess:
+  """A process once it has ended; killed where it has not by then."""
+  with process:
     try:
       out, err = process.communicate(timeout=timeout)
     except BaseException:

@@ -74,7 +74,7 @@ def rates(
   Args:
     config: resolved and valid; `config.estimate` has the lengths.
     name: of the slice.
-    trainings: of each learner, the steps of those that may run side by side, for each question set.
+    trainings: of each learner, the steps of those that may run side by side, for each question set and round.
     console: says what is compiled.
 
   Raises what `show` does, and LoweringError where a step does not fit or is refused.
