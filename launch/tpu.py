@@ -129,10 +129,10 @@ def _act(p: pod.Pod) -> int:
 
 
 def _compiled_for(p: pod.Pod) -> str:
-  """The slice that the plan's steps are compiled for; '' where they cannot be, which is said."""
-  if p.slices == 1 and importlib.util.find_spec('libtpu'):
-    return p.slice.name
-  why = f"of {p.slices} slices" if p.slices > 1 else "without the TPU's compiler (the extra `tpu`)"
+  """The slices that the plan's steps are compiled for; '' where they cannot be, which is said."""
+  if importlib.util.find_spec('libtpu'):
+    return p.slice.name if p.slices == 1 else f'{p.slices}x{p.slice.name}'
+  why = "without the TPU's compiler (the extra `tpu`)"
   print(f"Hours are by the study's config.estimate: {why} its steps are not compiled.")
   return ''
 

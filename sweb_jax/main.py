@@ -45,7 +45,10 @@ _SILENCE = flags.DEFINE_float('silence', 25.0, 'Seconds without a sign of life a
 _GRACE = flags.DEFINE_float('grace', 45.0, 'Seconds from a SIGTERM until the process ends, saved or not.', 1.0)
 _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Check the config, print the plan, and stop; needs no data or weights.')
 _SLICE = flags.DEFINE_string(
-  'slice', None, "With --dry_run: the plan for a TPU slice as 'v5e-64', by its compiler's times; needs the extra `tpu`."
+  'slice',
+  None,
+  "With --dry_run: the plan for a TPU slice as 'v5e-64', or two as '2xv5e-16', by its compiler's times; needs the "
+  'extra `tpu`.',
 )
 _REDO = flags.DEFINE_bool('redo', False, 'Make again what was made for another config; it is moved to superseded/.')
 _FROM_WORKDIR = flags.DEFINE_string('from_workdir', None, 'Take over every finished step that fits from this workdir.')

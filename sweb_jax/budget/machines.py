@@ -2,7 +2,8 @@
 
 Peaks, memory and links: Google's pages on each generation (docs.cloud.google.com/tpu/docs/v5e, v6e, v5p), read on
 2026-11-22 and 26. A link is a quarter (v5e, v6e: four links) of a chip's bandwidth to its neighbours, for v5p a twelfth
-of that both ways on six links. Cycles: the clock at which the matrix units make the peak.
+of that both ways on six links. Network: a pod's bandwidth to the data center's network over its chips (v5e 6.4 and v6e
+25.6 Tbit/s over 256). Cycles: the clock at which the matrix units make the peak.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Chip:
   """Bytes."""
   link: float
   """Bytes a second to one neighbour."""
+  network: float
+  """Bytes a second over the data center's network, to other slices."""
   hertz: float
   """Cycles a second, as the compiler counts them."""
   ring: int
@@ -44,9 +47,9 @@ _CUBES = {
 }  # fmt: skip
 
 CHIPS = {
-  'v5e': Chip(197e12, 819e9, 16e9, 50e9, 1.5e9, 16, 1, _FLAT),
-  'v5p': Chip(459e12, 2765e9, 95e9, 100e9, 1.75e9, 4, 2, _CUBES),
-  'v6e': Chip(918e12, 1638e9, 32e9, 100e9, 1.75e9, 16, 1, _FLAT),
+  'v5e': Chip(197e12, 819e9, 16e9, 50e9, 3.125e9, 1.5e9, 16, 1, _FLAT),
+  'v5p': Chip(459e12, 2765e9, 95e9, 100e9, 6.25e9, 1.75e9, 4, 2, _CUBES),
+  'v6e': Chip(918e12, 1638e9, 32e9, 100e9, 12.5e9, 1.75e9, 16, 1, _FLAT),
 }
 
 

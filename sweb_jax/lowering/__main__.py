@@ -21,7 +21,11 @@ from sweb_jax.runtime import terminal
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The experiment: a file with get_config().', lock_config=False, accept_new_attributes=True
 )
-_SLICES = flags.DEFINE_list('slice', [], "Slices of TPUs as 'v5e-64', by names of launch/; needs the extra `tpu`.")
+_SLICES = flags.DEFINE_list(
+  'slice',
+  [],
+  "Slices of TPUs as 'v5e-64', by names of launch/, or '2xv5e-16', two that work together; needs the extra `tpu`.",
+)
 _LAYERS = flags.DEFINE_integer('layers', 0, 'With --slice: compile so many layers at full width; 0: all.', 0)
 _DEVICES = flags.DEFINE_integer('devices', None, 'Devices to simulate; config.mesh says how they are used.', 1, 4096)
 _HOSTS = flags.DEFINE_integer('hosts', 1, 'With --devices: processes that have them between them.', 1)

@@ -17,12 +17,13 @@ from ml_collections import ConfigDict
 from sweb_jax.lowering import hlo, slices
 from sweb_jax.lowering.hlo import Message, Program
 from sweb_jax.lowering.steps import Step, steps
+from sweb_jax.models import sharding
 from sweb_jax.runtime import files
 
 CACHE = epath.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'sweb_jax' / 'lowering'
 """What the TPU's compiler once found; may be deleted."""
 
-_FORMAT = 4
+_FORMAT = 5
 """Of the files in it."""
 
 LESS = (
@@ -148,7 +149,7 @@ def deeper(shallow: Lowered, deep: Lowered, step: Step) -> Lowered:
   def extended(low: float, high: float) -> float:
     return low + (high - low) * share
 
-  counts = [{(m.kind, m.bytes, m.group): m.count for m in x.messages} for x in (shallow, deep)]
+  counts = [{(m.kind, m.bytes, m.group, m.slices): m.count for m in x.messages} for x in (shallow, deep)]
   fields = ('outputs', 'temporaries', 'flops', 'cycles', 'kernel_bytes')
   grown = {name: extended(getattr(shallow, name), getattr(deep, name)) for name in fields}
   return dataclasses.replace(
@@ -156,8 +157,8 @@ def deeper(shallow: Lowered, deep: Lowered, step: Step) -> Lowered:
     layers=step.layers,
     collectives={},
     messages=tuple(
-      Message(kind, extended(*(c.get((kind, size, group), 0.0) for c in counts)), size, group)
-      for kind, size, group in {**counts[0], **counts[1]}
+      Message(kind, extended(*(c.get((kind, *what), 0.0) for c in counts)), *what)
+      for kind, *what in {**counts[0], **counts[1]}
     ),
     **grown,
   )
@@ -199,7 +200,7 @@ def _simulated(step: Step, lowered: jax.stages.Lowered) -> _Found:
 
 
 def _on_slice(step: Step, lowered: jax.stages.Lowered, compiler: str) -> _Found:
-  devices = [(d.device_kind, *d.coords) for d in step.mesh.devices.flat]
+  devices = [(d.device_kind, sharding.slice_of(d), *d.coords) for d in step.mesh.devices.flat]
   told = repr((_FORMAT, compiler, jax.__version__, devices, lowered.as_text()))
   path = CACHE / f'{hashlib.sha256(told.encode()).hexdigest()[:32]}.json'
   if path.exists():

@@ -26,6 +26,8 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _KERNEL = re.compile(r'custom_call_target="tpu_custom_call".*"cost_estimate":\{[^}]*"bytes_accessed":"(\d+)"')
 _CHANNEL = re.compile(r'channel_id=(\d+)')
+# Of what a chip gets from those of other slices, as it tells the runtime that serves the network between them.
+_NETWORK = re.compile(r'_xla_megascale_target="\{([\d,]+)\}.*_xla_megascale_transfer_type="(\w+)"')
 _NUMBER = re.compile(r'(\d+)\)')
 # A function of a TPU's program that keeps its own part of the sum, so that no more is sent.
 _SCATTERED = 'all-reduce-scatter'
@@ -52,7 +54,10 @@ class Message:
   bytes: int
   """Of the result of one, on one device."""
   group: tuple[int, ...]
-  """Devices that exchange it, of the groups that do so side by side the first; by their number in the program."""
+  """Devices that exchange it, of the groups that do so side by side the first; by their number in the program, which
+  counts those of one slice. () where they are of several."""
+  slices: int = 1
+  """That exchange it over the network between them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +136,10 @@ def read(text: str, by_condition: bool = False) -> Program:
         size, group = sum(sizes), _group(rest)
         if kind == 'all-reduce' and function.startswith(_SCATTERED):
           kind, size = 'reduce-scatter', size // max(1, len(group))
-        counts[kind, size, group] += c.times
+        counts[kind, size, group, 1] += c.times
+      if operation == 'recv' and (found := _NETWORK.search(rest)):
+        (_, size), *_ = _sizes(shape)
+        counts[found[2].lower().replace('_', '-'), size, (), found[1].count(',') + 1] += c.times
       if not c.fused and (found := _CYCLES.search(rest)):
         cycles += c.times * float(found[1])
       if operation == 'custom-call' and (found := _KERNEL.search(rest)):
@@ -140,7 +148,7 @@ def read(text: str, by_condition: bool = False) -> Program:
         flops += c.times * _dot_flops(shape, rest, shapes)
       if not c.fused and operation not in _NO_MEMORY:
         arrays |= {s: max(n, arrays.get(s, 0)) for s, n in _sizes(shape)}
-  messages = tuple(Message(kind, n, size, group) for (kind, size, group), n in counts.items())
+  messages = tuple(Message(kind, n, *what) for (kind, *what), n in counts.items())
   return Program(messages, cycles, kernel_bytes, flops, tuple(arrays.items()))
 
 

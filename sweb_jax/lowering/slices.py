@@ -1,4 +1,4 @@
-"""The devices of a TPU slice that is not at hand, for which the TPU's own compiler (libtpu) compiles on any machine."""
+"""The devices of TPU slices that are not at hand, for which the TPU's own compiler (libtpu) compiles on any machine."""
 
 from __future__ import annotations
 
@@ -48,12 +48,16 @@ def compiler() -> str:
   return found
 
 
-def parse(name: str) -> tuple[str, int]:
-  """Generation and chips of a slice's name. Raises SliceError that names the flag."""
+def parse(name: str) -> tuple[str, int, int]:
+  """Generation, chips of a slice, and slices of a name as 'v5e-64', or '2xv5e-16': two that a network joins.
+
+  Raises SliceError that names the flag.
+  """
+  several, one = re.fullmatch(r'(?:([1-9]\d?)x)?(.*)', name).groups()
   try:
-    return machines.parse_slice(name)
+    return *machines.parse_slice(one), int(several or 1)
   except machines.SliceError as e:
-    raise machines.SliceError(f'--slice={name}: {e}') from e
+    raise machines.SliceError(f'--slice={name}: {e}; several of them 2xv5e-16, for example') from e
 
 
 def chip(name: str) -> Chip:
@@ -61,13 +65,13 @@ def chip(name: str) -> Chip:
 
 
 def devices(name: str) -> list[Any]:
-  """The chips of the slice, which know their places and hosts, and hold nothing.
+  """The chips of the slice, or of several, which know their places and hosts, and hold nothing.
 
   Raises:
     SliceError: there is no such slice.
     CompilerError: the compiler is not there, or does not know the slice.
   """
-  kind, chips = parse(name)
+  kind, chips, count = parse(name)
   version = compiler()
   os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')  # There is no machine that could be asked what it is.
   os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')  # There is no chip that two processes could want.
@@ -75,8 +79,9 @@ def devices(name: str) -> list[Any]:
   from jax.experimental import topologies
 
   shape = machines.CHIPS[kind].topologies[chips]
+  several = {'num_slices': count} if count > 1 else {}
   try:
     with standard_error():  # libtpu tells of all that it did not find here.
-      return topologies.get_topology_desc(platform='tpu', topology_name=f'{kind}:{shape}').devices
+      return topologies.get_topology_desc(platform='tpu', topology_name=f'{kind}:{shape}', **several).devices
   except jax.errors.JaxRuntimeError as e:
     raise CompilerError(f'--slice={name}: libtpu {version} does not compile for it: {str(e).splitlines()[0]}') from e

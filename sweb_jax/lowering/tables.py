@@ -61,8 +61,9 @@ def show_times(name: str, found: Sequence[tuple[Step, Lowered, Times]], console:
   console.print(
     'A step: a call of prompts, a token in every row, an update; times in ms. GB: the state of all layers, with the\n'
     'temporaries of those compiled. Products: by the cycles that the compiler estimates. Messages: bytes over links\n'
-    'of the mesh axes, as if nothing else went on. Bound: what a step reads, at the bandwidth, or the FLOPs of the\n'
-    'model, none twice, at the peak. MFU: those FLOPs against the peak. Tokens/s: of a chip.'
+    'of the mesh axes, or over the network between slices, as if nothing else went on. Bound: what a step reads, at\n'
+    'the bandwidth, or the FLOPs of the model, none twice, at the peak. MFU: those FLOPs against the peak. Tokens/s:\n'
+    'of a chip.'
   )
 
 

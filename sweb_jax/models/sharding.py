@@ -63,17 +63,17 @@ def takes_whole_slices(devices: Sequence[Any]) -> bool:
 
 
 def _place(device: Any) -> tuple[int, int, int]:
-  return _slice(device), device.process_index, device.id
+  return slice_of(device), device.process_index, device.id
 
 
-def _slice(device: Any) -> int:
+def slice_of(device: Any) -> int:
   """Which slice of TPUs it is in; 0 where there are none."""
   return getattr(device, 'slice_index', 0) if device.platform == 'tpu' else 0
 
 
 def _mesh(devices: Sequence[Any], *shape: int) -> Mesh:
   """A mesh whose neighbours are wired to each other: the last axis talks most."""
-  slices = len({_slice(d) for d in devices})
+  slices = len({slice_of(d) for d in devices})
   if slices == 1:
     return Mesh(mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True), AXES)
   # Between slices there is a network only. What fsdp splits moves once a step; what tensor splits, many times a layer.
@@ -91,11 +91,16 @@ def _mesh(devices: Sequence[Any], *shape: int) -> Mesh:
 def side_by_side(mesh: Mesh, runs: int) -> Mesh:
   """The devices of a mesh with an axis `RUN` before the others, which is taken out of `fsdp` first, then of `data`.
 
-  Where both do not divide by the runs, parts have several runs each.
+  Over several slices it is the other way round: trainings on different ones have nothing to tell each other over the
+  network. Where both do not divide by the runs, parts have several runs each.
   """
   data, fsdp, tensor = mesh.devices.shape
-  of_fsdp = math.gcd(runs, fsdp)
-  of_data = math.gcd(runs // of_fsdp, data)
+  if slice_size(mesh) < mesh.size:
+    of_data = math.gcd(runs, data)
+    of_fsdp = math.gcd(runs // of_data, fsdp)
+  else:
+    of_fsdp = math.gcd(runs, fsdp)
+    of_data = math.gcd(runs // of_fsdp, data)
   devices = mesh.devices.reshape(of_data, data // of_data, of_fsdp, fsdp // of_fsdp, tensor).transpose(0, 2, 1, 3, 4)
   return Mesh(devices.reshape(of_data * of_fsdp, data // of_data, fsdp // of_fsdp, tensor), (RUN, *AXES))
 
@@ -199,7 +204,7 @@ def meshes_to_draw(mesh: Mesh, processes: int = 0, tensor: int = 0) -> tuple[Mes
 
 def slice_size(mesh: Mesh) -> int:
   """Devices of the mesh in each slice."""
-  return mesh.size // len({_slice(d) for d in mesh.devices.flat})
+  return mesh.size // len({slice_of(d) for d in mesh.devices.flat})
 
 
 def own(meshes: Sequence[Mesh]) -> Mesh:

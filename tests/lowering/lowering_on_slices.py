@@ -1,5 +1,7 @@
 """Compiles steps of Gemma 7B and Gemma 2 9B and 27B, two layers at full width, for TPU slices; prints what it found.
 
+And those of `configs/quickstart.py` for two slices.
+
 Run by a test. What was compiled once is kept (`sweb_jax.lowering.compiling.CACHE`).
 """
 
@@ -10,9 +12,13 @@ import json
 import os
 import runpy
 import sys
+from collections.abc import Collection
+from typing import Any
 
 os.environ |= {'JAX_PLATFORMS': 'cpu', 'TF_CPP_MIN_LOG_LEVEL': '3'}
 os.environ.pop('JAX_COMPILATION_CACHE_DIR', None)
+
+from ml_collections import ConfigDict
 
 from sweb_jax import config as config_lib
 from sweb_jax.lowering import compiling, slices, times
@@ -28,27 +34,44 @@ CASES = {
 
 
 def main() -> None:
-  config = config_lib.resolve(runpy.run_path('configs/paper/math.py')['get_config'](), ())
-  config_lib.validate(config)
-  version, found = slices.compiler(), {}
+  config, found = load('configs/paper/math.py'), {}
   for name, wanted in CASES.items():
-    chip, devices = slices.chip(name), slices.devices(name)
     if name == 'v5p-64':  # There parts of a slice draw, with training's `tensor`, which is to divide 8 KV heads.
       config.mesh.tensor = 8
-    config.mesh.fsdp = len(devices) // config.mesh.tensor
-    for step in steps(config, chip.memory, devices=devices):
-      if (step.model, step.name) in wanted:
-        x = compiling.compiled(step, LAYERS, version)
-        print(f'{name} {step.model} {step.name}: compiled in {x.seconds:.0f} s', file=sys.stderr)
-        messages = times.by_axes(x.messages, step.mesh)
-        found[f'{name} {step.model} {step.name}'] = {
-          'mesh': step.mesh.shape,
-          'fits': x.peak < chip.memory,
-          'logits': x.logits,
-          'messages': {f'{kind} {" ".join(axes)}': n / step.loops for (kind, axes), (n, _) in messages.items()},
-          'times': dataclasses.asdict(times.times(step, x, chip)),
-        }
+    config.mesh.fsdp = len(slices.devices(name)) // config.mesh.tensor
+    found |= {f'{name} {step}': x for step, x in compiled(config, name, wanted).items()}
+  config = load('configs/quickstart.py')
+  config.mesh.data = -1
+  for together, wanted in ((0, (('wc', 'prefill'), ('student', 'train'))), (1, (('student', 'train'),))):
+    config.train.side_by_side = together
+    steps_of_two = compiled(config, '2xv5e-16', wanted)
+    found |= {f'two slices, {"by itself" if together else "as chosen"}: {step}': x for step, x in steps_of_two.items()}
   print(json.dumps(found))
+
+
+def load(path: str) -> ConfigDict:
+  config = config_lib.resolve(runpy.run_path(path)['get_config'](), ())
+  config_lib.validate(config)
+  return config
+
+
+def compiled(config: ConfigDict, name: str, wanted: Collection[tuple[str, str]]) -> dict[str, dict[str, Any]]:
+  """'model step' -> what the compiler says of it."""
+  chip, found = slices.chip(name), {}
+  for step in steps(config, chip.memory, devices=slices.devices(name)):
+    if (step.model, step.name) in wanted:
+      x = compiling.compiled(step, LAYERS, slices.compiler())
+      print(f'{name} {step.model} {step.name}: compiled in {x.seconds:.0f} s', file=sys.stderr)
+      messages = times.by_axes(x.messages, step.mesh)
+      found[f'{step.model} {step.name}'] = {
+        'mesh': step.mesh.shape,
+        'fits': x.peak < chip.memory,
+        'logits': x.logits,
+        'messages': {f'{kind} {" ".join(axes)}': n / step.loops for (kind, axes), (n, _) in messages.items()},
+        'bytes': {f'{kind} {" ".join(axes)}': n / step.loops for (kind, axes), (_, n) in messages.items()},
+        'times': dataclasses.asdict(times.times(step, x, chip)),
+      }
+  return found
 
 
 if __name__ == '__main__':

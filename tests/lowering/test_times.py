@@ -16,8 +16,12 @@ LINK = CHIP.link
 
 
 def mesh(*extent: int, shape: tuple[int, ...]) -> types.SimpleNamespace:
-  """A mesh of chips in a box, row by row."""
-  chips = [types.SimpleNamespace(coords=tuple(map(int, at))) for at in np.ndindex(*extent)]
+  """A mesh of chips in a box, row by row; of several boxes where it is larger."""
+  box = [tuple(map(int, at)) for at in np.ndindex(*extent)]
+  chips = [
+    types.SimpleNamespace(coords=at, slice_index=i, platform='tpu')
+    for i in range(np.prod(shape) // len(box)) for at in box
+  ]  # fmt: skip
   devices = np.empty(len(chips), object)
   devices[:] = chips
   return types.SimpleNamespace(devices=devices.reshape(shape), axis_names=('data', 'fsdp', 'tensor'))
@@ -32,10 +36,13 @@ def seconds(kind: str, size: int, group: tuple[int, ...], where=FLAT, chip=CHIP)
 
 
 def test_messages_go_over_the_axes_in_which_their_devices_differ():
-  assert times.axes(ROW, FLAT) == ('tensor',)
-  assert times.axes(COLUMN, FLAT) == ('data', 'fsdp')
-  assert times.axes((0, 8), FLAT) == ('fsdp',)
-  assert times.axes((5,), FLAT) == ()
+  def axes(group):
+    return times.axes(Message('all-gather', 1.0, 10, group), FLAT)
+
+  assert axes(ROW) == ('tensor',)
+  assert axes(COLUMN) == ('data', 'fsdp')
+  assert axes((0, 8)) == ('fsdp',)
+  assert axes((5,)) == ()
   found = times.by_axes([Message('all-gather', 2.0, 10, ROW), Message('all-gather', 1.0, 5, tuple(range(8, 16)))], FLAT)
   assert found == {('all-gather', ('tensor',)): (3.0, 25.0)}
 
@@ -54,6 +61,19 @@ def test_a_plane_has_links_in_both_directions_and_a_ring_has_twice_as_many():
   assert seconds('all-gather', 1600, tuple(range(16)), ring) == pytest.approx(3 * 1500 / (2 * LINK))
   # Half of a ring is a row.
   assert seconds('all-gather', 800, tuple(range(8)), ring) == pytest.approx(3 * 700 / LINK)
+
+
+def test_messages_between_slices_go_over_the_network_and_others_count_the_chips_of_one():
+  two = mesh(4, 4, shape=(2, 4, 4))
+  runs = types.SimpleNamespace(devices=two.devices.transpose(1, 0, 2), axis_names=('run', 'data', 'tensor'))
+  for where, axis in ((two, 'fsdp'), (runs, 'run')):
+    columns = Message('all-gather', 1.0, 400, (0, 4, 8, 12))
+    assert times.axes(columns, where) == (axis,)
+    assert times.message_seconds([columns], where, CHIP) == pytest.approx(300 / LINK)
+    for kind, moved in (('all-reduce', 400), ('all-gather', 200), ('reduce-scatter', 400), ('collective-permute', 400)):
+      between = Message(kind, 3.0, 400, (), 2)
+      assert times.axes(between, where) == ('slices',)
+      assert times.message_seconds([between], where, CHIP) == pytest.approx(3 * moved / CHIP.network)
 
 
 def test_all_to_all_crosses_the_middle_of_a_row():

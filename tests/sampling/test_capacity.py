@@ -89,6 +89,18 @@ def pod(kind: str) -> types.SimpleNamespace:
   return types.SimpleNamespace(devices=devices.reshape(*shape.values()), shape=shape, size=16, is_multi_process=True)
 
 
+def test_trainings_side_by_side_are_on_slices_of_their_own_before_they_share_one():
+  def slices_of_a_run(mesh, runs):
+    found = sharding.side_by_side(mesh, runs)
+    return found.devices.shape, [{d.slice_index for d in part.flat} for part in found.devices]
+
+  two = pod('TPU v5 lite')
+  assert slices_of_a_run(two, 2) == ((2, 1, 2, 4), [{0}, {1}])
+  assert slices_of_a_run(two, 4) == ((4, 1, 1, 4), [{0}, {0}, {1}, {1}])
+  one = types.SimpleNamespace(devices=two.devices[:1], size=8)
+  assert slices_of_a_run(one, 2) == ((2, 1, 1, 4), [{0}, {0}])
+
+
 def drawn_on(kind: str, draw_on: str) -> list[tuple[int, ...]]:
   """The shapes of the meshes that the parts of a pod draw on; each has neighbouring chips."""
   found = choose_meshes(CONFIG, pod(kind), draw_on=draw_on, itemsize=2, memory=16e9, processes=4)
