@@ -171,6 +171,7 @@ def default() -> ConfigDict:
         # What draws as one: 'slice', all chips of a slice; 'hosts', each host by itself, or those that mesh.tensor
         # spans; '': a slice where its chips run nothing else (v5e, v6e), else hosts.
         'draw_on': '',
+        'kernels': True,  # Draw with kernels of this project where there are TPUs; False: as XLA does it by itself.
         'jobs': 1,  # Jobs of a stage side by side, in threads; for small models on several CPU cores.
       },
       'estimate': {  # For the plan: what was measured on this kind of machine.

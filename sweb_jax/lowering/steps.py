@@ -178,7 +178,8 @@ def _drawing(
     rows = Rows(np.zeros((slots, 2), np.uint32), *(np.zeros(slots, np.int32) for _ in range(7)))
     key = jax.eval_shape(lambda: jax.random.key(0))
     rest = key, Stops(jax.ShapeDtypeStruct((1,), jnp.int32), None), *((np.int32(0),) if own else ())
-    how = dict(steps=config.engine.steps, rule=rule, config=c) | ({'prompt_columns': width} if own else {})
+    how = dict(steps=config.engine.steps, rule=rule, config=c)
+    how |= {'prompt_columns': width} if own else {'kernels': config.engine.kernels}
     lowered = device.decode.lower(*arrays, rows, *rest, **how, **common)
     return lowered, max(slots + 1, config.engine.steps * slots // sharding.ways(mesh))
 

@@ -25,7 +25,7 @@ _AT_ONCE = 8
 """Rows whose tiles are on their way together."""
 
 
-def append(old: LayerKV, new: LayerKV, lengths: Int[Array, S], where: NamedSharding) -> LayerKV:
+def append(old: LayerKV, new: LayerKV, lengths: Int[Array, S], where: NamedSharding, kernels: bool) -> LayerKV:
   """Writes a chunk after the columns that each row has: as is fastest on the devices.
 
   Args:
@@ -33,10 +33,11 @@ def append(old: LayerKV, new: LayerKV, lengths: Int[Array, S], where: NamedShard
     new: of a chunk, [S, K, H, C] and [S, K, C, H].
     lengths: columns that each row has, whole chunks.
     where: how slots and heads are split over devices.
+    kernels: whether a TPU writes with one.
   """
   if not tiles.on_tpu(where.mesh):
     return append_by_row(old, new, lengths)
-  if not _in_tiles(old, new):
+  if not kernels or not _in_tiles(old, new):
     return append_in_one_pass(old, new, lengths)
   # XLA does not split a kernel over devices by itself.
   rows = PartitionSpec(where.spec[0])

@@ -205,7 +205,7 @@ def prefill(
 
 
 @functools.partial(
-  jax.jit, static_argnames=('start', 'steps', 'places', 'config', 'mesh', 'rule'), donate_argnames=('cache',)
+  jax.jit, static_argnames=('start', 'steps', 'places', 'kernels', 'config', 'mesh', 'rule'), donate_argnames=('cache',)
 )
 def decode(
   params: Params,
@@ -218,6 +218,7 @@ def decode(
   start: int,
   steps: int,
   places: int,
+  kernels: bool,
   config: OpenDecoder,
   mesh: Mesh,
   rule: Rule,
@@ -237,7 +238,7 @@ def decode(
   todo = {
     (window, kv[0].shape): ragged.work(kv, _begins(window, rows.length[:, None]), rows.length, where)
     for window, kv in zip(windows, cache.completions, strict=True)
-    if tiles.on_tpu(mesh) and ragged.fits(kv, where)
+    if kernels and tiles.on_tpu(mesh) and ragged.fits(kv, where)
   }
 
   def feed(i, tokens, positions, chunk):
@@ -277,7 +278,7 @@ def decode(
   chunk, drawn = draw_chunk(feed, chunk, rows, key, stops, start=start, steps=steps, rule=rule, mesh=mesh)
 
   completions = tuple(
-    append(old, new, rows.length, where) for old, new in zip(cache.completions, chunk, strict=True)
+    append(old, new, rows.length, where, kernels) for old, new in zip(cache.completions, chunk, strict=True)
   )
   completions = jax.lax.with_sharding_constraint(completions, where)
   return cache._replace(completions=completions), drawn
@@ -296,6 +297,7 @@ class SharedCache:
     places: prompts a block can hold.
     prompt_columns: of a place.
     completion_columns: of a slot; whole chunks.
+    kernels: whether there are any where the devices are TPUs.
   """
 
   def __init__(
@@ -310,7 +312,9 @@ class SharedCache:
     places: int,
     prompt_columns: int,
     completion_columns: int,
+    kernels: bool,
   ):
+    self._kernels = kernels
     self._common = dict(config=config, mesh=mesh)
     self._prefix = prefix(params, prefix_ids, **self._common) if len(prefix_ids) else None
     self._cache = empty(
@@ -329,6 +333,6 @@ class SharedCache:
 
   def decode(self, params: Params, rows: Rows, key: Key[Array, ''], stops: Stops, *, steps: int, rule: Rule) -> Drawn:
     """Draws a chunk."""
-    how = dict(steps=steps, rule=rule)
+    how = dict(steps=steps, rule=rule, kernels=self._kernels)
     self._cache, drawn = decode(params, self._prefix, self._cache, rows, key, stops, **how, **self._common)
     return drawn

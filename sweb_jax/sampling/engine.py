@@ -44,6 +44,7 @@ class Engine:
     prefix: ids that come before every prompt, BOS first; may be empty.
     slots: rows decoded together; 0: as many as are of use and fit into the device's memory.
     steps: tokens a row draws between two looks at the batch.
+    kernels: whether TPUs draw with the kernels of this package; else as XLA does it by itself.
   """
 
   def __init__(
@@ -59,6 +60,7 @@ class Engine:
     prefix: Sequence[int] = (),
     slots: int = 0,
     steps: int = 16,
+    kernels: bool = True,
   ):
     if slots:
       sharding.check_rows(slots, mesh, 'slots')
@@ -73,6 +75,7 @@ class Engine:
     self._prefix = tuple(prefix)
     self._slots = slots
     self._steps = steps
+    self._kernels = kernels
     self._own_cache = isinstance(config, CachedDecoder)
 
   def run(
@@ -134,7 +137,8 @@ class Engine:
       cache = OwnCache(params, self._config, self._mesh, **common)
     else:
       ids = np.asarray(prefix, np.int32)
-      cache = SharedCache(params, self._config, self._mesh, prefix_ids=ids, block=block, places=places, **common)
+      common |= dict(block=block, places=places, kernels=self._kernels)
+      cache = SharedCache(params, self._config, self._mesh, prefix_ids=ids, **common)
     batch = Batch(count, columns, self._steps)
     finished: list[Completion] = []
     while True:

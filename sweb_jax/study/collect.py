@@ -224,6 +224,7 @@ def _engine(context: Context, asked: Asked, prompt_length: int) -> Engine:
     prefix=asked.renderer.prefix,
     slots=context.slots,
     steps=context.steps,
+    kernels=context.kernels,
   )
 
 

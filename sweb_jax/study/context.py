@@ -56,6 +56,8 @@ class Context:
   """Completions decoded together; 0: as many as are of use and fit into memory."""
   steps: int = 16
   """Tokens between two refills."""
+  kernels: bool = True
+  """Whether TPUs draw with kernels."""
   remat: str = 'none'
   micro_batches: int = 1
   side_by_side: int = 0

@@ -68,6 +68,7 @@ class Study:
       drawing_dtype=c.sampling.dtype,
       slots=c.engine.slots,
       steps=c.engine.steps,
+      kernels=c.engine.kernels,
       remat=c.train.remat,
       micro_batches=c.train.micro_batches,
       side_by_side=c.train.side_by_side,

@@ -40,6 +40,10 @@ def main() -> None:
       config.mesh.tensor = 8
     config.mesh.fsdp = len(slices.devices(name)) // config.mesh.tensor
     found |= {f'{name} {step}': x for step, x in compiled(config, name, wanted).items()}
+    if name == 'v5e-64':
+      config.engine.kernels = False
+      found |= {f'{name}, no kernels: {step}': x for step, x in compiled(config, name, (('se', 'decode'),)).items()}
+      config.engine.kernels = True
   config = load('configs/quickstart.py')
   config.mesh.data = -1
   for together, wanted in ((0, (('wc', 'prefill'), ('student', 'train'))), (1, (('student', 'train'),))):
@@ -69,6 +73,7 @@ def compiled(config: ConfigDict, name: str, wanted: Collection[tuple[str, str]])
         'logits': x.logits,
         'messages': {f'{kind} {" ".join(axes)}': n / step.loops for (kind, axes), (n, _) in messages.items()},
         'bytes': {f'{kind} {" ".join(axes)}': n / step.loops for (kind, axes), (_, n) in messages.items()},
+        'kernels': x.kernel_bytes,
         'times': dataclasses.asdict(times.times(step, x, chip)),
       }
   return found

@@ -59,6 +59,14 @@ def test_a_token_costs_two_sums_by_parts_a_layer_and_nothing_over_data_but_choic
 
 @pytest.mark.slow
 @needs_compiler
+def test_kernels_can_be_turned_off(compiled):
+  found = compiled['v5e-64 se decode'], compiled['v5e-64, no kernels: se decode']
+  assert found[0]['kernels'] > 0 == found[1]['kernels']
+  assert found[0]['times']['compute'] < found[1]['times']['compute']
+
+
+@pytest.mark.slow
+@needs_compiler
 def test_prompts_go_to_their_places_by_two_messages_a_layer(compiled):
   for name, gathers in (('v5e-64', {'all-gather data': 2 * 2}), ('v6e-64', {'all-gather data': 2 * 2}), ('v5p-64', {})):
     messages = compiled[f'{name} wc prefill']['messages']

@@ -22,12 +22,12 @@ from sweb_jax.sampling import Engine, Request, Rule, append, ragged, tiles  # no
 CONFIG = ModelConfig(96, 32, 64, 2, 4, 2, 128, pattern=('local', 'global'), window=20, attn_softcap=1.5)
 
 
-def draw(params, **axes: int) -> list:
+def draw(params, kernels: bool = True, **axes: int) -> list:
   mesh = sharding.make_mesh(**axes)
   requests = [Request(f'p{i}', j, tuple(range(3 + i, 8 + 2 * i)), 60 * (i + j + 1)) for i in range(2) for j in range(2)]
   engine = Engine(
     CONFIG, mesh, Rule(1.0, forbidden=(0, 1, 2)), stop_ids=(1,), prompt_length=16, max_new_tokens=256, prefix=(2, 9, 8),
-    slots=4, steps=16,
+    slots=4, steps=16, kernels=kernels,
   )  # fmt: skip
   drawn = engine.run(sharding.place(params, mesh), requests, key=jax.random.key(5))
   return sorted((c.problem_id, c.index, c.tokens) for c in drawn)
@@ -48,7 +48,9 @@ def main() -> None:
   tiles.on_tpu = lambda mesh: True
   jax.clear_caches()
   found['with'] = draw(params, data=2, tensor=2)
-  print(json.dumps(found | {'calls': len(calls)}))
+  found['calls'] = len(calls)
+  found['turned off'] = draw(params, kernels=False, data=2, tensor=2)
+  print(json.dumps(found | {'calls when turned off': len(calls) - found['calls']}))
 
 
 if __name__ == '__main__':

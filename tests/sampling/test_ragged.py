@@ -83,6 +83,7 @@ def test_on_four_devices_the_kernels_draw_the_text_that_one_draws_without_them()
   assert done.returncode == 0, done.stderr
   found = json.loads(done.stdout.splitlines()[-1])
   assert found['calls'] == 2  # A time for each layer, as it is traced.
-  assert found['with'] == found['without']
+  assert found['with'] == found['without'] == found['turned off']
+  assert found['calls when turned off'] == 0
   lengths = {len(tokens) for *_, tokens in found['without']}
   assert min(lengths) < 128 < max(lengths)
