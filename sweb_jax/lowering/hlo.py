@@ -139,7 +139,9 @@ def read(text: str, by_condition: bool = False) -> Program:
         counts[kind, size, group, 1] += c.times
       if operation == 'recv' and (found := _NETWORK.search(rest)):
         (_, size), *_ = _sizes(shape)
-        counts[found[2].lower().replace('_', '-'), size, (), found[1].count(',') + 1] += c.times
+        kind = found[2].lower().replace('_', '-')
+        kind = kind if kind in COLLECTIVES else 'collective-permute'  # What arrives is then what was sent.
+        counts[kind, size, (), found[1].count(',') + 1] += c.times
       if not c.fused and (found := _CYCLES.search(rest)):
         cycles += c.times * float(found[1])
       if operation == 'custom-call' and (found := _KERNEL.search(rest)):
@@ -187,7 +189,7 @@ def _group(rest: str) -> tuple[int, ...]:
 
 def program(kept: dict[str, Any]) -> Program:
   """The program whose `kept` is JSON's form of `dataclasses.asdict`."""
-  messages = tuple(Message(m['kind'], m['count'], m['bytes'], tuple(m['group'])) for m in kept['messages'])
+  messages = tuple(Message(**m | {'group': tuple(m['group'])}) for m in kept['messages'])
   arrays = tuple((tuple(shape), n) for shape, n in kept['arrays'])
   return Program(**kept | {'messages': messages, 'arrays': arrays})
 

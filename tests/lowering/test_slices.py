@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import importlib.util
 import json
@@ -190,6 +191,35 @@ ENTRY %main (a: bf16[8], x: f32[8]) -> bf16[16] {
   ROOT %g.3 = bf16[16]{0} all-gather(%a), channel_id=8, replica_groups={{0,1}}, dimensions={0}
 }
 '''
+
+
+NETWORK = """
+ENTRY %main (a: f32[8]) -> f32[8] {
+  %a = f32[8]{0} parameter(0)
+  %b = token[] after-all()
+  %s.1 = (f32[8]{0}, u32[], token[]) send(%a, %b), channel_id=3, is_host_transfer=true, frontend_attributes={\
+_xla_megascale_reduce_operation="SUM",_xla_megascale_target="{1,2,3,4}x{0:7}",_xla_megascale_transfer_type="ALL_REDUCE"}
+  %r.1 = (f32[8]{0}, u32[], token[]) recv(%b), channel_id=4, is_host_transfer=true, frontend_attributes={\
+_xla_megascale_reduce_operation="SUM",_xla_megascale_target="{1,2,3,4}x{0:7}",_xla_megascale_transfer_type="ALL_REDUCE"}
+  %r.2 = (f32[32]{0}, u32[], token[]) recv(%b), channel_id=5, is_host_transfer=true, frontend_attributes={\
+_xla_megascale_target="{1,2}x{0:7}",_xla_megascale_transfer_type="ALL_GATHER"}
+  %r.3 = (f32[2]{0}, u32[], token[]) recv(%b), channel_id=6, is_host_transfer=true, frontend_attributes={\
+_xla_megascale_target="{1,2}x{0:7}",_xla_megascale_transfer_type="OTHER"}
+  %r.4 = (f32[2]{0}, u32[], token[]) recv(%b), channel_id=7, is_host_transfer=true
+  ROOT %g = f32[16]{0} all-gather(%a), channel_id=8, replica_groups={{0,1}}, dimensions={0}
+}
+"""
+
+
+def test_messages_between_slices_are_those_that_the_networks_runtime_brings():
+  found = hlo.read(NETWORK)
+  assert set(found.messages) == {
+    hlo.Message('all-gather', 1, 64, (0, 1)),
+    hlo.Message('all-reduce', 1, 32, (), 4),
+    hlo.Message('all-gather', 1, 128, (), 2),
+    hlo.Message('collective-permute', 1, 8, (), 2),
+  }
+  assert hlo.program(json.loads(json.dumps(dataclasses.asdict(found)))) == found
 
 
 def test_a_message_that_is_sent_in_parts_beside_products_counts_once_and_a_sum_that_is_split_as_such():
