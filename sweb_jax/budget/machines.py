@@ -3,7 +3,7 @@
 Peaks, memory and links: Google's pages on each generation (docs.cloud.google.com/tpu/docs/v5e, v6e, v5p), read on
 2026-11-22 and 26. A link is a quarter (v5e, v6e: four links) of a chip's bandwidth to its neighbours, for v5p a twelfth
 of that both ways on six links. Network: a pod's bandwidth to the data center's network over its chips (v5e 6.4 and v6e
-25.6 Tbit/s over 256). Cycles: the clock at which the matrix units make the peak.
+25.6 Tbit/s over 256), of v5p 50 Gbit/s a chip. Cycles: the clock at which the matrix units make the peak.
 """
 
 from __future__ import annotations

@@ -82,6 +82,7 @@ def rates(
   chip, version = slices.chip(name), slices.compiler()
   seconds: dict[tuple[str, str], float] = {}
   works: dict[tuple[str, str], Work] = {}
+  parts: dict[str, int] = {}
   drawing, training = {}, {}
 
   def takes(step: Step) -> float:
@@ -103,13 +104,14 @@ def rates(
       training[step.model] = done * work.flops / step.runs / total
     else:
       seconds[step.model, step.name], works[step.model, step.name] = takes(step), work
+      parts[step.model] = step.parts
   for (model, kind), work in works.items():
     if kind == 'decode':
       # A problem's prompt, and what is drawn after it; a plan counts as many FLOPs for either's tokens.
       read, drawn = config.estimate.prompt_tokens, samples(config) * config.estimate.completion_tokens
       of_prompt = read / works[model, 'prefill'].tokens * seconds[model, 'prefill']
       of_drawn = drawn / work.tokens * seconds[model, kind] / _OCCUPIED
-      drawing[model] = (read + drawn) / work.tokens * work.flops / (of_prompt + of_drawn)
+      drawing[model] = parts[model] * (read + drawn) / work.tokens * work.flops / (of_prompt + of_drawn)
   console.print(
     f'Minutes of the plan: {name}, by steps compiled by libtpu {version}; loading, compiling and grading are left out.'
   )

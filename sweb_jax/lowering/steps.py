@@ -66,6 +66,8 @@ class Step:
   """Layers -> what the step does."""
   loops: int
   """How often the outermost loop runs whose end depends on what is drawn: the tokens of a chunk; 1 where none does."""
+  parts: int = 1
+  """Of the machine: so many meshes like this one take such steps at once, each for itself."""
   runs: int = 1
   """Of an update: trainings side by side."""
   of_runs: Callable[[int], Step] | None = None
@@ -96,11 +98,11 @@ def steps(config: ConfigDict, hbm: float, processes: int = 0, devices: Sequence[
   computed = (g for g in config.generators if not elsewhere(config.models[g]))
   for name in dict.fromkeys((*computed, *config.learners)):
     shape = opened[name][0].config
-    part, *_ = capacity.choose_meshes(
+    parts = capacity.choose_meshes(
       shape, whole, draw_on=config.engine.draw_on, itemsize=itemsize, memory=hbm, processes=processes
     )
-    problems = math.ceil(config.task.train * part.size / whole.size)
-    found += _drawing(config, name, shape, part, problems=problems, hbm=hbm, exact=bool(devices))
+    part = parts[0]
+    found += _drawing(config, name, shape, part, parts=len(parts), hbm=hbm, exact=bool(devices))
     if name in learners:
       mesh = sharding.make_mesh(**mesh_of(config, name), devices=devices)
       copied = part != mesh or config.sampling.dtype != 'float32'
@@ -122,12 +124,12 @@ def _placed(tree: Any, shardings: Any) -> Any:
 
 
 def _drawing(
-  config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, problems: int, hbm: float, exact: bool
+  config: ConfigDict, name: str, shape: Decoder, mesh: Mesh, *, parts: int, hbm: float, exact: bool
 ) -> Iterator[Step]:
-  """Prompts and chunks of tokens of a model, as the engine would ask for them for so many problems."""
+  """Prompts and chunks of tokens of a model, as the engine of one of so many parts would ask for them."""
   s, e = config.sampling, config.estimate
   dtype = jnp.dtype(s.dtype)
-  count = samples(config)
+  count, problems = samples(config), math.ceil(config.task.train / parts)
   start = e.few_shot_tokens if s.few_shot else 0
   own = isinstance(shape, CachedDecoder)  # Its rows hold the prefix too, and each slot reads its prompt by itself.
   width = bucket(e.prompt_tokens + (start if own else 0))
@@ -183,7 +185,7 @@ def _drawing(
     lowered = device.decode.lower(*arrays, rows, *rest, **how, **common)
     return lowered, max(slots + 1, config.engine.steps * slots // sharding.ways(mesh))
 
-  about = functools.partial(Step, name, mesh=mesh, state=sizes, beside=0, **_sizes(shape, mesh))
+  about = functools.partial(Step, name, mesh=mesh, parts=parts, state=sizes, beside=0, **_sizes(shape, mesh))
 
   def prompts(layers: int) -> Work:
     c, *read, _ = state(layers)  # All but the cache that is written.

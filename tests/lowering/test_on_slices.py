@@ -16,6 +16,7 @@ from rich.console import Console
 from sweb_jax.lowering import compiling, on_slices, slices, steps, times
 from sweb_jax.lowering.compiling import Lowered
 from sweb_jax.lowering.hlo import Message
+from sweb_jax.sampling import capacity
 
 ROOT = Path(__file__).parents[2]
 MADE_UP = Lowered('m', 'train', 'fsdp=2', 4, 10, 0, 20, 1, 5, 100.0, {}, (), (), 0, 1.0, 1000.0)
@@ -72,6 +73,19 @@ def test_rates_are_what_a_problem_with_its_samples_and_an_update_take(made_up, c
   assert found.sampling == {'wc': pytest.approx(flops / seconds)}
   assert found.training == {'wc': pytest.approx(works['train'].flops / 4.0)}
   assert 'Minutes of the plan: v5e-4, by steps compiled by libtpu 1' in said.getvalue()
+
+
+def test_parts_of_a_machine_draw_side_by_side(made_up, config, monkeypatch):
+  made_up(MADE_UP, prefill=2.0, decode=0.5, train=4.0)
+
+  def rates():
+    return on_slices.rates(config, 'v5e-4', {'wc': [[9]]}, Console(file=io.StringIO()))
+
+  one, choose = rates(), capacity.choose_meshes
+  monkeypatch.setattr(capacity, 'choose_meshes', lambda *args, **kwargs: choose(*args, **kwargs) * 4)
+  four = rates()
+  assert four.sampling == {'wc': pytest.approx(4 * one.sampling['wc'])}
+  assert four.training == one.training
 
 
 def test_a_step_that_does_not_fit_ends_a_plan(made_up, config):
