@@ -17,6 +17,7 @@ from sweb_jax.analysis.results import checkpoint
 from sweb_jax.analysis.study import Study, damaged, done
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files
+from sweb_jax.runtime.by_problem import ByProblem
 
 LIMIT = 50_000
 """Samples that a report holds of training problems, and as many of tests; of a larger study of its first problems."""
@@ -70,23 +71,21 @@ def write(root: epath.Path, study: Study, prompt: Callable[[Problem], str], labe
     problems = list(records.read(Problem, root / shelf.problems / layout.PROBLEMS))
     problems = problems[: extents[shelf.problems]['problems']]
     shown, chunk, size = problems[:most], [], 0
-    drawn = _drawn(root, shelf, {p.id for p in shown})
+    drawn = [_graded(root, source, [p.id for p in shown]) for source in shelf.sources]
     found = {'set': shelf.question_set, 'of': shelf.of, 'problems': [p.id for p in shown], 'chunk': []}
-    found['states'] = dict.fromkeys(drawn, '')
+    found['states'] = dict.fromkeys((source.name for source in shelf.sources), '')
     index['problems'] += len(problems)
-    for p in shown:
+    for p, *by_source in zip(shown, *drawn, strict=True):
       text = prompt(p) if shelf.of in (TRAINING, TEST) else p.text
       row = {'text': text, 'gold': p.gold, 'solution': (p.solutions or ('',))[0], 'level': p.level, 'samples': {}}
-      for source in shelf.sources:
-        name, (samples, graded) = source.name, drawn[source.name]
-        told = labels if shelf.of == TRAINING else {}
+      for source, (samples, verdicts) in zip(shelf.sources, by_source, strict=True):
+        name, told = source.name, labels if shelf.of == TRAINING else {}
         try:
           pairs = [
-            (samples[p.id, i], graded[p.id, i], told.get((name, shelf.question_set, p.id, i)))
-            for i in range(source.count)
+            (samples[i], verdicts[i], told.get((name, shelf.question_set, p.id, i))) for i in range(source.count)
           ]
         except KeyError as e:
-          raise damaged(f'{root / source.samples}: no sample, or no verdict, {e}') from e
+          raise damaged(f'{root / source.samples}: no sample, or no verdict, {e} of {p.id!r}') from e
         found['states'][name] += ''.join(_state(*pair) for pair in pairs)
         row['samples'][name] = [_shown(*pair) for pair in pairs]
       chunk.append(json.dumps(row))
@@ -153,40 +152,30 @@ def _most(shelves: Sequence[Shelf]) -> int:
   return max(1, LIMIT // max(1, sum(source.count for shelf in shelves for source in shelf.sources)))
 
 
-class Drawn(NamedTuple):
-  """What the page shows of a sample; its tokens would take ten times as much."""
-
-  text: str
-  cut: bool
-  tokens: int
-
-
-def _drawn(root: epath.Path, shelf: Shelf, ids: set[str]) -> dict[str, tuple[dict, dict]]:
-  """Name of a source -> its samples and its verdicts, by problem id and index."""
-  found = {}
-  for name, samples, verdicts, _ in shelf.sources:
-    texts: dict[tuple[str, int], Drawn] = {}
-    for x in records.read(Sample, *sorted((root / samples).glob(layout.CHUNKS))):
-      if x.problem_id in ids:  # Of one drawn twice, around a restart, the first.
-        texts.setdefault((x.problem_id, x.index), Drawn(x.text, x.finish == 'length', len(x.tokens)))
-    graded = records.read(Verdict, *sorted((root / verdicts).glob(layout.VERDICTS)))
-    found[name] = texts, {(v.problem_id, v.index): v for v in graded if v.problem_id in ids}
-  return found
+def _graded(
+  root: epath.Path, source: Source, ids: Sequence[str]
+) -> Iterator[tuple[dict[int, Sample], dict[int, Verdict]]]:
+  """The samples of each of some problems, and their verdicts, by index."""
+  # Of a sample drawn twice, around a restart, the first; of verdicts on the same sample the last.
+  samples = ByProblem(Sample, sorted((root / source.samples).glob(layout.CHUNKS))).read(ids)
+  verdicts = ByProblem(Verdict, sorted((root / source.verdicts).glob(layout.VERDICTS)), latest=True).read(ids)
+  for pair in zip(samples, verdicts, strict=True):
+    yield tuple({row.index: row for row in rows} for rows in pair)
 
 
-def _state(sample: Drawn, verdict: Verdict, label: str | None) -> str:
+def _state(sample: Sample, verdict: Verdict, label: str | None) -> str:
   """The letter of `STATES`. On reasoning, a person's word stands before the checker's."""
   if verdict.correct:
     return 'f' if label == 'wrong' or (label != 'right' and verdict.valid is False) else 'r'
   if verdict.reason.startswith(records.UNGRADED):
     return 'u'
-  return 't' if sample.cut else 'n' if verdict.answer is None else 'w'
+  return 't' if sample.finish == 'length' else 'n' if verdict.answer is None else 'w'
 
 
-def _shown(sample: Drawn, verdict: Verdict, label: str | None) -> list[Any]:
+def _shown(sample: Sample, verdict: Verdict, label: str | None) -> list[Any]:
   """Text, answer, and what is said of it."""
   same = verdict.reason == STATES[_state(sample, verdict, label)]
-  said = [*([] if same else [verdict.reason]), f'{sample.tokens} tokens']
+  said = [*([] if same else [verdict.reason]), f'{len(sample.tokens)} tokens']
   if verdict.valid is not None:
     said.append(f'reasoning {"right" if verdict.valid else "wrong"} by the checker')
   if label:

@@ -9,7 +9,7 @@ from etils import epath
 from jaxtyping import Bool
 
 from sweb_jax import layout
-from sweb_jax.analysis import intervals, judges
+from sweb_jax.analysis import intervals, judges, metrics
 from sweb_jax.analysis.cells import cells, interval_note, with_bounds
 from sweb_jax.analysis.draws import Draws
 from sweb_jax.analysis.judges import Opinions
@@ -73,12 +73,12 @@ def kept(draws: Draws, opinions: Opinions | None) -> dict[str, Bool[np.ndarray, 
 
   The same as `curation.accepted`, on arrays. Votes count among the given samples only.
   """
-  whole, k = ~draws.truncated, draws.correct.shape[1]
+  whole = ~draws.truncated
   masks = {'answer': draws.correct & whole, 'none': whole}
   votes = np.where(whole, draws.votes, -1)
   if (votes >= 0).any():
-    counts = (votes[:, :, None] == np.arange(k)).sum(axis=1)
-    masks['majority'] = (votes >= 0) & (votes == counts.argmax(axis=1)[:, None])
+    masks['majority'] = metrics.elected(votes)
+  k = whole.shape[1]
   if opinions is not None and (opinions.asked[:, :k] | ~whole).all():
     masks['judge'] = whole & (opinions.right[:, :k] == 1)
   return masks

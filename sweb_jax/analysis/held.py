@@ -66,15 +66,14 @@ def read_held(
   said = files.read_json(folder / layout.ALLOCATION)
   held, spent = {}, collections.Counter(dict.fromkeys(costs, 0))
   for g in said['generators']:
-    samples = list(records.read(Sample, folder / g / layout.HELD))
-    verdicts = records.read(Verdict, folder / g / layout.GRADED)
-    held[g] = len(samples)
+    pairs = records.read(Sample, folder / g / layout.HELD), records.read(Verdict, folder / g / layout.GRADED)
     lengths = collections.defaultdict(list)
-    for s, v in zip(samples, verdicts, strict=True):
+    for s, v in zip(*pairs, strict=True):
       lengths[s.problem_id].append(len(s.tokens))
       if v.correct:
         count[row_of[s.problem_id]] += 1
         texts[row_of[s.problem_id]].add(records.text_key(s.text))
+    held[g] = sum(map(len, lengths.values()))
     each = said.get('each', {}).get(g, 0)
     read = {p: Prompts(said['prefix'][g], n, study.share_prefix, each) for p, n in said['prompts'][g].items()}
     for name, cost in costs.items():

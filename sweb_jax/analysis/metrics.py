@@ -65,9 +65,16 @@ def majority(
   problem is wrong. Raises ValueError unless 1 <= k <= M.
   """
   _check(correct.shape[1], k)
-  counts = (votes[:, :k, None] == np.arange(k)).sum(axis=1)  # [P, k]: votes for the answer of each sample.
-  winner = counts.argmax(axis=1)  # Of equals the first.
-  return ((votes[:, :k] == winner[:, None]) & correct[:, :k]).any(axis=1)
+  return (elected(votes[:, :k]) & correct[:, :k]).any(axis=1)
+
+
+def elected(votes: Int[np.ndarray, 'P k']) -> Bool[np.ndarray, 'P k']:
+  """Which samples give the answer with the most votes, of equals the one that came first; `votes` as in `majority`."""
+  problems, k = votes.shape
+  cast = (votes >= 0) & (votes < k)
+  places = votes + k * np.arange(problems)[:, None]
+  counts = np.bincount(places[cast], minlength=votes.size).reshape(votes.shape)
+  return cast & (votes == counts.argmax(axis=1)[:, None])
 
 
 def _all_missed(samples: int, k: int) -> Float[np.ndarray, ' c']:
