@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import dataclasses
 import math
@@ -36,14 +37,19 @@ Draw = Callable[[Sequence[Ask]], Sequence[Outcome | None]]
 class Allocation:
   """How a budget was spent."""
 
-  samples: tuple[Ask, ...]
-  """In the order in which they were asked."""
+  samples: Mapping[Want, Sequence[int]]
+  """Indices of the samples that were bought."""
   spent: Mapping[str, float]
   """By generator: prompts and samples, under the definition of the budget."""
   budget: float
   rounds: int
   ended: str
   """'budget': no further sample was expected to fit. 'record': a replayed record had no more to give."""
+
+  @property
+  def count(self) -> int:
+    """Samples that were bought."""
+    return sum(len(indices) for indices in self.samples.values())
 
   @property
   def total(self) -> float:
@@ -90,7 +96,7 @@ def allocate(
     raise BudgetError(f'a budget of {budget!r} never ends; give a finite number')
   known = Known(shuffled(problems, seed))
   bill = _Bill(cost, prompts, tokens)
-  samples: list[Ask] = []
+  samples: dict[Want, array.array[int]] = {}
   rounds, ended = 0, 'budget'
   while True:
     wants = policy.ask(known)
@@ -110,8 +116,8 @@ def allocate(
       known.spent[ask.generator] = known.spent.get(ask.generator, 0) + bill.add(ask, outcome.tokens)
       known.drawn[want] = known.drawn.get(want, 0) + 1
       known.correct[want] = known.correct.get(want, 0) + outcome.correct
-      samples.append(ask)
-  return Allocation(tuple(samples), known.spent, budget, rounds, ended)
+      samples.setdefault(want, array.array('i')).append(ask.index)
+  return Allocation(samples, known.spent, budget, rounds, ended)
 
 
 class _Bill:
@@ -122,12 +128,12 @@ class _Bill:
   ):
     self._cost, self._prompts, self._typical = cost, prompts, tokens
     self._seen: set[str | Want] = set()
-    self._count: collections.Counter[str] = collections.Counter()
-    self._tokens: collections.Counter[str] = collections.Counter()
+    self._count: dict[str, int] = collections.defaultdict(int)
+    self._tokens: dict[str, int] = collections.defaultdict(int)
 
   def fitting(self, wants: Sequence[Want], known: Known, left: float) -> list[Ask]:
     """The wanted samples that are expected to fit into what is left."""
-    asked: collections.Counter[Want] = collections.Counter()
+    asked: dict[Want, int] = {}
     seen = set(self._seen)
     out = []
     length = {
@@ -140,27 +146,31 @@ class _Bill:
       if left < least:
         break
       g, problem = want
-      index = known.drawn.get(want, 0) + asked[want]
-      price = self._price(g, problem, index, length[g], seen)
+      more = asked.get(want, 0)
+      ask = Ask(g, problem, known.drawn.get(want, 0) + more)
+      price = self._price(ask, length[g], seen)
       if price > left:
         continue
       left -= price
-      seen |= {g, want}
-      out.append(Ask(g, problem, index))
-      asked[want] += 1
+      seen.add(g)
+      seen.add(want)
+      out.append(ask)
+      asked[want] = more + 1
     return out
 
   def add(self, ask: Ask, tokens: int) -> float:
     """What a sample costs, with what had to be read for it."""
-    price = self._price(ask.generator, ask.problem, ask.index, tokens, self._seen)
-    self._seen |= {ask.generator, (ask.generator, ask.problem)}
+    price = self._price(ask, tokens, self._seen)
+    self._seen.add(ask.generator)
+    self._seen.add((ask.generator, ask.problem))
     self._count[ask.generator] += 1
     self._tokens[ask.generator] += tokens
     return price
 
-  def _price(self, g: str, problem: str, index: int, tokens: int, seen: set[str | Want]) -> float:
+  def _price(self, ask: Ask, tokens: int, seen: set[str | Want]) -> float:
     if self._cost is None:
       return 1
+    g, problem, index = ask
     prompts = self._prompts[g][problem]
     price = self._cost.completion(g, prompts, tokens)
     if index % prompts.each == 0 if prompts.each else (g, problem) not in seen:

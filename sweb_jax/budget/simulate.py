@@ -6,7 +6,7 @@ import array
 import bisect
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from etils import epath
 
@@ -42,10 +42,10 @@ class Recorded:
     at = self._at(index)
     return None if at is None else Outcome(self._tokens[at], bool(self._correct[at]))
 
-  def right(self, index: int) -> int | None:
-    """The name of its text where a sample is correct."""
-    at = self._at(index)
-    return self._texts[at] if at is not None and self._correct[at] else None
+  def right(self, indices: Iterable[int]) -> list[int]:
+    """The names of the texts of those that are correct."""
+    at = [a for i in indices if (a := self._at(i)) is not None]
+    return [self._texts[a] for a in at if self._correct[a]]
 
   def depth(self) -> int:
     """Samples from the first on without a gap."""
@@ -207,6 +207,7 @@ def named(names: Sequence[str], record: Record) -> dict[str, Policy]:
 
 def simulate(record: Record, policy: Policy, budget: float, cost: Cost) -> Bought:
   """Spends `budget` on the record as `policy` wants. Raises BudgetError as `allocate` does."""
+  correct: dict[str, list[int]] = {p: [] for p in record.problems}
   spent = allocate(
     policy,
     record.problems,
@@ -217,13 +218,11 @@ def simulate(record: Record, policy: Policy, budget: float, cost: Cost) -> Bough
     seed=record.seed,
     draw=lambda asks: [record.outcome(a) for a in asks],
   )
-  correct: dict[str, list[int]] = {p: [] for p in record.problems}
-  for a in spent.samples:
-    if (text := record.samples[a.generator, a.problem].right(a.index)) is not None:
-      correct[a.problem].append(text)
+  for want, indices in spent.samples.items():
+    correct[want[1]].extend(record.samples[want].right(indices))
   return Bought(
     spent.total,
-    len(spent.samples),
+    spent.count,
     spent.ended,
     [bool(t) for t in correct.values()],
     [len(set(t)) for t in correct.values()],

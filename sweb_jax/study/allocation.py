@@ -84,11 +84,10 @@ class Allocation(Step):
     prompts = {g: self._prompts(context, g, problems) for g in self.policy.generators}
     drawn = {g: _Drawn(context, self, g, problems) for g in self.policy.generators}
 
-    def buy(asks: Sequence[Ask]) -> list[Outcome]:
+    def buy(asks: Sequence[Ask]) -> list[Outcome | None]:
       for g, d in drawn.items():
         d.complete([(a.problem, a.index) for a in asks if a.generator == g and (not self.most or a.index < self.most)])
-      found = [drawn[a.generator].have.get((a.problem, a.index)) for a in asks]
-      return [Outcome(len(f[0].tokens), f[1].correct) if f else None for f in found]
+      return [drawn[a.generator].have.get((a.problem, a.index)) for a in asks]
 
     spent = budget.allocate(
       self.policy,
@@ -103,12 +102,11 @@ class Allocation(Step):
     if not context.hosts.leads:
       return
     for g in self.policy.generators:
-      rows = [drawn[g].have[a.problem, a.index] for a in spent.samples if a.generator == g]
-      place = {p.id: i for i, p in enumerate(problems)}
-      rows.sort(key=lambda row: (place[row[0].problem_id], row[0].index))
-      folder = context.root / self.folder / g
-      files.write_text(folder / layout.HELD, records.dumps(s for s, _ in rows))
-      files.write_text(folder / layout.GRADED, records.dumps(v for _, v in rows))
+      folder, bought = context.root / self.folder / g, {p: i for (by, p), i in spent.samples.items() if by == g}
+      with files.writing(folder / layout.HELD) as held, files.writing(folder / layout.GRADED) as graded:
+        for sample, verdict in drawn[g].read(bought):
+          held.write(records.dumps([sample]).encode())
+          graded.write(records.dumps([verdict]).encode())
     unit = cost.unit if cost else 'samples'
     said = {'budget': amount, 'unit': unit, 'charged': spent.total, 'overshoot': spent.overshoot, 'ended': spent.ended}
     read = {g: {p: n.prompt for p, n in of.items()} for g, of in prompts.items()}
@@ -183,20 +181,25 @@ def _each(problem_ids: Iterable[str], rows: Iterator[Graded]) -> Iterator[list[G
 
 
 class _Drawn:
-  """A generator's graded samples for one arm: its own step's, and what the arm has drawn beyond them."""
+  """A generator's graded samples for one arm: its own step's, and what the arm has drawn beyond them.
+
+  Texts and ids stay in the files: a policy asks what came of a sample, and only what is bought is read again.
+  """
 
   def __init__(self, context: Context, step: Allocation, generator: str, problems: Sequence[Problem]):
-    self._context, self._step, self._generator, self._problems = context, step, generator, problems
-    self.have: dict[tuple[str, int], Graded] = {}
-    """(problem id, index) to sample and verdict."""
-    self._first = 0
-    if whole := step.whole.get(generator):
-      self._first = whole.samples.count
-      for s, v in itertools.chain.from_iterable(whole.read(context, whole.samples.count)[generator]):
-        self.have[s.problem_id, s.index] = s, v
-    folder = context.root / step.folder / generator
-    if folder.exists():
-      self._take(Store(folder).by_problem(), [p.id for p in problems])
+    self._context, self._step, self._generator = context, step, generator
+    self._problems = {p.id: p for p in problems}
+    self.have: dict[tuple[str, int], Outcome] = {}
+    """By problem id and index."""
+    self._verdicts: dict[tuple[str, int], Verdict] = {}
+    """Of what the arm has drawn itself."""
+    whole = step.whole.get(generator)
+    self._first = whole.samples.count if whole else 0
+    for s, v in itertools.chain.from_iterable(self._whole()):
+      self.have[s.problem_id, s.index] = Outcome(len(s.tokens), v.correct)
+    self._folder = context.root / step.folder / generator
+    if self._folder.exists():
+      self._take(Store(self._folder).by_problem(), self._problems)
 
   def complete(self, wanted: Sequence[tuple[str, int]]) -> None:
     """Draws and grades those of (problem id, index) that are not there."""
@@ -204,13 +207,36 @@ class _Drawn:
       self._context.hosts.meet(f'next round of {self._generator}')
       drawn = draw(
         self._context, self._step, f'{self._step.folder}/{self._generator}', self._generator, self._generator,
-        self._problems, missing, first=self._first, counted=False,
+        list(self._problems.values()), missing, first=self._first, counted=False,
       )  # fmt: skip
       self._take(drawn, dict.fromkeys(p for p, _ in missing))
 
+  def read(self, bought: Mapping[str, Sequence[int]]) -> Iterator[Graded]:
+    """Yields the samples of some indices of each problem, by problem and index."""
+    own = Store(self._folder).by_problem().read(self._problems) if self._folder.exists() else self._nothing()
+    for problem_id, rows, more in zip(self._problems, self._whole(), own, strict=True):
+      of = {s.index: (s, self._verdicts.get((problem_id, s.index))) for s in more} | {s.index: (s, v) for s, v in rows}
+      yield from (of[index] for index in bought.get(problem_id, ()))
+
+  def _whole(self) -> Iterator[list[Graded]]:
+    """The graded samples of the generator's own step, a problem at a time."""
+    whole = self._step.whole.get(self._generator)
+    return whole.read(self._context, self._first)[self._generator] if whole else self._nothing()
+
+  def _nothing(self) -> Iterator[list]:
+    return itertools.repeat([], len(self._problems))
+
   def _take(self, drawn: ByProblem[Sample], problem_ids: Iterable[str]) -> None:
     """Grades what was drawn for some problems and is not yet there."""
-    by_id = {p.id: p for p in self._problems}
-    new = [s for rows in drawn.read(problem_ids) for s in rows if (s.problem_id, s.index) not in self.have]
-    verdicts = tasks.verdicts(self._context.tasks['train'], ((by_id[s.problem_id], s) for s in new))
-    self.have |= {(s.problem_id, s.index): (s, v) for s, v in zip(new, verdicts, strict=True)}
+    lengths = []
+
+    def new() -> Iterator[tuple[Problem, Sample]]:
+      for s in itertools.chain.from_iterable(drawn.read(problem_ids)):
+        if (s.problem_id, s.index) not in self.have:
+          lengths.append(len(s.tokens))
+          yield self._problems[s.problem_id], s
+
+    verdicts = tasks.verdicts(self._context.tasks['train'], new())
+    for v, tokens in zip(verdicts, lengths, strict=True):
+      self._verdicts[v.problem_id, v.index] = v
+      self.have[v.problem_id, v.index] = Outcome(tokens, v.correct)
