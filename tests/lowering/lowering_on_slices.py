@@ -1,6 +1,6 @@
 """Compiles steps of Gemma 7B and Gemma 2 9B and 27B, two layers at full width, for TPU slices; prints what it found.
 
-And those of `configs/quickstart.py` for two slices.
+And those of `configs/quickstart.py` for two slices; of one of the `HALVES`, which can be compiled side by side.
 
 Run by a test. What was compiled once is kept (`sweb_jax.lowering.compiling.CACHE`).
 """
@@ -33,24 +33,32 @@ CASES = {
 """Slice -> (model, step) of configs/paper/math.py: student is Gemma 7B, wc Gemma 2 9B, se 27B."""
 
 
-def main() -> None:
+def one_slice() -> dict[str, Any]:
   config, found = load('configs/paper/math.py'), {}
   for name, wanted in CASES.items():
     if name == 'v5p-64':  # There parts of a slice draw, with training's `tensor`, which is to divide 8 KV heads.
       config.mesh.tensor = 8
     config.mesh.fsdp = len(slices.devices(name)) // config.mesh.tensor
     found |= {f'{name} {step}': x for step, x in compiled(config, name, wanted).items()}
-    if name == 'v5e-64':
-      config.engine.kernels = False
-      found |= {f'{name}, no kernels: {step}': x for step, x in compiled(config, name, (('se', 'decode'),)).items()}
-      config.engine.kernels = True
-  config = load('configs/quickstart.py')
+  return found
+
+
+def others() -> dict[str, Any]:
+  """For two slices, and without kernels."""
+  config, found = load('configs/quickstart.py'), {}
   config.mesh.data = -1
   for together, wanted in ((0, (('wc', 'prefill'), ('student', 'train'))), (1, (('student', 'train'),))):
     config.train.side_by_side = together
     steps_of_two = compiled(config, '2xv5e-16', wanted)
     found |= {f'two slices, {"by itself" if together else "as chosen"}: {step}': x for step, x in steps_of_two.items()}
-  print(json.dumps(found))
+  config, name = load('configs/paper/math.py'), 'v5e-64'
+  config.mesh.fsdp = len(slices.devices(name)) // config.mesh.tensor
+  config.engine.kernels, config.engine.slots = False, 256  # With as many slots as fit it takes a minute to compile.
+  without = compiled(config, name, (('se', 'decode'),))
+  return found | {f'{name}, no kernels: {step}': x for step, x in without.items()}
+
+
+HALVES = {half.__name__: half for half in (one_slice, others)}
 
 
 def load(path: str) -> ConfigDict:
@@ -80,4 +88,4 @@ def compiled(config: ConfigDict, name: str, wanted: Collection[tuple[str, str]])
 
 
 if __name__ == '__main__':
-  main()
+  print(json.dumps(HALVES[sys.argv[1]]()))

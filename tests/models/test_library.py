@@ -37,11 +37,11 @@ TOLERANCE = 1e-4  # Largest difference of a logit, float32.
 GEMMA1 = ModelConfig(97, 48, 80, 3, 4, 4, 16, post_norms=False, transpose_gating=False)
 GEMMA1_MULTI_QUERY = dataclasses.replace(GEMMA1, kv_heads=1)
 GEMMA2 = ModelConfig(
-  97, 48, 80, 5, 4, 2, 16, pattern=('local', 'global'), window=6, attn_softcap=1.5, final_softcap=2.0,
+  97, 48, 80, 3, 4, 2, 16, pattern=('local', 'global'), window=6, attn_softcap=1.5, final_softcap=2.0,
   query_scale=(48 / 4) ** -0.5,
 )
 GEMMA3 = ModelConfig(
-  97, 48, 80, 7, 4, 1, 16, pattern=('local',) * 5 + ('global',), window=6, qk_norm=True, rope_base=1_000_000.0,
+  97, 48, 80, 4, 4, 1, 16, pattern=('local', 'local', 'global'), window=6, qk_norm=True, rope_base=1_000_000.0,
   rope_scale=8.0,
 )
 
