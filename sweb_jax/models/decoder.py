@@ -130,6 +130,9 @@ class OpenDecoder(Decoder, Protocol):
   attn_softcap: float | None
   """Scores are cap * tanh(scores / cap); None: they stay."""
 
+  def prepared(self, params: Params) -> Params:
+    """For `run_blocks` and `logits` in a loop: what does not change from step to step is computed."""
+
   def run_blocks(
     self,
     params: Params,
@@ -144,7 +147,7 @@ class OpenDecoder(Decoder, Protocol):
     """Embedding, all layers, final norm. `attend` may keep the keys and values it is given.
 
     Args:
-      params: of `shapes`.
+      params: of `shapes`, or prepared.
       tokens: ids.
       positions: of the tokens.
       attend: called once a layer, in order.

@@ -224,6 +224,7 @@ def decode(
   rule: Rule,
 ) -> tuple[Cache, Drawn]:
   """Draws up to `steps` tokens in every row that may draw; `start` is the length of the shared prefix."""
+  params = config.prepared(params)
   rows = jax.lax.with_sharding_constraint(rows, sharding.rows(mesh))
   after_prompt = (start + rows.prompt)[:, None]
   first = start + rows.prompt + rows.length  # Position of the first token of this chunk.

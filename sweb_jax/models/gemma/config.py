@@ -42,6 +42,9 @@ class ModelConfig(Shape):
   def hidden_states(self, params, tokens, segment_ids=None, positions=None, *, remat='none', mesh=None) -> Any:
     return _transformer().hidden(params, self, tokens, segment_ids, positions, remat=remat, mesh=mesh)
 
+  def prepared(self, params: Params) -> Params:
+    return _transformer().prepared(params)
+
   def run_blocks(self, params, tokens, positions, attend, *, inference=False, mesh=None, stationary=False) -> Any:
     how = dict(inference=inference, mesh=mesh, stationary=stationary)
     return _transformer().run_blocks(params, self, tokens, positions, attend, **how)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -26,6 +27,9 @@ from sweb_jax.models.gemma.shape import Shape
 
 _PRODUCT = 'product'
 """What comes out of a product with weights, once it is split further (`sharding.spread`)."""
+
+_FACTOR = 'factor'
+"""Of a norm whose parameters are prepared."""
 
 REMAT = {
   'none': None,
@@ -86,6 +90,20 @@ def logits(params: Params, config: Shape, x: Float[Array, '*B D']) -> Float[Arra
   return softcap(out, config.final_softcap)
 
 
+def prepared(params: Params) -> Params:
+  """The same parameters for a loop that draws: what norms multiply with is computed before it, and not in each step.
+
+  (XLA leaves in a loop what is larger than what it is made of.)
+  """
+
+  def of(tree: Any) -> Any:
+    if not isinstance(tree, Mapping):
+      return tree
+    return {_FACTOR: _factor(tree)} if set(tree) == {'scale'} else {name: of(x) for name, x in tree.items()}
+
+  return of(params)
+
+
 def run_blocks(
   params: Params,
   config: Shape,
@@ -138,7 +156,7 @@ def run_blocks(
   for layer in range(repeats * period, config.layers):
     run = functools.partial(block, layer=layer)
     x = (run if remat == 'none' else jax.checkpoint(run, policy=REMAT[remat]))(params[f'layer_{layer}'], x)
-  return keep(_rms_norm(x, params['final_norm']['scale'], config.norm_eps))
+  return keep(_rms_norm(x, params['final_norm'], config.norm_eps))
 
 
 def _project(x: Float[Array, 'B L D'], w: Float[Array, '*n D F']) -> Float[Array, '*n B L F']:
@@ -171,7 +189,7 @@ def _dense(x: Float[Array, '*B D'], w: Float[Array, 'D F'], transposed: bool = F
 def _block(p, config, x, rope, attend, inference, split, keep, spread):
   """One decoder layer: attention, then the gated feed-forward, each inside its norms."""
   eps = config.norm_eps
-  h = keep(_rms_norm(x, p['pre_attention_norm']['scale'], eps))
+  h = keep(_rms_norm(x, p['pre_attention_norm'], eps))
   attn = p['attn']
   stacks = [attn['qkv_einsum']['w']] if config.fused_qkv else [attn['q_einsum']['w'][None], attn['kv_einsum']['w']]
   if inference:
@@ -185,17 +203,17 @@ def _block(p, config, x, rope, attend, inference, split, keep, spread):
     )
   q, k, v = (checkpoint_name(out, _PRODUCT) for out in (q, k, v))
   if config.qk_norm:
-    q = _rms_norm(q, attn['_query_norm']['scale'], eps)
-    k = _rms_norm(k, attn['_key_norm']['scale'], eps)
+    q = _rms_norm(q, attn['_query_norm'], eps)
+    k = _rms_norm(k, attn['_key_norm'], eps)
   scale = config.head_width**-0.5 if config.query_scale is None else config.query_scale
   out = attend(_rotate(q, rope) * jnp.asarray(scale, q.dtype), _rotate(k, rope), v)
   out = _dense(out.reshape(*x.shape[:-1], -1), attn['attn_vec_einsum']['w'].reshape(-1, x.shape[-1]))
   out = checkpoint_name(spread(out), _PRODUCT)
   if config.post_norms:
-    out = _rms_norm(out, p['post_attention_norm']['scale'], eps)
+    out = _rms_norm(out, p['post_attention_norm'], eps)
   x = x + out
 
-  h = keep(_rms_norm(x, p['pre_ffw_norm']['scale'], eps))
+  h = keep(_rms_norm(x, p['pre_ffw_norm'], eps))
   gating, transposed = p['mlp']['gating_einsum'], config.transpose_gating
   if inference:
     gate, up = _gate_and_up(h, gating, transposed, split)
@@ -203,15 +221,19 @@ def _block(p, config, x, rope, attend, inference, split, keep, spread):
     gate, up = (checkpoint_name(_dense(h, w, transposed), _PRODUCT) for w in gating)
   out = checkpoint_name(spread(_dense(jax.nn.gelu(gate, approximate=True) * up, p['mlp']['linear'])), _PRODUCT)
   if config.post_norms:
-    out = _rms_norm(out, p['post_ffw_norm']['scale'], eps)
+    out = _rms_norm(out, p['post_ffw_norm'], eps)
   return x + out
 
 
-def _rms_norm(x, scale, eps):
+def _rms_norm(x, norm, eps):
   """x / rms(x) * (1 + scale), in float32 (arXiv 1910.07467; the 1 is Gemma's)."""
   x32 = x.astype(jnp.float32)
   x32 = x32 * jax.lax.rsqrt(jnp.mean(jnp.square(x32), axis=-1, keepdims=True) + eps)
-  return (x32 * (1.0 + scale.astype(jnp.float32))).astype(x.dtype)
+  return (x32 * _factor(norm)).astype(x.dtype)
+
+
+def _factor(norm):
+  return norm[_FACTOR] if _FACTOR in norm else 1.0 + norm['scale'].astype(jnp.float32)
 
 
 def _rope_angles(positions, head_width, base, scale):

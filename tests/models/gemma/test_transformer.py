@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -69,6 +71,18 @@ def test_the_final_cap_bounds_the_logits():
   one = np.ones((1, LENGTH), int)
   out = _compiled()(large, tokens=TOKENS[None], segment_ids=one, positions=one.cumsum(axis=1) - 1)
   assert 7.5 < np.abs(out).max() <= 8.0
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_prepared_parameters_give_the_same_bits(dtype):
+  config = dataclasses.replace(CONFIG, qk_norm=True)
+  rng = np.random.default_rng(0)
+  given = jax.tree.map(lambda x: jnp.asarray(rng.standard_normal(x.shape), dtype), transformer.shapes(config))
+  prepared = transformer.prepared(given)
+  leaves = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(prepared)]
+  assert sum('factor' in name for name in leaves) == 1 + 6 * config.layers and not any('scale' in x for x in leaves)
+  one, other = (np.asarray(transformer.forward(tree, config, TOKENS[None])) for tree in (given, prepared))
+  assert (one == other).all()
 
 
 @functools.cache
