@@ -9,7 +9,7 @@ class SamplingError(ValueError):
   """A request the engine cannot serve, or logits that are not numbers; the message names the row."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Request:
   """One completion to draw."""
 

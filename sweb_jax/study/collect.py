@@ -173,7 +173,7 @@ def keep(
     context.meter.skip(sum(mine[p] for p, _ in wanted) - sum(mine[p] for p, _ in missing))
   begun = time.monotonic()
   try:
-    for samples in source([(p, i) for p, i in missing if ours[p]]) if missing else ():
+    for samples in source([sample for sample in missing if ours[sample[0]]]) if missing else ():
       for sample in samples:
         if mine[sample.problem_id]:
           store.add(sample)
@@ -196,7 +196,7 @@ def keep(
 def _missing(have: ByProblem[Sample], wanted: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
   """Those of (problem id, index) that are not there."""
   there = {p: set(have.indices(p)) for p in dict.fromkeys(p for p, _ in wanted)}
-  return [(p, i) for p, i in wanted if i not in there[p]]
+  return [sample for sample in wanted if sample[1] not in there[sample[0]]]
 
 
 def write_prompts(kept: Kept, model: str) -> None:
