@@ -97,6 +97,7 @@ def grid(command, tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_the_grid_ends_in_its_tables(grid):
   rows = list(csv.DictReader((grid / 'report/tables/accuracy.csv').open()))
   sources = ['base', 'wc_high', 'se_high', 'wc_low', 'se_low', 'mix_high', 'mix_low', 'gold']

@@ -223,6 +223,7 @@ COMMANDS: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', COMMANDS)
 @settings(FUZZ, max_examples=20)
 @given(data=st.data())

@@ -88,6 +88,7 @@ def test_problems_are_shown_as_the_model_sees_them(make_workdir):
   assert 'Q: question 0 &lt; 3 ? A:' in (root / 'report/index.html').read_text()
 
 
+@pytest.mark.slow
 def test_two_studies_write_the_same_bytes(make_workdir):
   one, two = make_workdir('one'), make_workdir('two')
   analysis.write(one)

@@ -43,6 +43,7 @@ def told_apart(one: str, other: str) -> bool:
   return None not in found and found[0].isdisjoint(found[1])
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=2000, deadline=None, database=None, derandomize=True)
 @hypothesis.given(gold=st.sampled_from(GOLDS), edits=EDITS)
 def test_no_text_raises_and_equality_is_reflexive_and_symmetric(gold, edits):

@@ -47,6 +47,7 @@ def same_bits(a, b) -> bool:
   return jax.tree.all(alike)
 
 
+@pytest.mark.slow
 @ALL
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 def test_orbax_to_hugging_face_to_orbax_is_bit_exact(config, dtype, tmp_path):

@@ -144,6 +144,7 @@ print(survey.samples, found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss 
 """
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_however_many_rows_there_are(tmp_path):
   path = tmp_path / 'many.jsonl.gz'
   with gzip.open(path, 'wt', compresslevel=1) as file:

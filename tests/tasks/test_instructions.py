@@ -110,6 +110,7 @@ def test_prompts_without_instructions_are_for_training_alone(real, tmp_path, cap
     opened(tmp_path, train=train, test=[row(901)])
 
 
+@pytest.mark.slow
 def test_a_text_that_keeps_a_check_busy_could_not_be_graded_and_the_next_is(real, checks, tmp_path, monkeypatch):
   monkeypatch.setattr(instructions, 'DEADLINE', 1.0)
   kinds = {'detectable_content:number_placeholders': {'num_placeholders': 2}, 'detectable_format:json_format': {}}

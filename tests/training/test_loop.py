@@ -116,6 +116,7 @@ def same_bits(a, b) -> bool:
   return all(jax.tree.leaves(jax.tree.map(lambda x, y: np.asarray(x).tobytes() == np.asarray(y).tobytes(), a, b)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kills', [(1,), (2,), (3,), (5,), (7,), (3, 1, 2, 2)], ids=str)
 def test_a_killed_run_called_again_ends_as_an_undisturbed_one_bit_for_bit(tmp_path, undisturbed, kills):
   for at in kills:
