@@ -7,17 +7,21 @@ The labels are saved as JSON lines, which `labels` reads:
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import hashlib
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 from etils import epath
 
 from sweb_jax import layout, records
 from sweb_jax.analysis import style
 from sweb_jax.analysis.study import Study
 from sweb_jax.records import Problem, Sample, Verdict
+from sweb_jax.runtime.by_problem import ByProblem
 
 COUNT = 50
 """Solutions a generator."""
@@ -46,19 +50,33 @@ def choose(workdir: epath.PathLike, study: Study, seed: int, count: int = COUNT)
   function of the solutions' names and `seed`. Generators without grades are left out.
   """
   root = epath.Path(workdir)
-  problems: dict[tuple[int, str], Problem] = {}
+  problems: dict[int, dict[str, Problem]] = {}
   for s in study.question_sets:
     path = root / layout.problems(s, 'train') / layout.PROBLEMS
-    problems.update(((s, p.id), p) for p in (records.read(Problem, path) if path.exists() else ()))
+    problems[s] = {p.id: p for p in (records.read(Problem, path) if path.exists() else ())}
   found = []
   for g in study.generators:
-    strata = {}
-    for s in study.question_sets:
-      for v in verdicts(root, s, g).values():
+    # Of millions of solutions what is held is where they stand: which problem, which sample.
+    named = [(s, name) for s in study.question_sets for name in problems[s]]
+    strata: dict[tuple[str, str], tuple[array.array, array.array]] = {}
+    graded = itertools.chain.from_iterable(verdicts(root, s, g).read(problems[s]) for s in study.question_sets)
+    for n, ((s, name), rows) in enumerate(zip(named, graded, strict=True)):
+      for v in rows:
         if v.correct:
-          strata[s, v.problem_id, v.index] = problems[s, v.problem_id].level, str(v.valid)
-    keys = sorted(strata, key=lambda key: (strata[key], _draw(seed, g, *key)))
-    found += _texts(root, g, _every(keys, count, _draw(seed, g)), problems)
+          stratum = problems[s][name].level, str(v.valid)
+          draws, places = strata.setdefault(stratum, (array.array('d'), array.array('q')))
+          draws.append(_draw(seed, g, s, name, v.index))
+          places.extend((n, v.index))
+    sizes = {stratum: len(strata[stratum][0]) for stratum in sorted(strata)}
+    chosen, before = _every(range(sum(sizes.values())), count, _draw(seed, g)), 0
+    keys = []
+    for stratum, size in sizes.items():
+      draws, places = strata[stratum]
+      order = np.argsort(draws, kind='stable')
+      for at in (order[i - before] for i in chosen if before <= i < before + size):
+        keys.append((*named[places[2 * at]], places[2 * at + 1]))
+      before += size
+    found += _texts(root, g, keys, problems)
   return sorted(found, key=lambda i: _draw(seed, 'order', i.generator, i.question_set, i.problem_id, i.index))
 
 
@@ -73,32 +91,37 @@ def render(items: Sequence[Item], title: str) -> str:
   return f'{style.head(f"Label: {title}", STYLE, script)}{body}<script>{script}</script>\n</body>\n</html>\n'
 
 
-def verdicts(root: epath.Path, question_set: int, generator: str) -> dict[tuple[str, int], Verdict]:
-  """(problem id, index) -> verdict of a generator's samples; empty where there is none yet."""
-  folder = root / layout.verdicts(question_set, generator)
-  files = sorted(folder.glob(layout.VERDICTS)) if folder.exists() else []
-  return {(v.problem_id, v.index): v for path in files for v in records.read(Verdict, path)}
+def verdicts(root: epath.Path, question_set: int, generator: str) -> ByProblem[Verdict]:
+  """Of a generator's samples, the last on each; none where there are none yet."""
+  return ByProblem(Verdict, _files(root / layout.verdicts(question_set, generator), layout.VERDICTS), latest=True)
 
 
-def _every(keys: list, count: int, start: float) -> list:
+def _files(folder: epath.Path, pattern: str) -> list[epath.Path]:
+  return sorted(folder.glob(pattern)) if folder.exists() else []
+
+
+def _every(keys: Sequence[int], count: int, start: float) -> Sequence[int]:
   """`count` of `keys` at even distances, the first at `start` of a distance."""
   return keys if len(keys) <= count else [keys[int((i + start) * len(keys) / count)] for i in range(count)]
 
 
 def _texts(
-  root: epath.Path, generator: str, keys: list[tuple[int, str, int]], problems: dict[tuple[int, str], Problem]
-) -> list[Item]:
+  root: epath.Path, generator: str, keys: Sequence[tuple[int, str, int]], problems: Mapping[int, Mapping[str, Problem]]
+) -> Iterator[Item]:
   """The chosen solutions with what stands beside them."""
-  wanted = {key: None for key in keys}
   for s in sorted({s for s, _, _ in keys}):
-    for path in sorted((root / layout.samples(s, generator)).glob(layout.CHUNKS)):
-      for sample in records.read(Sample, path):
-        key = s, sample.problem_id, sample.index
-        if key in wanted and wanted[key] is None:  # A sample drawn twice is the same text: the first stands.
-          p = problems[s, sample.problem_id]
+    indices: dict[str, set[int]] = {}
+    for of, name, index in keys:
+      if of == s:
+        indices.setdefault(name, set()).add(index)
+    samples = ByProblem(Sample, _files(root / layout.samples(s, generator), layout.CHUNKS))
+    for rows in samples.read(indices):
+      for sample in rows:
+        if sample.index in indices[sample.problem_id]:
+          p = problems[s][sample.problem_id]
           solution = p.solutions[0] if p.solutions else ''
-          wanted[key] = Item(generator, *key, p.text, p.gold, solution.strip(), sample.text.strip())
-  return [item for item in wanted.values() if item]
+          named = generator, s, p.id, sample.index
+          yield Item(*named, p.text, p.gold, solution.strip(), sample.text.strip())
 
 
 def _draw(*key: str | int) -> float:

@@ -7,6 +7,7 @@ keeps the labels in the workdir and writes its report anew, which holds them fro
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -139,7 +140,8 @@ def _opinions(root: epath.Path, keys: Mapping[Key, str]) -> dict[Key, bool | Non
   """The checker's opinion of those of `keys` that are correct solutions."""
   found = {}
   for g, s in sorted({(g, s) for g, s, _, _ in keys}):
-    for v in label_page.verdicts(root, s, g).values():
+    names = {name for of, at, name, _ in keys if (of, at) == (g, s)}
+    for v in itertools.chain.from_iterable(label_page.verdicts(root, s, g).read(sorted(names))):
       if v.correct and (key := (g, s, v.problem_id, v.index)) in keys:
         found[key] = v.valid
   return found
