@@ -157,9 +157,9 @@ def _graded(
 ) -> Iterator[tuple[dict[int, Sample], dict[int, Verdict]]]:
   """The samples of each of some problems, and their verdicts, by index."""
   # Of a sample drawn twice, around a restart, the first; of verdicts on the same sample the last.
-  samples = ByProblem(Sample, sorted((root / source.samples).glob(layout.CHUNKS))).read(ids)
-  verdicts = ByProblem(Verdict, sorted((root / source.verdicts).glob(layout.VERDICTS)), latest=True).read(ids)
-  for pair in zip(samples, verdicts, strict=True):
+  samples = ByProblem(Sample, sorted((root / source.samples).glob(layout.CHUNKS)), of=ids)
+  verdicts = ByProblem(Verdict, sorted((root / source.verdicts).glob(layout.VERDICTS)), latest=True, of=ids)
+  for pair in zip(samples.read(ids), verdicts.read(ids), strict=True):
     yield tuple({row.index: row for row in rows} for rows in pair)
 
 

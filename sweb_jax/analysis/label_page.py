@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 from etils import epath
@@ -59,7 +59,9 @@ def choose(workdir: epath.PathLike, study: Study, seed: int, count: int = COUNT)
     # Of millions of solutions what is held is where they stand: which problem, which sample.
     named = [(s, name) for s in study.question_sets for name in problems[s]]
     strata: dict[tuple[str, str], tuple[array.array, array.array]] = {}
-    graded = itertools.chain.from_iterable(verdicts(root, s, g).read(problems[s]) for s in study.question_sets)
+    graded = itertools.chain.from_iterable(
+      verdicts(root, s, g, problems[s]).read(problems[s]) for s in study.question_sets
+    )
     for n, ((s, name), rows) in enumerate(zip(named, graded, strict=True)):
       for v in rows:
         if v.correct:
@@ -91,9 +93,10 @@ def render(items: Sequence[Item], title: str) -> str:
   return f'{style.head(f"Label: {title}", STYLE, script)}{body}<script>{script}</script>\n</body>\n</html>\n'
 
 
-def verdicts(root: epath.Path, question_set: int, generator: str) -> ByProblem[Verdict]:
-  """Of a generator's samples, the last on each; none where there are none yet."""
-  return ByProblem(Verdict, _files(root / layout.verdicts(question_set, generator), layout.VERDICTS), latest=True)
+def verdicts(root: epath.Path, question_set: int, generator: str, of: Collection[str]) -> ByProblem[Verdict]:
+  """Of a generator's samples for some problems, the last on each; none where there are none yet."""
+  paths = _files(root / layout.verdicts(question_set, generator), layout.VERDICTS)
+  return ByProblem(Verdict, paths, latest=True, of=of)
 
 
 def _files(folder: epath.Path, pattern: str) -> list[epath.Path]:
@@ -114,7 +117,7 @@ def _texts(
     for of, name, index in keys:
       if of == s:
         indices.setdefault(name, set()).add(index)
-    samples = ByProblem(Sample, _files(root / layout.samples(s, generator), layout.CHUNKS))
+    samples = ByProblem(Sample, _files(root / layout.samples(s, generator), layout.CHUNKS), of=indices)
     for rows in samples.read(indices):
       for sample in rows:
         if sample.index in indices[sample.problem_id]:

@@ -141,7 +141,7 @@ def _opinions(root: epath.Path, keys: Mapping[Key, str]) -> dict[Key, bool | Non
   found = {}
   for g, s in sorted({(g, s) for g, s, _, _ in keys}):
     names = {name for of, at, name, _ in keys if (of, at) == (g, s)}
-    for v in itertools.chain.from_iterable(label_page.verdicts(root, s, g).read(sorted(names))):
+    for v in itertools.chain.from_iterable(label_page.verdicts(root, s, g, names).read(sorted(names))):
       if v.correct and (key := (g, s, v.problem_id, v.index)) in keys:
         found[key] = v.valid
   return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Generic
 
 from etils import epath
@@ -28,14 +28,17 @@ class ByProblem(Generic[Record]):
     cls: of the rows.
     paths: files of JSON lines, as `records.dumps` writes them.
     latest: of two rows of the same problem and index the later one stands; else the earlier one.
+    of: the problems that will be asked for; None: any.
 
   Raises:
     RecordError: a line that does not begin and end as such a row does, with its file and number; when it is read, one
       that is no such row.
   """
 
-  def __init__(self, cls: type[Record], paths: Sequence[epath.Path], *, latest: bool = False):
-    self._cls, self._paths, self._latest = cls, list(paths), latest
+  def __init__(
+    self, cls: type[Record], paths: Sequence[epath.Path], *, latest: bool = False, of: Collection[str] | None = None
+  ):
+    self._cls, self._paths, self._latest, self._of = cls, list(paths), latest, None if of is None else frozenset(of)
     self._places: dict[str, array.array] = defaultdict(lambda: array.array('q'))
     """Problem id -> (index, number of the file, where the line begins, where it ends), one after the other."""
     for number, data in enumerate(files.side_by_side(lambda path: path.read_bytes(), self._paths)):
@@ -67,7 +70,8 @@ class ByProblem(Generic[Record]):
       if found is None:
         row = self._parsed(number, data[start:end])
         found = row.problem_id, row.index
-      self._places[found[0]].extend((found[1], number, start, end))
+      if self._of is None or found[0] in self._of:
+        self._places[found[0]].extend((found[1], number, start, end))
       start = end + 1
 
   def _rows_of(self, problem_id: str) -> dict[int, tuple[int, int, int]]:

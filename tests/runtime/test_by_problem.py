@@ -45,6 +45,9 @@ def test_rows_are_those_of_a_reader_that_holds_all(tmp_path, monkeypatch, at_onc
     assert [found.indices(p) for p in IDS] == [sorted(wanted[p]) for p in IDS]
     order = rng.sample(IDS, len(IDS))
     assert list(found.read(order)) == [[wanted[p][i] for i in sorted(wanted[p])] for p in order]
+    some = ByProblem(Sample, paths, latest=latest, of=IDS[1:3])
+    assert [some.indices(p) for p in IDS] == [sorted(wanted[p]) if p in IDS[1:3] else [] for p in IDS]
+    assert list(some.read(IDS[1:3])) == list(found.read(IDS[1:3]))
 
 
 def test_verdicts_and_keys_in_another_order_are_read_too(tmp_path):
