@@ -28,7 +28,7 @@ class Recorded:
     self._correct = bytearray()
 
   def add(self, index: int, tokens: int, correct: bool, text: int) -> None:
-    """Adds a sample, unless there is one of its index; `text` names its text, white space aside."""
+    """Adds a sample, unless there is one of its index; `text` names a correct one's text, white space aside."""
     at = bisect.bisect_left(self._indices, index)
     if at < len(self._indices) and self._indices[at] == index:
       return
@@ -161,7 +161,8 @@ def _read(
     correct = {v.index: v.correct for v in found}
     for s in drawn:
       if s.index in correct:
-        samples[generator, problem].add(s.index, len(s.tokens), correct[s.index], records.text_key(s.text))
+        right = correct[s.index]
+        samples[generator, problem].add(s.index, len(s.tokens), right, records.text_key(s.text) if right else 0)
         count += 1
   return count
 
