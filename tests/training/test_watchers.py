@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,23 @@ def test_tensorboard_shows_all_trainings_of_a_workdir_side_by_side(tmp_path):
 needs_wandb = pytest.mark.skipif(not importlib.util.find_spec('wandb'), reason="needs the extra 'wandb'")
 
 
+def records(log: Path) -> list:
+  """Of a run, as far as they are whole on disk."""
+  from wandb.proto import wandb_internal_pb2
+
+  data, found = log.read_bytes()[7:], []
+  # Checksum, length, kind; a record that is cut at the end of a block would be longer than these.
+  while len(data) >= 7:
+    length = int.from_bytes(data[4:6], 'little')
+    if len(data) < 7 + length:
+      break
+    found.append(wandb_internal_pb2.Record.FromString(data[7 : 7 + length]))
+    data = data[7 + length :]
+  return found
+
+
 @needs_wandb
 def test_a_training_is_a_run_below_the_same_folder_and_the_key_is_nowhere(tmp_path, monkeypatch, capfd):
-  from wandb.proto import wandb_internal_pb2
   monkeypatch.setenv('WANDB_MODE', 'offline')
   monkeypatch.setenv('WANDB_API_KEY', KEY)
   root, name = epath.Path(tmp_path / 'study'), 'set0/wc/wc_low/rate_0.001'
@@ -53,15 +68,17 @@ def test_a_training_is_a_run_below_the_same_folder_and_the_key_is_nowhere(tmp_pa
   folder = tmp_path / 'study' / layout.CURVES
   ids = {p.name.rpartition('-')[2] for p in folder.glob('wandb/offline-run-*')}
   assert len(ids) == 1 and (folder / name / layout.EVENTS).exists()
-  data, seen = next(folder.glob('wandb/*/run-*.wandb')).read_bytes()[7:], []
-  while data:  # Checksum, length, kind; a record that is cut at the end of a block would be longer than these.
-    length = int.from_bytes(data[4:6], 'little')
-    seen.append(wandb_internal_pb2.Record.FromString(data[7 : 7 + length]))
-    data = data[7 + length :]
-  (run,) = (r.run for r in seen if r.HasField('run'))
-  assert (run.project, run.display_name, run.run_group) == ('mine', name, 'study')
-  losses = [i.value_json for r in seen for i in r.history.item if [*i.nested_key, i.key][0] == 'train/loss']
-  assert losses == ['1', '0.5'] or losses == ['1.0', '0.5']
+  logs = list(folder.glob('wandb/*/run-*.wandb'))
+  assert logs
+  for log in logs:
+    until = time.monotonic() + 30  # A process of its own writes it, which may be a moment behind on a busy machine.
+    while not any(r.HasField('exit') for r in records(log)) and time.monotonic() < until:
+      time.sleep(0.1)
+    seen = records(log)
+    (run,) = (r.run for r in seen if r.HasField('run'))
+    assert (run.project, run.display_name, run.run_group) == ('mine', name, 'study')
+    losses = [i.value_json for r in seen for i in r.history.item if [*i.nested_key, i.key][0] == 'train/loss']
+    assert losses == ['1', '0.5'] or losses == ['1.0', '0.5']
   said = ''.join(capfd.readouterr())
   assert KEY not in said and all(KEY.encode() not in p.read_bytes() for p in folder.rglob('*') if p.is_file())
 
