@@ -53,7 +53,7 @@ def others() -> dict[str, Any]:
     found |= {f'two slices, {"by itself" if together else "as chosen"}: {step}': x for step, x in steps_of_two.items()}
   config, name = load('configs/paper/math.py'), 'v5e-64'
   config.mesh.fsdp = len(slices.devices(name)) // config.mesh.tensor
-  config.engine.kernels, config.engine.slots = False, 256  # With as many slots as fit it takes a minute to compile.
+  config.engine.kernels = False
   without = compiled(config, name, (('se', 'decode'),))
   return found | {f'{name}, no kernels: {step}': x for step, x in without.items()}
 

@@ -27,15 +27,14 @@ needs_compiler = pytest.mark.skipif(
 
 @pytest.fixture(scope='module')
 def compiled() -> dict:
-  script, how = 'tests/lowering/lowering_on_slices.py', dict(cwd=ROOT, env=os.environ | {'PYTHONPATH': str(ROOT)})
-  piped = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+  script = 'tests/lowering/lowering_on_slices.py'
+  how = dict(cwd=ROOT, env=os.environ | {'PYTHONPATH': str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
   # The compiler works on one core most of the time.
-  halves = [subprocess.Popen([sys.executable, script, half], **how, **piped) for half in ('one_slice', 'others')]
-  found = {}
-  for half in halves:
-    out, said = half.communicate()
-    assert half.returncode == 0, said
-    print(said)
+  halves = [subprocess.Popen([sys.executable, script, half], text=True, **how) for half in ('one_slice', 'others')]
+  said, found = [half.communicate() for half in halves], {}
+  for half, (out, errors) in zip(halves, said, strict=True):
+    assert half.returncode == 0, errors
+    print(errors)
     found |= json.loads(out.splitlines()[-1])
   return found
 
@@ -69,6 +68,7 @@ def test_a_token_costs_two_sums_by_parts_a_layer_and_nothing_over_data_but_choic
 def test_kernels_can_be_turned_off(compiled):
   found = compiled['v5e-64 se decode'], compiled['v5e-64, no kernels: se decode']
   assert found[0]['kernels'] > 0 == found[1]['kernels']
+  assert found[0]['times']['compute'] < found[1]['times']['compute']
 
 
 @pytest.mark.slow
