@@ -37,7 +37,7 @@ def append(old: LayerKV, new: LayerKV, lengths: Int[Array, S], where: NamedShard
   """
   if not tiles.on_tpu(where.mesh):
     return append_by_row(old, new, lengths)
-  if not kernels or not _in_tiles(old, new):
+  if not kernels or not tiles.whole(old, new[0].shape[-1]):
     return append_in_one_pass(old, new, lengths)
   # XLA does not split a kernel over devices by itself.
   rows = PartitionSpec(where.spec[0])
@@ -74,17 +74,11 @@ def _repeats(steps: int, columns: int, dtype: jnp.dtype) -> Array:
   return (jnp.arange(steps)[:, None] == jnp.arange(columns) % steps).astype(dtype)
 
 
-def _in_tiles(old: LayerKV, new: LayerKV) -> bool:
-  """Whether a chunk's keys lie within one tile, and its values are whole tiles."""
-  steps, width, columns = new[0].shape[-1], old[1].shape[-1], old[0].shape[-1]
-  return steps % 16 == 0 and TILE % steps == width % TILE == columns % TILE == 0
-
-
 def append_by_tile(old: LayerKV, new: LayerKV, lengths: Int[Array, S], interpret: Any = False) -> LayerKV:
   """In place, by a TPU's kernel: of the keys one tile a row and head is read, changed and written; values are copied.
 
   Args:
-    old: of one device; as `append`, with whole tiles (`_in_tiles`).
+    old: of one device; as `append`, with whole tiles (`tiles.whole`).
     new: of one device.
     lengths: columns that each row has.
     interpret: for `pallas_call`, to run it where there is no TPU.

@@ -239,18 +239,14 @@ def decode(
   todo = {
     (window, kv[0].shape): ragged.work(kv, _begins(window, rows.length[:, None]), rows.length, where)
     for window, kv in zip(windows, cache.completions, strict=True)
-    if kernels and tiles.on_tpu(mesh) and ragged.fits(kv, where)
+    if kernels and tiles.on_tpu(mesh) and ragged.fits(kv, steps, where)
   }
 
   def feed(i, tokens, positions, chunk):
     chunk = list(chunk)
 
     def attend(layer, q, k, v):
-      k, v = cached(k, v)
-      ks, vs = chunk[layer]
-      chunk[layer] = ks.at[..., i].set(k[..., 0]), vs.at[:, :, i].set(v[:, :, 0])
-
-      window = windows[layer]
+      window, own = windows[layer], cache.completions[layer]
 
       def sees(keys):
         return in_window(window, positions, keys)
@@ -259,27 +255,35 @@ def decode(
         *_prefix_segments(shared, start, layer, window, positions),
         Segment(cache.prompts[layer], in_prompt[:, None] & sees(start + prompt_at[None] % width)),
       ]
-      own = cache.completions[layer]
+      if blocks := todo.get((window, own[0].shape)):
+        begins, cap = _begins(window, positions - after_prompt), config.attn_softcap
+        chunk[layer], drawn = ragged.attend(
+          q, (k, v), chunk[layer], own, i, begins, rows.length, blocks, window, cap, where
+        )
+        return _attention(config, layer, q, before, [drawn])
+      k, v = cached(k, v)
+      ks, vs = chunk[layer]
+      chunk[layer] = ks.at[..., i].set(k[..., 0]), vs.at[:, :, i].set(v[:, :, 0])
+      drawn = Segment(own, in_completion[:, None] & sees(after_prompt + completion_at))
       current = Segment(chunk[layer], (chunk_at <= i) & sees(first[:, None] + chunk_at))
-
-      blocks = todo.get((window, own[0].shape))
-      if blocks is None:
-        drawn = Segment(own, in_completion[:, None] & sees(after_prompt + completion_at))
-        return _attention(config, layer, q, [*before, drawn, current])
-      begins = _begins(window, positions - after_prompt)
-      drawn = ragged.attend(q, own, begins, rows.length, blocks, config.attn_softcap, where)
-      return _attention(config, layer, q, [*before, current], [drawn])
+      return _attention(config, layer, q, [*before, drawn, current])
 
     stationary = mesh.shape['fsdp'] > 1
     x = config.run_blocks(params, tokens, positions, attend, inference=True, mesh=mesh, stationary=stationary)
     chunk = jax.lax.with_sharding_constraint(tuple(chunk), where)
     return chunk, config.logits(params, x[:, 0])
 
-  chunk = tuple((jnp.zeros_like(k[..., :steps]), jnp.zeros_like(v[:, :, :steps])) for k, v in cache.completions)
+  # The kernel has keys in the order of values: a chunk's columns fill no tile.
+  by_kernel = [(window, kv[0].shape) in todo for window, kv in zip(windows, cache.completions, strict=True)]
+  chunk = tuple(
+    (jnp.zeros_like(v[:, :, :steps]) if alike else jnp.zeros_like(k[..., :steps]), jnp.zeros_like(v[:, :, :steps]))
+    for (k, v), alike in zip(cache.completions, by_kernel, strict=True)
+  )
   chunk, drawn = draw_chunk(feed, chunk, rows, key, stops, start=start, steps=steps, rule=rule, mesh=mesh)
 
   completions = tuple(
-    append(old, new, rows.length, where, kernels) for old, new in zip(cache.completions, chunk, strict=True)
+    append(old, (new[0].swapaxes(2, 3), new[1]) if alike else new, rows.length, where, kernels)
+    for old, new, alike in zip(cache.completions, chunk, by_kernel, strict=True)
   )
   completions = jax.lax.with_sharding_constraint(completions, where)
   return cache._replace(completions=completions), drawn

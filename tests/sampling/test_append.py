@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.experimental.pallas import tpu as pltpu
 
-from sweb_jax.sampling import append
+from sweb_jax.sampling import append, tiles
 
 SMALL, TILES = (5, 2, 3, 12, 4), (6, 2, 128, 256, 16)
 LENGTHS = np.array([0, 8, 4, 0, 8, 16])
@@ -44,8 +44,7 @@ def test_a_chunk_comes_after_what_each_row_has(sizes, way, dtype):
 
 def test_chunks_are_written_by_tile_where_none_lies_in_two():
   def written(steps, width=128, columns=768):
-    old, new = ((jnp.zeros((1, 1, width, n)), jnp.zeros((1, 1, n, width))) for n in (columns, steps))
-    return append._in_tiles(old, new)
+    return tiles.whole((jnp.zeros((1, 1, width, columns)), jnp.zeros((1, 1, columns, width))), steps)
 
   assert [n for n in (8, 16, 24, 32, 48, 128, 256) if written(n)] == [16, 32, 128]
   assert not written(16, width=64) and not written(16, columns=720)

@@ -28,37 +28,49 @@ INTERPRET = {128: pltpu.InterpretParams(detect_races=True), 4: True}
 
 
 @pytest.mark.parametrize(
-  ('dtype', 'cap', 'begins', 'slots', 'rows'),
+  ('dtype', 'cap', 'begins', 'slots', 'rows', 'steps', 'at', 'window'),
   [
-    (jnp.float32, 5.0, BEGINS, SLOTS, 128),
-    (jnp.float32, None, BEGINS, 2, 128),  # 12 blocks at most, 8 of them read at once.
-    (jnp.float32, None, 0 * BEGINS, SLOTS, 4),
-    (jnp.bfloat16, 5.0, BEGINS, SLOTS, 4),
-    (jnp.bfloat16, None, BEGINS, SLOTS, 4),
+    (jnp.float32, 5.0, BEGINS, SLOTS, 128, 16, 0, None),  # Of the chunk only the token itself.
+    (jnp.float32, None, BEGINS, 2, 128, 16, 15, 8),  # 12 blocks at most, 8 of them read at once.
+    (jnp.float32, None, 0 * BEGINS, SLOTS, 4, 32, 9, None),
+    (jnp.bfloat16, 5.0, BEGINS, SLOTS, 4, 16, 9, 8),
+    (jnp.bfloat16, None, BEGINS, SLOTS, 4, 128, 70, 64),
   ],
 )
-def test_what_a_row_has_drawn_weighs_as_in_a_product_with_the_whole_cache(
-  monkeypatch, dtype, cap, begins, slots, rows
+def test_what_a_row_has_drawn_weighs_as_in_products_with_its_whole_caches(
+  monkeypatch, dtype, cap, begins, slots, rows, steps, at, window
 ):
   monkeypatch.setattr(ragged, '_ROWS', rows)
   rng, lengths, begins = np.random.default_rng(0), LENGTHS[-slots:], begins[-slots:]
   where = NamedSharding(make_mesh(), PartitionSpec(('data', 'fsdp'), 'tensor'))
-  shapes = (1, HEADS * GROUP, WIDTH), (1, HEADS, WIDTH), (1, HEADS, WIDTH), (COLUMNS, HEADS, WIDTH)
-  q, k, v, ks, vs = (jnp.asarray(rng.standard_normal((slots, *shape)), dtype) for shape in (*shapes, shapes[-1]))
+
+  def normal(*shape):
+    return jnp.asarray(rng.standard_normal((slots, *shape)), dtype)
+
+  q, new = normal(1, HEADS * GROUP, WIDTH), [normal(1, HEADS, WIDTH) for _ in range(2)]
   q *= 3 * WIDTH**-0.5  # Scores that the cap bends.
-  at, now = np.arange(COLUMNS), Segment((k, v), jnp.ones((slots, 1, 1), bool), fresh=True)
-  kv = cached(ks, vs)
-  seen = (at < lengths[:, None]) & (at >= begins[:, None])
-  wanted = attention(q, [Segment(kv, jnp.asarray(seen[:, None])), now], HEADS, cap)
-  assert ragged.fits(kv, where)
+  kv, chunk = (cached(*(normal(n, HEADS, WIDTH) for _ in range(2))) for n in (COLUMNS, steps))
+  prompt = Segment((normal(3, HEADS, WIDTH), normal(3, HEADS, WIDTH)), jnp.ones((slots, 1, 3), bool), fresh=True)
+  k, v = cached(*new)
+  written = chunk[0].at[..., at].set(k[..., 0]), chunk[1].at[:, :, at].set(v[:, :, 0])
+  columns, age = np.arange(COLUMNS), at - np.arange(steps)
+  of_cache = Segment(kv, jnp.asarray((columns < lengths[:, None]) & (columns >= begins[:, None]))[:, None])
+  of_chunk = Segment(written, jnp.asarray((age >= 0) & (age < (window or steps)))[None, None])
+  wanted = attention(q, [prompt, of_cache, of_chunk], HEADS, cap)
+  assert ragged.fits(kv, steps, where)
   # Blocks are looked for before the window has moved on.
   todo = ragged.work(kv, jnp.maximum(0, begins - 10), jnp.asarray(lengths), where)
-  part = ragged.attend(q, kv, jnp.asarray(begins), jnp.asarray(lengths), todo, cap, where, INTERPRET[rows])
-  found = attention(q, [now], HEADS, cap, [part])
+  (ks, vs), part = ragged.attend(
+    q, new, (chunk[0].swapaxes(2, 3), chunk[1]), kv, jnp.int32(at), jnp.asarray(begins), jnp.asarray(lengths), todo,
+    window, cap, where, INTERPRET[rows],
+  )  # fmt: skip
+  np.testing.assert_array_equal(*(np.asarray(x, np.float32) for x in (ks.swapaxes(2, 3), written[0])))
+  np.testing.assert_array_equal(*(np.asarray(x, np.float32) for x in (vs, written[1])))
+  found = attention(q, [prompt], HEADS, cap, [part])
   assert found.dtype == wanted.dtype
   np.testing.assert_allclose(*(np.asarray(x, np.float32) for x in (found, wanted)), rtol=0, atol=TOLERANCE[dtype])
-  alone = attention(q, [now], HEADS, cap)
-  assert np.abs(np.asarray(alone - wanted, np.float32)).max() > 20 * TOLERANCE[dtype]  # What is tested matters.
+  for less in ([prompt, of_cache], [prompt, of_chunk]):  # What is tested matters.
+    assert np.abs(np.asarray(attention(q, less, HEADS, cap) - wanted, np.float32)).max() > 20 * TOLERANCE[dtype]
 
 
 def test_no_block_is_read_that_no_row_uses():
