@@ -237,7 +237,7 @@ def decode(
   windows = [_window(config, layer, cache, start, places) for layer in range(config.layers)]
   # Of layers alike once. A window moves on within the chunk: what it leaves behind is read, and not seen.
   todo = {
-    (window, kv[0].shape): ragged.work(kv, _begins(window, rows.length[:, None]), rows.length, where)
+    (window, kv[0].shape): ragged.work(kv, steps, _begins(window, rows.length[:, None]), rows.length, where)
     for window, kv in zip(windows, cache.completions, strict=True)
     if kernels and tiles.on_tpu(mesh) and ragged.fits(kv, steps, where)
   }

@@ -30,6 +30,8 @@ from sweb_jax.sampling.tiles import TILE, precision
 _AT_ONCE = 8
 """Blocks that are on their way together, while as many others are attended to."""
 _ROWS = 128
+_CHUNK = 1 << 19
+"""Bytes of a call's keys, or values, of the chunk: eight times as much is kept in a core's fast memory."""
 
 
 class Work(NamedTuple):
@@ -51,17 +53,19 @@ def fits(kv: LayerKV, steps: int, where: NamedSharding) -> bool:
   return tiles.whole(kv, steps) and (tensor == 1 or where.spec[1] == 'tensor')
 
 
-def work(kv: LayerKV, begins: Int[Array, S], lengths: Int[Array, S], where: NamedSharding) -> Work:
+def work(kv: LayerKV, steps: int, begins: Int[Array, S], lengths: Int[Array, S], where: NamedSharding) -> Work:
   """The blocks with columns from `begins` to before `lengths`, of each row.
 
   Args:
     kv: of a layer, [S, K, H, T] and [S, K, T, H].
+    steps: of a chunk.
     begins: the first column that is seen.
     lengths: columns in use.
     where: how slots and heads are split over devices.
   """
-  slots, heads, _, columns = where.shard_shape(kv[0].shape)
-  each, most = math.gcd(slots * heads, _ROWS), columns // TILE
+  slots, heads, width, columns = where.shard_shape(kv[0].shape)
+  room = max(1, _CHUNK // (steps * width * kv[0].dtype.itemsize))
+  each, most = math.gcd(slots * heads, min(_ROWS, 1 << room.bit_length() - 1)), columns // TILE
 
   def local(begins: Int[Array, S], lengths: Int[Array, S]) -> Work:
     first = jnp.repeat(begins // TILE, heads).reshape(-1, each)
@@ -129,6 +133,7 @@ def _rows(q, new_k, new_v, chunk_k, chunk_v, k, v, at, begins, lengths, todo, *,
   slots, heads, group, width = q.shape
   rows, columns, steps = slots * heads, k.shape[-1], chunk_k.shape[2]
   each = rows // todo.counts.shape[0]
+  side = math.gcd(each, TILE // steps)  # Rows whose chunks are side by side.
   of_row = q, new_k, new_v, chunk_k, chunk_v, k, v
   q, new_k, new_v, chunk_k, chunk_v, k, v = (x.reshape(rows, *x.shape[2:]) for x in of_row)
 
@@ -136,7 +141,7 @@ def _rows(q, new_k, new_v, chunk_k, chunk_v, k, v, at, begins, lengths, todo, *,
     return pl.BlockSpec((each, *shape), lambda i, *_: (i, 0, 0))
 
   of_all = pl.BlockSpec(memory_space=pl.ANY)
-  stacked = pl.BlockSpec((each * group, width), lambda i, *_: (i, 0))
+  stacked = pl.BlockSpec((each // side, side * group, width), lambda i, *_: (i, 0, 0))
   chunk = of_rows(steps, width)
   out = [of_rows(group, n) for n in (width, TILE, TILE)]
   found = pl.pallas_call(
@@ -178,7 +183,7 @@ def _rows(q, new_k, new_v, chunk_k, chunk_v, k, v, at, begins, lengths, todo, *,
     jnp.repeat(lengths, heads),
     todo.blocks,
     q,
-    q.reshape(-1, width),
+    q.reshape(-1, side * group, width),
     new_k,
     new_v,
     chunk_k,
@@ -197,8 +202,8 @@ def _attend(
   from jax.experimental import pallas as pl
   from jax.experimental.pallas import tpu as pltpu
 
-  step, (rows, group, width) = pl.program_id(0), q.shape
-  count = counts[step]
+  call, (rows, group, width), steps = pl.program_id(0), q.shape, chunk_k.shape[1]
+  count = counts[call]
   groups = pl.cdiv(count, _AT_ONCE)
   safe = self_attention.is_safe(cap)
   product = functools.partial(jax.lax.dot_general, preferred_element_type=jnp.float32, precision=precision(k.dtype))
@@ -210,7 +215,7 @@ def _attend(
   def reads(i, buffer):
     for j in range(_AT_ONCE):
       row, column = block(i * _AT_ONCE + j)
-      row, columns = step * rows + row, pl.ds(pl.multiple_of(column, TILE), TILE)
+      row, columns = call * rows + row, pl.ds(pl.multiple_of(column, TILE), TILE)
       yield pltpu.make_async_copy(k.at[row, :, columns], keys.at[buffer, j], arrived.at[buffer])
       yield pltpu.make_async_copy(v.at[row, columns], values.at[buffer, j], arrived.at[buffer])
 
@@ -222,16 +227,14 @@ def _attend(
   def _():
     begin(0, 0)
 
-  steps = chunk_k.shape[1]
-  side = math.gcd(rows, TILE // steps)  # Rows whose chunks are side by side.
-
-  @pl.loop(0, rows // side)
+  @pl.loop(0, stacked.shape[0])
   def _(i):
+    side = rows // stacked.shape[0]
     some = pl.ds(i * side, side)
     column = jax.lax.broadcasted_iota(jnp.int32, (side, steps, width), 1)
     for new, old, chunk in ((new_k, _chunk_k, chunk_k), (new_v, _chunk_v, chunk_v)):
       chunk[some] = jnp.where(column == at[0], new[some], old[some])
-    ours, all_k, all_v = stacked[pl.ds(i * side * group, side * group)], chunk_k[some], chunk_v[some]
+    ours, all_k, all_v = stacked[i], chunk_k[some], chunk_v[some]
     s = product(ours, all_k.reshape(side * steps, width), (((1,), (1,)), ((), ())))
     query, column = (jax.lax.broadcasted_iota(jnp.int32, s.shape, axis) for axis in (0, 1))
     age = at[0] - column % steps
@@ -261,8 +264,8 @@ def _attend(
     column_of, scores = jax.lax.broadcasted_iota(jnp.int32, (group, TILE), 1), []
     for j in range(_AT_ONCE):
       row, column = block(i * _AT_ONCE + j)
-      end = jnp.where(i * _AT_ONCE + j < count, lengths[step * rows + row], 0)  # Of padding nothing is seen.
-      seen = (column + column_of < end) & (column + column_of >= begins[step * rows + row])
+      end = jnp.where(i * _AT_ONCE + j < count, lengths[call * rows + row], 0)  # Of padding nothing is seen.
+      seen = (column + column_of < end) & (column + column_of >= begins[call * rows + row])
       s = product(q[row], keys[buffer, j], (((1,), (0,)), ((), ())))
       scores.append((row, jnp.where(seen, softcap(s, cap), MASKED)))
     for j, (row, s) in enumerate(scores):

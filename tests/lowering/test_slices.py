@@ -73,6 +73,16 @@ def test_kernels_can_be_turned_off(compiled):
 
 @pytest.mark.slow
 @needs_compiler
+def test_the_kernel_for_attention_compiles_for_caches_of_all_shapes():
+  script = 'tests/lowering/attention_on_slice.py'
+  env = os.environ | {'PYTHONPATH': str(ROOT)}
+  done = subprocess.run([sys.executable, script], cwd=ROOT, env=env, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.split() == ['4']
+
+
+@pytest.mark.slow
+@needs_compiler
 def test_prompts_go_to_their_places_by_two_messages_a_layer(compiled):
   for name, gathers in (('v5e-64', {'all-gather data': 2 * 2}), ('v6e-64', {'all-gather data': 2 * 2}), ('v5p-64', {})):
     messages = compiled[f'{name} wc prefill']['messages']

@@ -59,7 +59,7 @@ def test_what_a_row_has_drawn_weighs_as_in_products_with_its_whole_caches(
   wanted = attention(q, [prompt, of_cache, of_chunk], HEADS, cap)
   assert ragged.fits(kv, steps, where)
   # Blocks are looked for before the window has moved on.
-  todo = ragged.work(kv, jnp.maximum(0, begins - 10), jnp.asarray(lengths), where)
+  todo = ragged.work(kv, steps, jnp.maximum(0, begins - 10), jnp.asarray(lengths), where)
   (ks, vs), part = ragged.attend(
     q, new, (chunk[0].swapaxes(2, 3), chunk[1]), kv, jnp.int32(at), jnp.asarray(begins), jnp.asarray(lengths), todo,
     window, cap, where, INTERPRET[rows],
@@ -76,7 +76,7 @@ def test_what_a_row_has_drawn_weighs_as_in_products_with_its_whole_caches(
 def test_no_block_is_read_that_no_row_uses():
   where = NamedSharding(make_mesh(), PartitionSpec(('data', 'fsdp'), 'tensor'))
   kv = tuple(jnp.zeros((SLOTS, HEADS, *shape)) for shape in ((WIDTH, COLUMNS), (COLUMNS, WIDTH)))
-  todo = ragged.work(kv, jnp.asarray(BEGINS), jnp.asarray(LENGTHS), where)
+  todo = ragged.work(kv, 16, jnp.asarray(BEGINS), jnp.asarray(LENGTHS), where)
   most = COLUMNS // 128
   used = [
     (slot * HEADS + head) * most + block
