@@ -12,6 +12,7 @@ from absl import app
 from absl import logging as absl_logging
 from rich.console import Console
 
+from sweb_jax.runtime import memory
 from sweb_jax.runtime.stopping import INTERRUPTED
 
 _BACKENDS = 'jax._src.xla_bridge'
@@ -28,7 +29,8 @@ def console() -> Console:
 
 
 def start(main: Callable[[list[str]], Any], **options: Any) -> None:
-  """absl's `app.run` for people: `--help | head` and Ctrl-C end without a traceback."""
+  """absl's `app.run` for people: `--help | head` and Ctrl-C end without a traceback, and memory is not held idle."""
+  memory.few_arenas()
   if any(argument.lstrip('-').startswith('help') for argument in sys.argv[1:]):
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
   try:
