@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import collections
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -96,7 +97,7 @@ def allocate(
     raise BudgetError(f'a budget of {budget!r} never ends; give a finite number')
   known = Known(shuffled(problems, seed))
   bill = _Bill(cost, prompts, tokens)
-  samples: dict[Want, array.array[int]] = {}
+  samples: dict[Want, array.array[int]] = collections.defaultdict(lambda: array.array('i'))
   rounds, ended = 0, 'budget'
   while True:
     wants = policy.ask(known)
@@ -113,11 +114,11 @@ def allocate(
       if outcome is None:
         known.exhausted.add(want)
         continue
-      known.spent[ask.generator] = known.spent.get(ask.generator, 0) + bill.add(ask, outcome.tokens)
+      bill.add(ask, outcome.tokens, known)
       known.drawn[want] = known.drawn.get(want, 0) + 1
       known.correct[want] = known.correct.get(want, 0) + outcome.correct
-      samples.setdefault(want, array.array('i')).append(ask.index)
-  return Allocation(samples, known.spent, budget, rounds, ended)
+      samples[want].append(ask.index)
+  return Allocation(dict(samples), known.spent, budget, rounds, ended)
 
 
 class _Bill:
@@ -127,14 +128,15 @@ class _Bill:
     self, cost: Cost | None, prompts: Mapping[str, Mapping[str, Prompts]], tokens: Mapping[str, float]
   ):
     self._cost, self._prompts, self._typical = cost, prompts, tokens
-    self._seen: set[str | Want] = set()
+    # A replay asks for the same lengths again and again.
+    self._completion = functools.lru_cache(1 << 14)(cost.completion) if cost else None
     self._count: dict[str, int] = collections.defaultdict(int)
     self._tokens: dict[str, int] = collections.defaultdict(int)
 
   def fitting(self, wants: Sequence[Want], known: Known, left: float) -> list[Ask]:
     """The wanted samples that are expected to fit into what is left."""
-    asked: dict[Want, int] = {}
-    seen = set(self._seen)
+    following: dict[Want, int] = {}
+    begun = set(known.spent)
     out = []
     length = {
       g: max(1, round(self._tokens[g] / self._count[g] if self._count[g] else self._typical[g]))
@@ -145,34 +147,35 @@ class _Bill:
     for want in wants:
       if left < least:
         break
-      g, problem = want
-      more = asked.get(want, 0)
-      ask = Ask(g, problem, known.drawn.get(want, 0) + more)
-      price = self._price(ask, length[g], seen)
+      index = following.get(want)
+      if index is None:
+        index = known.drawn.get(want, 0)
+      g = want[0]
+      ask = Ask(*want, index)
+      price = self._price(ask, length[g], first=index == 0, begun=g in begun)
       if price > left:
         continue
       left -= price
-      seen.add(g)
-      seen.add(want)
+      begun.add(g)
       out.append(ask)
-      asked[want] = more + 1
+      following[want] = index + 1
     return out
 
-  def add(self, ask: Ask, tokens: int) -> float:
-    """What a sample costs, with what had to be read for it."""
-    price = self._price(ask, tokens, self._seen)
-    self._seen.add(ask.generator)
-    self._seen.add((ask.generator, ask.problem))
-    self._count[ask.generator] += 1
-    self._tokens[ask.generator] += tokens
-    return price
+  def add(self, ask: Ask, tokens: int, known: Known) -> None:
+    """Charges a sample, and what had to be read for it, before it is `known`."""
+    g = ask.generator
+    price = self._price(ask, tokens, first=(g, ask.problem) not in known.drawn, begun=g in known.spent)
+    known.spent[g] = known.spent.get(g, 0) + price
+    self._count[g] += 1
+    self._tokens[g] += tokens
 
-  def _price(self, ask: Ask, tokens: int, seen: set[str | Want]) -> float:
+  def _price(self, ask: Ask, tokens: int, *, first: bool, begun: bool) -> float:
+    """Of a sample: the `first` of its generator for the problem; whether the generator has `begun` to draw."""
     if self._cost is None:
       return 1
     g, problem, index = ask
     prompts = self._prompts[g][problem]
-    price = self._cost.completion(g, prompts, tokens)
-    if index % prompts.each == 0 if prompts.each else (g, problem) not in seen:
+    price = self._completion(g, prompts, tokens)
+    if index % prompts.each == 0 if prompts.each else first:
       price += self._cost.prompt(g, prompts)
-    return price if g in seen else price + self._cost.prefix(g, prompts)
+    return price if begun else price + self._cost.prefix(g, prompts)

@@ -17,6 +17,7 @@ import functools
 import math
 from collections.abc import Mapping
 from numbers import Real
+from typing import NamedTuple
 
 from sweb_jax.budget.flops import draw_flops, read_flops
 from sweb_jax.models.decoder import Decoder
@@ -53,8 +54,7 @@ def ratio(expensive: int, cheap: int) -> float:
   return flops_per_token(expensive) / flops_per_token(cheap)
 
 
-@dataclasses.dataclass(frozen=True)
-class Prompts:
+class Prompts(NamedTuple):
   """Tokens that are read before a sample is drawn."""
 
   prefix: int

@@ -35,7 +35,7 @@ class Known:
   """A replayed record has no further sample of these."""
 
   def right(self, problem: str, generators: Sequence[str]) -> int:
-    return sum(self.correct.get((g, problem), 0) for g in generators)
+    return sum([self.correct.get((g, problem), 0) for g in generators])
 
   def open(self, generator: str) -> list[str]:
     """Problems of which the generator can draw more."""

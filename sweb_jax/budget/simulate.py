@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from etils import epath
 
 from sweb_jax import layout, records
-from sweb_jax.budget.allocate import Ask, Outcome, allocate
+from sweb_jax.budget.allocate import Outcome, allocate
 from sweb_jax.budget.cost import BudgetError, Cost, Prompts
 from sweb_jax.budget.policies import KINDS, Policy, Want, policies
 from sweb_jax.models import decoder, families
@@ -80,10 +80,6 @@ class Record:
   def depth(self, generator: str) -> int:
     """Samples that every problem has."""
     return min((self.samples[generator, p].depth() for p in self.problems), default=0)
-
-  def outcome(self, ask: Ask) -> Outcome | None:
-    """What came of a sample; None where it was not recorded."""
-    return self.samples[ask.generator, ask.problem].outcome(ask.index)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +213,7 @@ def simulate(record: Record, policy: Policy, budget: float, cost: Cost) -> Bough
     prompts={g: dict.fromkeys(record.problems, record.prompts) for g in policy.generators},
     tokens=dict.fromkeys(policy.generators, record.tokens),
     seed=record.seed,
-    draw=lambda asks: [record.outcome(a) for a in asks],
+    draw=lambda asks: [record.samples[g, p].outcome(index) for g, p, index in asks],
   )
   for want, indices in spent.samples.items():
     correct[want[1]].extend(record.samples[want].right(indices))

@@ -158,7 +158,7 @@ def _ask(
   server = endpoint.connect(generator, model, step.settings, stop_strings)
   each, known = model.said['n'], {}
   if (folder / layout.PROMPTS).exists():
-    known = {p: dataclasses.replace(n, each=each) for p, n in read_prompts(folder, context.share_prefix).items()}
+    known = {p: n._replace(each=each) for p, n in read_prompts(folder, context.share_prefix).items()}
   kept = Kept(folder, known, first=first, counted=counted)
   prices = context.costs['price'].prices[generator] if 'price' in context.costs else (0.0, 0.0)
 
