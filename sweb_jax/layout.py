@@ -7,7 +7,7 @@
     KIND/setS/.../manifest.json           one folder a step; its manifest says of which version, and whether it is done
     labels.jsonl                          what a person said of kept solutions, where somebody did
     superseded/                           what was made for another version, or found damaged; never read
-    compiled/, tokenised/, second_opinions/   what was found once and is not looked for again; may be deleted
+    compiled/, tokenised/, second_opinions/, lengths.json   what was found once; may be deleted
     curves/                               all trainings for TensorBoard, and what W&B keeps; may be deleted
 
     problems/set0/train                   problems.jsonl
@@ -40,6 +40,8 @@ LABELS = 'labels.jsonl'
 TOKENISED = 'tokenised'
 """Ids of examples, by what they and their tokenizer are."""
 IDS, SPANS = 'ids.bin', 'spans.npz'
+LENGTHS = 'lengths.json'
+"""Tokens of each prompt and each solution by people, by what they and their tokenizer are."""
 SECOND_OPINIONS = 'second_opinions'
 """What math-verify said of a gold answer and an answer, whichever step asked: no step waits for it again."""
 PAIRS = 'pairs-*.jsonl'

@@ -103,10 +103,11 @@ def main(argv: list[str]) -> None:
       from sweb_jax.study.fine_tuning import trainings
 
       rates = on_slices.rates(config, _SLICE.value, trainings(study.graph.steps), console)
-    command.plan(study, root, console, rates, tell=_DRY_RUN.value)
+    lengths = command.plan(study, root, console, rates, tell=_DRY_RUN.value)
     if _DRY_RUN.value:
       return
-    command.run(study, root, hosts, _STAGES.value, console, redo=_REDO.value, from_workdir=_FROM_WORKDIR.value)
+    how = dict(lengths=lengths, redo=_REDO.value, from_workdir=_FROM_WORKDIR.value)
+    command.run(study, root, hosts, _STAGES.value, console, **how)
     hosts.finish()
   except (KeyboardInterrupt, Interrupted) as e:
     code = stopping.INTERRUPTED if type(e) is KeyboardInterrupt else supervisor.TRY_AGAIN

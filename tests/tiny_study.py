@@ -20,7 +20,7 @@ from sweb_jax.study import STAGES, command, opened
 
 ROOT = Path(__file__).parents[1]
 
-_OF_NO_STEP = (layout.COMPILED, layout.CURVES, layout.PROGRESS, layout.REPORT, layout.SUPERSEDED)
+_OF_NO_STEP = (layout.COMPILED, layout.CURVES, layout.LENGTHS, layout.PROGRESS, layout.REPORT, layout.SUPERSEDED)
 
 
 def tiny(**changes: Any) -> ConfigDict:
@@ -58,8 +58,8 @@ class Runs:
     said = io.StringIO()
     console = Console(file=said, width=200)
     study = opened.open_study(config)
-    command.plan(study, epath.Path(root), console)
-    command.run(study, epath.Path(root), Hosts(), stages, console, **kwargs)
+    lengths = command.plan(study, epath.Path(root), console)
+    command.run(study, epath.Path(root), Hosts(), stages, console, lengths=lengths, **kwargs)
     return said.getvalue()
 
   def listing(self, root: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from sweb_jax import analysis, layout
 from sweb_jax.analysis import Listed
 from sweb_jax.runtime import files, manifest
 
-_OWN = (layout.CONFIG, layout.STUDY, layout.PROGRESS, layout.LOCK, layout.LABELS)
+_OWN = (layout.CONFIG, layout.STUDY, layout.PROGRESS, layout.LOCK, layout.LABELS, layout.LENGTHS)
 _APART = (layout.SUPERSEDED, layout.COMPILED, layout.TOKENISED, layout.SECOND_OPINIONS, layout.ARRIVING, layout.CURVES)
 
 

@@ -15,14 +15,15 @@ from sweb_jax.runtime.hosts import Hosts
 from sweb_jax.study import estimate, preflight, reuse, runner
 from sweb_jax.study.arms import cost_table
 from sweb_jax.study.describe import describe, elsewhere
+from sweb_jax.study.lengths import Lengths
 from sweb_jax.study.opened import Study
 from sweb_jax.study.work import Rates
 
 
 def plan(
   study: Study, root: epath.Path, console: Console, rates: Rates | None = None, *, tell: bool = False
-) -> None:
-  """Checks what can be checked without compute, and prints the plan.
+) -> Lengths:
+  """Checks what can be checked without compute, and prints the plan; returns the lengths that were looked at.
 
   Args:
     study: opened.
@@ -33,7 +34,8 @@ def plan(
 
   Raises what `preflight.check` does.
   """
-  notes = preflight.check(study, root, console)
+  lengths = Lengths(root)
+  notes = preflight.check(study, root, console, lengths)
   arms = study.graph.arms
   assumed = study.assumed(root, rates)
   estimate.show(console, study.config.name, study.graph.steps, assumed, bool(study.config.train.epochs))
@@ -57,6 +59,7 @@ def plan(
     console.print(Text(f'Note: {note}.'))
   for unchecked in study.unchecked:
     console.print(Text(f'Not checked: {unchecked}'))
+  return lengths
 
 
 def run(
@@ -66,6 +69,7 @@ def run(
   stages: Sequence[str],
   console: Console,
   *,
+  lengths: Lengths | None = None,
   redo: bool = False,
   from_workdir: epath.PathLike | None = None,
 ) -> None:
@@ -77,6 +81,7 @@ def run(
     hosts: the processes of this run; the first writes what all share.
     stages: of `study.STAGES`.
     console: for progress and tables.
+    lengths: of the plan, which the workdir keeps.
     redo: what was made for another config may be made again.
     from_workdir: another workdir, whose finished steps of equal version are taken over.
 
@@ -106,6 +111,8 @@ def run(
       files.write_json(root / layout.CONFIG, study.config.to_dict())
       described = describe(study, study.assumed(root))
       files.write_json(root / layout.STUDY, described.json())
+      if lengths:
+        lengths.keep()
     hosts.barrier('the workdir is ready')
     devices.prepare(root)
     waiting = runner.run(context, every, stages, console, study.config.engine.jobs, study.assumed(root))

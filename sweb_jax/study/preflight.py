@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from etils import epath
 from rich.console import Console
@@ -13,6 +13,7 @@ from sweb_jax.models.checkpoint import CheckpointError
 from sweb_jax.models.source import Model
 from sweb_jax.records import Problem
 from sweb_jax.study import recorded
+from sweb_jax.study.lengths import Lengths
 from sweb_jax.study.opened import Study, transfer_message
 from sweb_jax.study.problems import Problems, check_unchanged
 from sweb_jax.study.recorded import RecordedModel
@@ -20,16 +21,20 @@ from sweb_jax.study.state import State, state
 from sweb_jax.tasks.rendering import Renderer
 from sweb_jax.training import DataError
 
-_AT_ONCE = 1024
-"""Texts that are encoded together."""
 _OF_ROWS = ('samples', 'allocations', 'examples', 'models')
 """Kinds of steps for which the lengths of prompts and solutions matter, as long as one is to be done."""
 
 
-def check(study: Study, root: epath.Path, console: Console | None = None) -> list[str]:
+def check(
+  study: Study, root: epath.Path, console: Console | None = None, lengths: Lengths | None = None
+) -> list[str]:
   """Looks at models, problems, prompts, solutions and recorded samples; returns what a user should know.
 
-  What recorded samples hold is told on the console, if there is one, before it is checked.
+  Args:
+    study: opened.
+    root: its workdir, which may be there or not.
+    console: told what recorded samples hold, before it is checked.
+    lengths: of prompts and solutions, where the caller keeps them.
 
   Raises:
     CheckpointError: the files of a model are damaged, or do not fit its config.
@@ -58,7 +63,7 @@ def check(study: Study, root: epath.Path, console: Console | None = None) -> lis
     for p in chosen[step.folder]
   }
   left = any(s.kind in _OF_ROWS and state(root, s) is not State.DONE for s in study.graph.steps)
-  return [*_check_rows(study, list(train.values()))] if train and left else []
+  return [*_check_rows(study, list(train.values()), lengths or Lengths(root))] if train and left else []
 
 
 def _look_through_recorded(study: Study, chosen: Mapping[str, Sequence[Problem]], console: Console) -> None:
@@ -85,7 +90,7 @@ def _choose(study: Study, step: Problems) -> list[Problem]:
     raise ConfigError(f'config.transfer.{name}: {transfer_message(name, str(e))}') from e
 
 
-def _check_rows(study: Study, problems: Sequence[Problem]) -> Iterator[str]:
+def _check_rows(study: Study, problems: Sequence[Problem], lengths: Lengths) -> Iterator[str]:
   """Lengths in tokens of prompts and of solutions by people, for every tokenizer among the learners."""
   c, task = study.config, study.tasks['train']
   t, most = c.train, c.sampling.max_new_tokens
@@ -95,24 +100,24 @@ def _check_rows(study: Study, problems: Sequence[Problem]) -> Iterator[str]:
     return
   solved = [p for p in problems if p.solutions]
   for learner, renderer in _renderers(study):
-    lengths_of = _lengths(renderer.prompts, [task.prompt(p) for p in problems])
-    prompts = dict(zip((p.id for p in problems), lengths_of, strict=True))
-    solutions = _lengths(renderer.solutions, [p.solutions[0] for p in solved])
+    of_prompts = lengths.prompts(renderer, [task.prompt(p) for p in problems])
+    prompts = dict(zip((p.id for p in problems), of_prompts, strict=True))
+    solutions = lengths.solutions(renderer, [p.solutions[0] for p in solved])
     if c.gold or mixed:
-      lengths = {p.id: prompts[p.id] + n for p, n in zip(solved, solutions, strict=True)}
-      if not lengths:
+      whole = {p.id: prompts[p.id] + n for p, n in zip(solved, solutions, strict=True)}
+      if not whole:
         raise ConfigError(f'config.gold: the problems of {c.task.name} have no solutions by people; set it to False')
-      long = [name for name, n in lengths.items() if n - 1 > t.row_length]
-      longest = max(lengths, key=lengths.get)
+      long = [name for name, n in whole.items() if n - 1 > t.row_length]
+      longest = max(whole, key=whole.get)
       if long and t.too_long == 'refuse':
         raise DataError(
-          f'the solution of problem {longest!r} with its prompt has {lengths[longest]} tokens for {learner}, '
-          f'config.train.row_length={t.row_length} holds {t.row_length + 1}: {len(long)} of {len(lengths)} do not '
+          f'the solution of problem {longest!r} with its prompt has {whole[longest]} tokens for {learner}, '
+          f'config.train.row_length={t.row_length} holds {t.row_length + 1}: {len(long)} of {len(whole)} do not '
           "fit; raise it, or set config.train.too_long='leave_out'"
         )
       if long:
         yield (
-          f'{len(long)} of {len(lengths)} solutions by people do not fit a row of {learner} '
+          f'{len(long)} of {len(whole)} solutions by people do not fit a row of {learner} '
           f'(config.train.row_length={t.row_length}) and are left out (config.train.too_long)'
         )
     if not drawn:
@@ -129,12 +134,6 @@ def _check_rows(study: Study, problems: Sequence[Problem]) -> Iterator[str]:
         f'{over} of {len(solutions)} solutions by people have more than config.sampling.max_new_tokens={most} tokens; '
         'a sample of that length is cut, wrong and charged'
       )
-
-
-def _lengths(encode: Callable[[Sequence[str]], list[tuple[int, ...]]], texts: Sequence[str]) -> list[int]:
-  """Tokens of each text."""
-  batches = (texts[i : i + _AT_ONCE] for i in range(0, len(texts), _AT_ONCE))
-  return [len(ids) for batch in batches for ids in encode(batch)]
 
 
 def _renderers(study: Study) -> Iterator[tuple[str, Renderer]]:

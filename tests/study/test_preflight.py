@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,12 @@ def test_lengths_are_looked_at_only_while_something_is_to_be_drawn_or_trained(ru
   monkeypatch.setattr(Tokenizer, 'encode_all', lambda self, texts: encoded.extend(texts) or encode_all(self, texts))
   preflight.check(opened.open_study(runs.tiny()), epath.Path(done))
   assert not encoded
-  preflight.check(opened.open_study(runs.tiny(train__learning_rates=(1e-3, 5e-3))), epath.Path(done))
+  more = opened.open_study(runs.tiny(train__learning_rates=(1e-3, 5e-3)))
+  preflight.check(more, epath.Path(done))
+  assert not encoded  # The workdir has them.
+  shutil.copytree(done, tmp_path / 'without')
+  (tmp_path / 'without' / layout.LENGTHS).unlink()
+  preflight.check(more, epath.Path(tmp_path / 'without'))
   assert encoded
   encoded.clear()
   preflight.check(opened.open_study(runs.tiny()), epath.Path(tmp_path / 'new'))
