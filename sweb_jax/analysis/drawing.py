@@ -85,10 +85,12 @@ def name_rows(axes: Axes, labels: Sequence[tuple[float, str]]) -> None:
 def as_svg(plot: Figure, name: str) -> str:
   """The figure as a standalone SVG; ids carry `name`, to be unique in a page of several."""
   import matplotlib
+  from matplotlib.backends.backend_svg import FigureCanvasSVG
 
   buffer = io.StringIO()
   with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': name}):
-    plot.savefig(buffer, format='svg', metadata={'Date': None, 'Creator': None, 'Format': None, 'Type': None})
+    # Not by `savefig`, which draws once more before, for formats and cuts that are not asked for here.
+    FigureCanvasSVG(plot).print_svg(buffer, metadata=dict.fromkeys(('Date', 'Creator', 'Format', 'Type')))
   text = buffer.getvalue()
   text = text[text.index('<svg') :]  # Without a document type, which names a file elsewhere.
   text = re.sub(r'(<svg[^>]*?)>', rf'\1 role="img" aria-label="{name}">', text, count=1)

@@ -120,8 +120,7 @@ class Pool:
   def __enter__(self) -> Pool:
     self._selector = selectors.DefaultSelector()
     try:
-      for _ in range(self._count):
-        self._start()
+      self.at_least(self._count)
     except BaseException:
       self.close()
       raise
@@ -129,6 +128,12 @@ class Pool:
 
   def __exit__(self, *_) -> None:
     self.close()
+
+  def at_least(self, workers: int) -> None:
+    """Starts workers until there are so many."""
+    self._count = max(self._count, workers)
+    while len(self._workers) < self._count:
+      self._start()
 
   def close(self) -> None:
     """Kills every worker and waits for its end; a second call does nothing."""

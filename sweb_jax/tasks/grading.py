@@ -23,6 +23,9 @@ from sweb_jax.runtime import files
 MAX_WORKERS = 4
 """Processes that run math-verify for one job."""
 
+_PAIRS_A_WORKER = 200
+"""To ask for so many takes about as long as to start a process that does: for fewer there is no second one."""
+
 _PAIRS = 512
 """Opinions after which those that are new are written: a killed run asks again for no more than these."""
 
@@ -121,8 +124,10 @@ class SecondOpinions:
     found: dict[tuple[str, str], Opinion] = {}
     kept = 0
     try:
+      workers = min(MAX_WORKERS, os.cpu_count() or 1, -(-len(pairs) // _PAIRS_A_WORKER))
       if self._pool is None:
-        self._pool = Pool(min(MAX_WORKERS, os.cpu_count() or 1)).__enter__()
+        self._pool = Pool(workers).__enter__()
+      self._pool.at_least(workers)
       for pair, opinion in zip(pairs, self._pool.second_opinions(pairs), strict=True):
         found[pair] = opinion
         on_opinion()

@@ -102,6 +102,18 @@ def test_second_opinions_are_kept_for_whoever_asks_next_and_time_outs_are_not(tm
   assert sorted(p.name for p in tmp_path.iterdir()) == ['pairs-000000.jsonl', 'pairs-other-000000.jsonl']
 
 
+def test_there_are_as_many_workers_as_there_is_to_ask(tmp_path, monkeypatch):
+  monkeypatch.setattr(grading, '_PAIRS_A_WORKER', 3)
+  monkeypatch.setattr(os, 'cpu_count', lambda: 2)
+  counts = []
+  with grading.SecondOpinions(epath.Path(tmp_path)) as opinions:
+    for some in (range(1, 3), range(1, 2), range(3, 10), range(10, 11)):
+      found = opinions.add([HALF], draw(HALF, *(rf'\boxed{{{i}}}' for i in some)))
+      assert [v.second_reason for v in found] == ['agrees'] * len(some)
+      counts.append(len(opinions._pool.pids))
+  assert counts == [1, 1, 2, 2]
+
+
 def test_second_opinions_that_came_before_the_end_are_not_asked_for_again(tmp_path, monkeypatch):
   verdicts = draw(HALF, *(rf'\boxed{{{i}}}' for i in range(1, 8)))
 

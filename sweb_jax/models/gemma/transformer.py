@@ -9,9 +9,8 @@ Letters in shapes: B batch, L length, T keys, V vocabulary, D width, F hidden wi
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -254,14 +253,28 @@ def _rotate(x, rope):
 
 def init(config: Shape, key: Array, dtype: Any = jnp.float32) -> Params:
   """Fresh parameters: normal, scaled by 1 / sqrt(inputs); the norms' scales 0, which is a factor of 1."""
-  c = config
-  keys = iter(jax.random.split(key, 1 + 6 * c.layers))
+  keys = iter(jax.random.split(key, 1 + 6 * config.layers))
 
   def normal(*shape, fan_in):
     return jax.random.normal(next(keys), shape, dtype) * jnp.asarray(fan_in**-0.5, dtype)
 
+  return _tree(config, normal, lambda width: jnp.zeros((width,), dtype))
+
+
+def shapes(config: Shape, dtype: Any = jnp.float32) -> Params:
+  """The tree of `jax.ShapeDtypeStruct` that `init` would give, without any memory."""
+
+  def made(*shape, fan_in=None):
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+  return _tree(config, made, made)
+
+
+def _tree(c: Shape, normal: Callable[..., Any], zeros: Callable[[int], Any]) -> Params:
+  """The tree of parameters: `normal` makes one of a shape for a number of inputs, `zeros` one of a width."""
+
   def norm(width):
-    return {'scale': jnp.zeros((width,), dtype)}
+    return {'scale': zeros(width)}
 
   # Rows of variance 1 / D: times sqrt(D) the stream starts at unit variance, and the tied logits do too.
   params = {'embedder': {'input_embedding': normal(c.vocab_size, c.width, fan_in=c.width)}, 'final_norm': norm(c.width)}
@@ -287,17 +300,3 @@ def init(config: Shape, key: Array, dtype: Any = jnp.float32) -> Params:
       p |= {'post_attention_norm': norm(c.width), 'post_ffw_norm': norm(c.width)}
     params[f'layer_{layer}'] = p
   return params
-
-
-def shapes(config: Shape, dtype: Any = jnp.float32) -> Params:
-  """The tree of `jax.ShapeDtypeStruct` that `init` would give, without any memory."""
-  return jax.tree.map(lambda x: x, _shapes(config, jnp.dtype(dtype)))  # A tree of the caller's own.
-
-
-@functools.cache
-def _shapes(config: Shape, dtype: Any) -> Params:
-  """Traced with one layer, as all are alike: with 62 it would take most of the time of a check."""
-  one = dataclasses.replace(config, layers=1)
-  tree = dict(jax.eval_shape(lambda: init(one, jax.random.key(0), dtype)))  # A key made outside would start a backend.
-  layer = tree.pop('layer_0')
-  return tree | {f'layer_{i}': layer for i in range(config.layers)}
