@@ -11,7 +11,7 @@ from etils import epath
 
 from sweb_jax import records
 from sweb_jax.records import RecordError, Sample, Verdict
-from sweb_jax.runtime import by_problem
+from sweb_jax.runtime import by_problem, files
 from sweb_jax.runtime.by_problem import ByProblem
 
 IDS = ('a', 'b "quoted"', 'c\\', '\u2028 é', 'train/algebra/7', '", "index": 3, "', 'none of this')
@@ -68,6 +68,7 @@ def test_a_damaged_line_is_named_before_anything_is_read(tmp_path, kept):
 
 def test_what_is_held_does_not_grow_with_the_length_of_the_rows(tmp_path, monkeypatch):
   monkeypatch.setattr(by_problem, '_ROWS', 8)
+  monkeypatch.setattr(files, '_AT_ONCE', 2)  # However slow this thread is, no more than four files wait for it.
 
   def held(characters: int) -> int:
     rows = [sample(f'{n % 50}', n // 50, 'x' * characters) for n in range(2000)]
