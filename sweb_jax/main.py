@@ -94,6 +94,7 @@ def main(argv: list[str]) -> None:
     from sweb_jax.study import command, opened
 
     gc.freeze()  # What was imported is no garbage, and need not be looked through for some.
+    gc.set_threshold(50_000, 20, 20)  # Tracing makes much that lives for long.
     stopping.handle_signals()  # A kill asks for the same clean stop as Ctrl-C.
     root = files.absolute(_WORKDIR.value)
     study = opened.open_study(config, without_data=_DRY_RUN.value)
