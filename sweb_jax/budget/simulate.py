@@ -21,10 +21,10 @@ from sweb_jax.runtime.by_problem import ByProblem
 
 
 class Recorded:
-  """The graded samples of a generator for a problem: 21 bytes each."""
+  """The graded samples of a generator for a problem: 17 bytes each."""
 
   def __init__(self):
-    self._indices, self._tokens, self._texts = array.array('q'), array.array('i'), array.array('q')
+    self._indices, self._tokens, self._texts = array.array('i'), array.array('i'), array.array('q')
     self._correct = bytearray()
 
   def add(self, index: int, tokens: int, correct: bool, text: int) -> None:

@@ -1,12 +1,12 @@
 """The rows of a step's files problem by problem, in whatever order they stand there, without holding them all.
 
 A first pass over the files notes where each row lies, by what its line begins with. Then the rows of some problems at a
-time are read, each file once. What is held is 32 bytes a row, and the rows of those problems.
+time are read, each file once. What is held is 20 bytes a row, and the rows of those problems.
 """
 
 from __future__ import annotations
 
-import array
+import struct
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Generic
@@ -19,6 +19,10 @@ from sweb_jax.runtime import files
 
 _ROWS = 8192
 """Rows that are held at once, and more where one problem has more."""
+
+
+_PLACE = struct.Struct('<iiqi')
+"""Of a row: its index, the number of its file, where its line begins, and how long it is."""
 
 
 class ByProblem(Generic[Record]):
@@ -39,8 +43,8 @@ class ByProblem(Generic[Record]):
     self, cls: type[Record], paths: Sequence[epath.Path], *, latest: bool = False, of: Collection[str] | None = None
   ):
     self._cls, self._paths, self._latest, self._of = cls, list(paths), latest, None if of is None else frozenset(of)
-    self._places: dict[str, array.array] = defaultdict(lambda: array.array('q'))
-    """Problem id -> (index, number of the file, where the line begins, where it ends), one after the other."""
+    self._places: dict[str, bytearray] = defaultdict(bytearray)
+    """Problem id -> places of its rows, one after the other."""
     for number, data in enumerate(files.side_by_side(lambda path: path.read_bytes(), self._paths)):
       self._note(number, data)
 
@@ -71,17 +75,15 @@ class ByProblem(Generic[Record]):
         row = self._parsed(number, data[start:end])
         found = row.problem_id, row.index
       if self._of is None or found[0] in self._of:
-        self._places[found[0]].extend((found[1], number, start, end))
+        self._places[found[0]] += _PLACE.pack(found[1], number, start, end - start)
       start = end + 1
 
   def _rows_of(self, problem_id: str) -> dict[int, tuple[int, int, int]]:
     """Index -> file, begin and end of the row that stands."""
-    at = self._places.get(problem_id, ())
-    rows = zip(*(iter(at),) * 4, strict=True)
     found: dict[int, tuple[int, int, int]] = {}
-    for index, *place in rows:
+    for index, number, start, length in _PLACE.iter_unpack(self._places.get(problem_id, b'')):
       if self._latest or index not in found:
-        found[index] = tuple(place)
+        found[index] = number, start, start + length
     return found
 
   def _read(self, batch: dict[str, dict[int, tuple[int, int, int]]]) -> Iterator[list[Record]]:
