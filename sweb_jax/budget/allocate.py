@@ -7,7 +7,7 @@ import collections
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sweb_jax.budget.cost import BudgetError, Cost, Prompts
@@ -30,8 +30,8 @@ class Outcome(NamedTuple):
   correct: bool
 
 
-Draw = Callable[[Sequence[Ask]], Sequence[Outcome | None]]
-"""Draws a round; None for a sample that a record does not have."""
+Draw = Callable[[Sequence[Ask]], Iterable[Outcome | None]]
+"""Draws a round, in the order that is asked; None for a sample that a record does not have."""
 
 
 @dataclasses.dataclass(frozen=True)

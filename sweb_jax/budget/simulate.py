@@ -204,7 +204,7 @@ def named(names: Sequence[str], record: Record) -> dict[str, Policy]:
 
 def simulate(record: Record, policy: Policy, budget: float, cost: Cost) -> Bought:
   """Spends `budget` on the record as `policy` wants. Raises BudgetError as `allocate` does."""
-  correct: dict[str, list[int]] = {p: [] for p in record.problems}
+  correct = {p: array.array('q') for p in record.problems}
   spent = allocate(
     policy,
     record.problems,
@@ -213,7 +213,7 @@ def simulate(record: Record, policy: Policy, budget: float, cost: Cost) -> Bough
     prompts={g: dict.fromkeys(record.problems, record.prompts) for g in policy.generators},
     tokens=dict.fromkeys(policy.generators, record.tokens),
     seed=record.seed,
-    draw=lambda asks: [record.samples[g, p].outcome(index) for g, p, index in asks],
+    draw=lambda asks: (record.samples[g, p].outcome(index) for g, p, index in asks),
   )
   for want, indices in spent.samples.items():
     correct[want[1]].extend(record.samples[want].right(indices))
