@@ -17,7 +17,6 @@ from sweb_jax.budget.policies import KINDS, Policy, Want, policies
 from sweb_jax.models import decoder, families
 from sweb_jax.records import Problem, Sample, Verdict
 from sweb_jax.runtime import files, manifest
-from sweb_jax.runtime.by_problem import ByProblem
 
 
 class Recorded:
@@ -150,16 +149,21 @@ def _read(
   chunks: Sequence[epath.Path],
   judged: Sequence[epath.Path],
 ) -> int:
-  """Adds the samples of some files that have a verdict in others, a problem at a time; returns how many were there."""
+  """Adds the samples of some files that have a verdict in others, the later of two; returns how many there were."""
+  codes = {p: array.array('q') for p in problems}  # Twice a sample's index, and one more where it is correct.
+  for v in records.read(Verdict, *judged):
+    if v.problem_id in codes:
+      codes[v.problem_id].append(2 * v.index + v.correct)
+  for p, found in codes.items():
+    codes[p] = array.array('q', sorted({code // 2: code for code in found}.values()))
   count = 0
-  rows, verdicts = ByProblem(Sample, chunks).read(problems), ByProblem(Verdict, judged, latest=True).read(problems)
-  for problem, drawn, found in zip(problems, rows, verdicts, strict=True):
-    correct = {v.index: v.correct for v in found}
-    for s in drawn:
-      if s.index in correct:
-        right = correct[s.index]
-        samples[generator, problem].add(s.index, len(s.tokens), right, records.text_key(s.text) if right else 0)
-        count += 1
+  for s in records.read(Sample, *chunks):
+    found = codes.get(s.problem_id, ())
+    at = bisect.bisect_left(found, 2 * s.index)
+    if at < len(found) and found[at] // 2 == s.index:
+      right = bool(found[at] % 2)
+      samples[generator, s.problem_id].add(s.index, len(s.tokens), right, records.text_key(s.text) if right else 0)
+      count += 1
   return count
 
 
