@@ -168,7 +168,8 @@ def _chase(known: Known, generator: str, counted: Sequence[str], problems: Seque
 
 def _spread(generator: str, counts: Mapping[str, int]) -> list[Want]:
   """The first sample of every problem, then the second, ..."""
-  return [(generator, p) for j in range(max(counts.values(), default=0)) for p, n in counts.items() if n > j]
+  wants = [((generator, p), n) for p, n in counts.items()]  # One pair a problem: a round may be a quarter of all.
+  return [want for j in range(max(counts.values(), default=0)) for want, n in wants if n > j]
 
 
 def shuffled(problems: Sequence[str], seed: int) -> tuple[str, ...]:
