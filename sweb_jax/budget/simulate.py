@@ -149,7 +149,10 @@ def _read(
   chunks: Sequence[epath.Path],
   judged: Sequence[epath.Path],
 ) -> int:
-  """Adds the samples of some files that have a verdict in others, the later of two; returns how many there were."""
+  """Adds the samples of some files that have a verdict in others; returns how many there were.
+
+  Of two verdicts on a sample the later stands, of two samples of an index the first.
+  """
   codes = {p: array.array('q') for p in problems}  # Twice a sample's index, and one more where it is correct.
   for v in records.read(Verdict, *judged):
     if v.problem_id in codes:
