@@ -7,7 +7,7 @@ import collections
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sweb_jax.budget.cost import BudgetError, Cost, Prompts
@@ -21,6 +21,27 @@ class Ask(NamedTuple):
   problem: str
   index: int
   """The next of this generator for this problem, from 0: every policy draws a prefix."""
+
+
+class Round(Sequence[Ask]):
+  """What is asked at once, in order: 12 bytes a sample, as a round may be a fifth of all that there are."""
+
+  def __init__(self):
+    self.wants: list[Want] = []
+    self.indices: array.array[int] = array.array('i')
+
+  def add(self, want: Want, index: int) -> None:
+    self.wants.append(want)
+    self.indices.append(index)
+
+  def __len__(self) -> int:
+    return len(self.wants)
+
+  def __getitem__(self, at: int) -> Ask:
+    return Ask(*self.wants[at], self.indices[at])
+
+  def __iter__(self) -> Iterator[Ask]:
+    return (Ask(*want, index) for want, index in zip(self.wants, self.indices, strict=True))
 
 
 class Outcome(NamedTuple):
@@ -109,15 +130,14 @@ def allocate(
       ended = 'budget' if wants else 'record'
       break
     rounds += 1
-    for ask, outcome in zip(round_, draw(round_), strict=True):
-      want = ask.generator, ask.problem
+    for want, index, outcome in zip(round_.wants, round_.indices, draw(round_), strict=True):
       if outcome is None:
         known.exhausted.add(want)
         continue
-      bill.add(ask, outcome.tokens, known)
+      bill.add(want, index, outcome.tokens, known)
       known.drawn[want] = known.drawn.get(want, 0) + 1
       known.correct[want] = known.correct.get(want, 0) + outcome.correct
-      samples[want].append(ask.index)
+      samples[want].append(index)
   return Allocation(dict(samples), known.spent, budget, rounds, ended)
 
 
@@ -133,11 +153,11 @@ class _Bill:
     self._count: dict[str, int] = collections.defaultdict(int)
     self._tokens: dict[str, int] = collections.defaultdict(int)
 
-  def fitting(self, wants: Sequence[Want], known: Known, left: float) -> list[Ask]:
+  def fitting(self, wants: Sequence[Want], known: Known, left: float) -> Round:
     """The wanted samples that are expected to fit into what is left."""
     following: dict[Want, int] = {}
     begun = set(known.spent)
-    out = []
+    out = Round()
     length = {
       g: max(1, round(self._tokens[g] / self._count[g] if self._count[g] else self._typical[g]))
       for g in dict.fromkeys(g for g, _ in wants)
@@ -151,29 +171,28 @@ class _Bill:
       if index is None:
         index = known.drawn.get(want, 0)
       g = want[0]
-      ask = Ask(*want, index)
-      price = self._price(ask, length[g], first=index == 0, begun=g in begun)
+      price = self._price(want, index, length[g], first=index == 0, begun=g in begun)
       if price > left:
         continue
       left -= price
       begun.add(g)
-      out.append(ask)
+      out.add(want, index)
       following[want] = index + 1
     return out
 
-  def add(self, ask: Ask, tokens: int, known: Known) -> None:
+  def add(self, want: Want, index: int, tokens: int, known: Known) -> None:
     """Charges a sample, and what had to be read for it, before it is `known`."""
-    g = ask.generator
-    price = self._price(ask, tokens, first=(g, ask.problem) not in known.drawn, begun=g in known.spent)
+    g = want[0]
+    price = self._price(want, index, tokens, first=want not in known.drawn, begun=g in known.spent)
     known.spent[g] = known.spent.get(g, 0) + price
     self._count[g] += 1
     self._tokens[g] += tokens
 
-  def _price(self, ask: Ask, tokens: int, *, first: bool, begun: bool) -> float:
+  def _price(self, want: Want, index: int, tokens: int, *, first: bool, begun: bool) -> float:
     """Of a sample: the `first` of its generator for the problem; whether the generator has `begun` to draw."""
     if self._cost is None:
       return 1
-    g, problem, index = ask
+    g, problem = want
     prompts = self._prompts[g][problem]
     price = self._completion(g, prompts, tokens)
     if index % prompts.each == 0 if prompts.each else first:

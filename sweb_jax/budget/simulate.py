@@ -20,42 +20,61 @@ from sweb_jax.runtime import files, manifest
 
 
 class Recorded:
-  """The graded samples of a generator for a problem: 17 bytes each."""
+  """The graded samples of a generator for a problem: 16 bytes each, with a place for every verdict."""
 
   def __init__(self):
-    self._indices, self._tokens, self._texts = array.array('i'), array.array('i'), array.array('q')
-    self._correct = bytearray()
+    self._verdicts, self._tokens, self._texts = array.array('i'), array.array('i'), array.array('q')
 
-  def add(self, index: int, tokens: int, correct: bool, text: int) -> None:
-    """Adds a sample, unless there is one of its index; `text` names a correct one's text, white space aside."""
-    at = bisect.bisect_left(self._indices, index)
-    if at < len(self._indices) and self._indices[at] == index:
-      return
-    for column, value in (
-      (self._indices, index), (self._tokens, tokens), (self._correct, correct), (self._texts, text)
-    ):  # fmt: skip
-      column.insert(at, value)
+  def judge(self, codes: Iterable[int]) -> None:
+    """Makes places. A code is twice an index, and one more where correct; of two codes of an index the later stands.
+
+    Samples that are there keep theirs.
+    """
+    rows = zip(self._verdicts, self._tokens, self._texts, strict=True)
+    places = {code // 2: (code, _MISSING, 0) for code in codes}
+    places |= {verdict // 2: (verdict, tokens, text) for verdict, tokens, text in rows if tokens != _MISSING}
+    columns = zip(*sorted(places.values()), strict=True) if places else ((), (), ())
+    self._verdicts, self._tokens, self._texts = map(array.array, 'iiq', columns)
+
+  def add(self, index: int, tokens: int, text: str) -> bool:
+    """Puts a sample in its place. False where there is none, as it has no verdict; the first of an index stays."""
+    at = self._at(index)
+    if at is None:
+      return False
+    if self._tokens[at] == _MISSING:
+      self._tokens[at] = tokens
+      if self._verdicts[at] % 2:
+        self._texts[at] = records.text_key(text)
+    return True
 
   def outcome(self, index: int) -> Outcome | None:
     """Of a sample; None where there is none."""
     at = self._at(index)
-    return None if at is None else Outcome(self._tokens[at], bool(self._correct[at]))
+    if at is None or self._tokens[at] == _MISSING:
+      return None
+    return Outcome(self._tokens[at], bool(self._verdicts[at] % 2))
 
   def right(self, indices: Iterable[int]) -> list[int]:
-    """The names of the texts of those that are correct."""
+    """The names of the texts of those that are correct, white space aside."""
     at = [a for i in indices if (a := self._at(i)) is not None]
-    return [self._texts[a] for a in at if self._correct[a]]
+    return [self._texts[a] for a in at if self._verdicts[a] % 2 and self._tokens[a] != _MISSING]
 
   def depth(self) -> int:
     """Samples from the first on without a gap."""
-    return next((n for n, index in enumerate(self._indices) if n != index), len(self._indices))
+    found = zip(self._verdicts, self._tokens, strict=True)
+    gaps = (n for n, (verdict, tokens) in enumerate(found) if n != verdict // 2 or tokens == _MISSING)
+    return next(gaps, len(self._verdicts))
 
   def _at(self, index: int) -> int | None:
-    found = self._indices
-    if index < len(found) and found[index] == index:  # Mostly there is no gap.
+    found = self._verdicts
+    if index < len(found) and found[index] // 2 == index:  # Mostly there is no gap.
       return index
-    at = bisect.bisect_left(found, index)
-    return at if at < len(found) and found[at] == index else None
+    at = bisect.bisect_left(found, 2 * index)
+    return at if at < len(found) and found[at] // 2 == index else None
+
+
+_MISSING = -1
+"""Tokens of a sample that was not read (yet)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,21 +172,17 @@ def _read(
 
   Of two verdicts on a sample the later stands, of two samples of an index the first.
   """
-  codes = {p: array.array('q') for p in problems}  # Twice a sample's index, and one more where it is correct.
+  codes = {p: array.array('i') for p in problems}
   for v in records.read(Verdict, *judged):
     if v.problem_id in codes:
       codes[v.problem_id].append(2 * v.index + v.correct)
-  for p, found in codes.items():
-    codes[p] = array.array('q', sorted({code // 2: code for code in found}.values()))
-  count = 0
-  for s in records.read(Sample, *chunks):
-    found = codes.get(s.problem_id, ())
-    at = bisect.bisect_left(found, 2 * s.index)
-    if at < len(found) and found[at] // 2 == s.index:
-      right = bool(found[at] % 2)
-      samples[generator, s.problem_id].add(s.index, len(s.tokens), right, records.text_key(s.text) if right else 0)
-      count += 1
-  return count
+  for p in problems:
+    samples[generator, p].judge(codes.pop(p))
+  return sum(
+    samples[generator, s.problem_id].add(s.index, len(s.tokens), s.text)
+    for s in records.read(Sample, *chunks)
+    if (generator, s.problem_id) in samples
+  )
 
 
 def named(names: Sequence[str], record: Record) -> dict[str, Policy]:
