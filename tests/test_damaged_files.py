@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
-import importlib.resources
+import functools
 import io
 import json
 import shlex
@@ -18,33 +17,24 @@ from typing import Any
 
 import httpx
 import openai
-import pyarrow as pa
 import pytest
 from etils import epath
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyarrow import parquet
 from rich.console import Console
 
+from benchmarks.readers import ODD, READERS, damage
 from launch import commands, process, watch
 from launch import pod as pod_lib
 from launch.chips import LaunchError
 from sweb_jax import layout, records, status
 from sweb_jax.analysis.study import AnalysisError, read_study
-from sweb_jax.analysis.table import Table
-from sweb_jax.answers.judge import Opinion
 from sweb_jax.budget import ledger, simulate
 from sweb_jax.budget.cost import BudgetError
 from sweb_jax.export import rows as export_rows
-from sweb_jax.models import huggingface_tokenizer
-from sweb_jax.models.tokenizer import Tokenizer, TokenizerError
-from sweb_jax.records import Example, Problem, RecordError, Sample, Verdict
-from sweb_jax.runtime import manifest
-from sweb_jax.runtime.by_problem import ByProblem
-from sweb_jax.sampling import Store, recorded
+from sweb_jax.records import RecordError, Sample
 from sweb_jax.sampling.endpoint import Ask, Endpoint, EndpointError, Purse
 from sweb_jax.study import check
-from sweb_jax.tasks import Own, TaskError, grading, jsonl
 
 SECONDS, MEGABYTES = 20.0, 64  # CPU seconds and memory of one file: what grows without bound takes more.
 FUZZ = settings(
@@ -55,60 +45,8 @@ FUZZ = settings(
   suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
-PROBLEM = Problem('train/1', 'How many?\n', '5', (' Five. "5"', ' \\boxed{5}'), 'Level 1')
-SAMPLE = Sample('train/1', 3, ' é \\frac{1}{2} \u2028 "x"', (17, 4, 250_000, 1), 'stop', -1.25)
-VERDICT = Verdict('train/1', 3, '5', True, 'right', None, '5', True, True, 'agrees', 0)
-EXAMPLE = Example('train/1', 'Q: How many?\nA:', ' 5')
-OPINION = Opinion('train/1', 3, True, 12, 40)
-ENTRY = ledger.Entry('chunk-000000.jsonl', 'samples/set0/wc', 'wc', {'completion': 12}, 0.5)
-
-ODD: list[Any] = [
-  None, True, -1, 10**20, 10**400, 1.5, float('nan'), float('inf'), '', 'x', '\ud800', [], {}, [None], {'a': 1},
-  '9' * 5000, 1 << 31, -(1 << 63), [[[[]]]], 'null',
-]  # fmt: skip
-VALUES = st.sampled_from(ODD)
-RAW = st.sampled_from([
-  b'null', b'[]', b'{}', b'0', b'"x"', b'[' * 50_000, b'{"a":' * 50_000, b'\xff\xfe', b'\x00', b'\xed\xa0\x80',
-  b'9' * 5000, b'\n', b'\r', b'{"problem_id": "\\u12", "index": 1, "a": 1}',
-  b'{"problem_id": "a", "index": 99999999999999999999, "b": 1}',
-  b'-', b', ', b'"\\ud800"', b'NaN', b'\xe2\x80\xa8', b'1e999', b'{"problem_id": "a", "index": 1, "tokens": [1,,2]}',
-])  # fmt: skip
-
-
-@st.composite
-def damaged(draw, good: bytes) -> bytes:
-  """A file with a field of another value or name, bytes changed, put in or left out, or its end cut off."""
-  data, kind = good, draw(st.sampled_from(('value', 'name', 'bytes', 'put', 'out', 'cut', 'double', 'line')))
-  lines = data.splitlines(keepends=True)
-  if kind in ('value', 'name', 'line') and lines:
-    at = draw(st.integers(0, len(lines) - 1))
-    try:
-      row = json.loads(lines[at])
-    except ValueError:
-      row = None
-    if kind == 'line':
-      lines[at] = draw(RAW) + b'\n'
-    elif isinstance(row, dict) and row:
-      place, path = row, []
-      while True:  # Into what is nested, as far as it goes.
-        name = draw(st.sampled_from(sorted(place)))
-        if not (isinstance(place[name], dict) and place[name] and draw(st.booleans())):
-          break
-        path, place = [*path, name], place[name]
-      if kind == 'value':
-        place[name] = draw(VALUES)
-      else:
-        place[draw(st.sampled_from(('x', '', 'index', 'tokens')))] = place.pop(name)
-      lines[at] = json.dumps(row).encode() + b'\n'
-    return b''.join(lines)
-  at = draw(st.integers(0, max(0, len(data) - 1)))
-  if kind == 'cut':
-    return data[:at]
-  if kind == 'double':
-    return data[at:] + data
-  end = at + draw(st.integers(1, 4))
-  new = b'' if kind == 'out' else draw(RAW | st.binary(min_size=1, max_size=4))
-  return data[:at] + new + data[at if kind == 'put' else end :]
+def damaged(sound: bytes) -> st.SearchStrategy[bytes]:
+  return st.randoms(use_true_random=False).map(lambda choose: damage(choose, sound))
 
 
 def read_or_refused(read: Callable[[], Any], *errors: type[Exception]) -> None:
@@ -125,84 +63,24 @@ def read_or_refused(read: Callable[[], Any], *errors: type[Exception]) -> None:
   assert time.thread_time() - begun < SECONDS and peak < MEGABYTES * 1e6
 
 
-def lines(*rows: Any) -> bytes:
-  return b''.join((records.to_json(r) if not isinstance(r, dict) else json.dumps(r)).encode() + b'\n' for r in rows)
+@functools.cache
+def good(name: str) -> bytes:
+  if name == 'gguf':
+    pytest.importorskip('gguf')
+  return READERS[name].good()
 
 
-# Files that this project writes ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize('row', [PROBLEM, SAMPLE, VERDICT, EXAMPLE, OPINION], ids=lambda row: type(row).__name__)
+@pytest.mark.parametrize('name', READERS)
 @FUZZ
 @given(data=st.data())
-def test_rows_are_read_or_refused_with_file_and_line(tmp_path, row, data):
-  path = tmp_path / 'rows.jsonl'
-  path.write_bytes(data.draw(damaged(lines(row, row, row))))
-
-  def read() -> None:
-    for found in records.read(type(row), path):
-      assert type(found) is type(row)
-      records.to_json(found).encode()  # What was taken in can be written again.
-
-  read_or_refused(read, RecordError)
+def test_a_file_is_read_or_refused(tmp_path, name, data):
+  reader = READERS[name]
+  read_or_refused(functools.partial(reader, tmp_path, data.draw(damaged(good(name)))))
 
 
-@FUZZ
-@given(data=st.data())
-def test_samples_are_found_by_problem_and_measured_or_refused(tmp_path, data):
-  folder = epath.Path(tmp_path)
-  for path in folder.glob('*'):
-    path.unlink()
-  path = folder / layout.numbered(layout.CHUNKS, 0)
-  path.write_bytes(data.draw(damaged(lines(SAMPLE, Sample('b', 0, '', (), 'length', 0.0), SAMPLE))))
-
-  def read() -> None:
-    found = ByProblem(Sample, [path])
-    for rows in found.read([SAMPLE.problem_id, 'b', 'none']):
-      for row in rows:
-        assert all(isinstance(t, int) for t in row.tokens)
-
-  read_or_refused(read, RecordError)
-  read_or_refused(lambda: list(records.lengths(path)), RecordError)
-  read_or_refused(lambda: Store(folder).by_problem().indices('b'), RecordError)
-
-
-@FUZZ
-@given(data=st.data())
-def test_a_ledger_is_read_or_refused(tmp_path, data):
-  (tmp_path / ENTRY.file).write_text('')
-  line = json.dumps({**vars(ENTRY)}).encode() + b'\n'
-  (tmp_path / layout.numbered(layout.LEDGERS, 0)).write_bytes(data.draw(damaged(line * 2)))
-  read_or_refused(lambda: ledger.by_model(ledger.read(tmp_path)), BudgetError)
-
-
-@FUZZ
-@given(data=st.data())
-def test_a_manifest_is_whole_or_none(tmp_path, data):
-  whole = manifest.Manifest('1', 'samples', 1, {'a': 1}, {}, {'problems/set0': '2'}, {'count': 3}, True, 1.0, '', {})
-  manifest.write(epath.Path(tmp_path), 'x', whole)
-  path = tmp_path / 'x' / layout.MANIFEST
-  path.write_bytes(data.draw(damaged(json.dumps(json.loads(path.read_text())).encode())))
-  found = manifest.read(epath.Path(tmp_path), 'x')
-  if found is not None:
-    assert isinstance(found.version, str) and isinstance(found.inputs, dict) and isinstance(found.done, bool)
-    manifest.far_enough(found.extent, {'count': 3})
-
-
-@FUZZ
-@given(data=st.data())
-def test_opinions_that_are_kept_are_known_or_asked_for_again(tmp_path, data):
-  good = b'["1/2", "0.5", true, "equal"]\n["2", "3", false, "not equal"]\n'
-  (tmp_path / layout.numbered(layout.PAIRS, 0)).write_bytes(data.draw(damaged(good)))
-  known = grading.SecondOpinions(epath.Path(tmp_path))._known
-  assert all(isinstance(o.equal, bool) for o in known.values())
-
-
-@FUZZ
-@given(data=st.data())
-def test_a_table_is_read_or_refused(data):
-  text = Table('n', 't', ('a', 'b'), (('x', 1), (None, 0.5)), 'note').json().encode()
-  read_or_refused(lambda: Table.from_json(data.draw(damaged(json.dumps(json.loads(text)).encode()))), ValueError)
+@pytest.mark.parametrize('name', READERS)
+def test_a_sound_file_is_no_refusal(tmp_path, name):
+  READERS[name].read(tmp_path, good(name))  # Which raises refusals, too.
 
 
 # A whole workdir ------------------------------------------------------------------------------------------------------
@@ -265,88 +143,6 @@ def test_a_study_is_read_or_refused(workdir, tmp_path, data):
   read_or_refused(lambda: read_study(tmp_path).json(), AnalysisError)
 
 
-# Files that others write ----------------------------------------------------------------------------------------------
-
-DRAWN = (
-  {'id': 'a', 'completion': ' 5', 'completion_tokens': 3, 'index': 0, 'finish_reason': 'stop', 'logprob': -1.0},
-  {'problem': 'How many?', 'completions': [' 5', ' 6'], 'usage': {'completion_tokens': 7, 'prompt_tokens': 9}},
-  {'custom_id': 'a', 'response': {'body': {'choices': [{'message': {'role': 'assistant', 'content': '5'}}]}}},
-)
-ASKED = (recorded.Asked('a', ('How many?',)), recorded.Asked('b', ('What?',)))
-
-
-def survey(path: Path) -> None:
-  recording = recorded.open_recording(str(path), {}, lambda text, finish: [0] * len(text.split()))
-  found = recording.survey(ASKED)
-  list(recording.samples(ASKED, {(p, i) for p, count in found.counts.items() for i in range(count)}))
-
-
-@pytest.mark.parametrize('packed', [False, True], ids=['plain', 'gzipped'])
-@FUZZ
-@given(data=st.data())
-def test_recorded_samples_are_taken_or_refused(tmp_path, packed, data):
-  path = tmp_path / 'drawn.jsonl'
-  good = lines(*DRAWN)
-  if packed and data.draw(st.booleans()):
-    path.write_bytes(data.draw(damaged(gzip.compress(good, 1, mtime=0))))
-  else:
-    rows = data.draw(damaged(good))
-    path.write_bytes(gzip.compress(rows, 1, mtime=0) if packed else rows)
-  read_or_refused(lambda: survey(path), RecordError)
-
-
-@FUZZ
-@given(data=st.data())
-def test_recorded_samples_of_parquet_are_taken_or_refused(tmp_path, data):
-  file = io.BytesIO()
-  rows = [{'id': name, 'completion': ' 5', 'completion_tokens': 3} for name in 'ab']
-  parquet.write_table(pa.Table.from_pylist(rows), file)
-  good, path = file.getvalue(), tmp_path / 'drawn.parquet'
-  path.write_bytes(good[:4] + data.draw(damaged(good[4:])))
-  read_or_refused(lambda: survey(path), RecordError)
-
-
-PROBLEMS = (
-  {'id': 'a', 'question': 'How many?', 'answer': '5', 'solution': 'Five. #### 5', 'level': 'easy'},
-  {'id': 'b', 'question': 'Which?', 'answer': 'B', 'choices': ['x', 'y', 'z']},
-  {'id': 'c', 'question': 'What?', 'answer': 5, 'choices': {'A': 'x', 'B': 'y'}},
-)
-
-
-@pytest.mark.parametrize('answer', ['number', 'choice', 'mathematical', 'text'])
-@FUZZ
-@given(data=st.data())
-def test_problems_of_ones_own_are_taken_or_refused(tmp_path, answer, data):
-  rows = data.draw(damaged(lines(*PROBLEMS)))
-  (tmp_path / 'p.jsonl').write_bytes(gzip.compress(rows, 1, mtime=0) if data.draw(st.booleans()) else rows)
-
-  def read() -> None:
-    own = Own(files={'all': 'p.jsonl'}, answer=answer, fields={}, shots=0)
-    task = jsonl.kind(own)(epath.Path(tmp_path), own)
-    for problem in task.problems('test', 1, 0):
-      task.prompt(problem).encode()
-
-  read_or_refused(read, TaskError, RecordError)
-
-
-VOCABULARY = (importlib.resources.files('sweb_jax') / 'models/embedded/wc/tokenizer.model').read_bytes()
-
-
-@FUZZ
-@given(data=st.data())
-def test_a_vocabulary_is_taken_or_refused(data):
-  model = data.draw(damaged(VOCABULARY))
-
-  def read() -> None:
-    tokenizer = Tokenizer.from_bytes(model)
-    assert all(0 <= i < tokenizer.vocab_size for i in tokenizer.encode('tom has 5 apples . how many ? \u2028 é'))
-    tokenizer.decode(range(min(50, tokenizer.vocab_size)))
-    tokenizer.pieces()
-    json.dumps(huggingface_tokenizer.tokenizer_json(tokenizer)).encode()
-
-  read_or_refused(read, TokenizerError)
-
-
 # What others answer ---------------------------------------------------------------------------------------------------
 
 REPLIES = {
@@ -404,7 +200,7 @@ def test_a_pod_s_config_gives_commands_that_arrive_as_they_are_or_is_refused(dat
   config.update(POD)
   places = [(section, field) for section in (config, config.study, config.watch, config.gke) for field in section]
   for section, field in data.draw(st.lists(st.sampled_from(places), min_size=1, max_size=2)):
-    value = data.draw(HOSTILE | VALUES | st.text(max_size=20).map(f'{section[field]}'.__add__))
+    value = data.draw(HOSTILE | st.sampled_from(ODD) | st.text(max_size=20).map(f'{section[field]}'.__add__))
     with contextlib.suppress(OverflowError), section.ignore_type():  # A number that no float holds.
       section[field] = value
 
