@@ -117,13 +117,13 @@ def _some_samples() -> bytes:
 
 
 def _lengths(folder: Path, data: bytes) -> None:
-  """That of each sample, where `records.read` takes it; else both refuse."""
+  """As many ids as `records.read` finds, where that takes the file."""
   path = epath.Path(folder) / layout.numbered(layout.CHUNKS, 0)
   path.write_bytes(data)
   try:
     wanted = [(s.problem_id, s.index, len(s.tokens)) for s in records.read(Sample, path)]
   except RecordError:
-    wanted = None  # `lengths` does not look at texts.
+    wanted = None  # Nothing to compare with: `lengths` does not look at texts.
   found = list(records.lengths(path))
   assert wanted is None or found == wanted
 

@@ -186,14 +186,15 @@ def _are_ids(text: bytes) -> bool:
 def read(cls: type[Record], *paths: epath.PathLike) -> Iterator[Record]:
   """Yields the records of JSON-lines files. Raises RecordError, which names the file and the line at fault.
 
-  One file is read line by line; several, which may be small and many, a few at a time and side by side.
+  A file is read line by line; several on an object store, which may be small and many, whole, a few at a time.
   """
-  if len(paths) == 1:
-    with epath.Path(paths[0]).open('rb') as file:
-      yield from _parsed(cls, paths[0], file)
+  if len(paths) > 1 and files.on_object_store(paths[0]):
+    for path, data in zip(paths, files.side_by_side(lambda p: epath.Path(p).read_bytes(), paths), strict=True):
+      yield from _parsed(cls, path, data.splitlines())
     return
-  for path, data in zip(paths, files.side_by_side(lambda p: epath.Path(p).read_bytes(), paths), strict=True):
-    yield from _parsed(cls, path, data.splitlines())
+  for path in paths:
+    with epath.Path(path).open('rb') as file:
+      yield from _parsed(cls, path, file)
 
 
 def _parsed(
