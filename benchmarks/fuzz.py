@@ -64,7 +64,7 @@ def fuzz(name: str, good: bytes) -> bool:
   (corpus / 'sound').write_bytes(good)
   words = re.findall(rb'"[A-Za-z_.]+"', good)
   quoted = [''.join(rf'\x{byte:02x}' for byte in word) for word in dict.fromkeys(words)]
-  (folder / 'words').write_text(''.join(f'"{word}"\n' for word in quoted))
+  (folder / 'words').write_text(''.join(f'"{word}"\n' for word in [*quoted, '{}']))
   begun = time.monotonic()
   process = subprocess.run(
     [sys.executable, __file__, 'child', name, str(corpus), f'-artifact_prefix={folder}/', f'-dict={folder}/words',

@@ -107,9 +107,10 @@ def _rows(row: Any) -> Reader:
 def _samples(folder: Path, data: bytes) -> None:
   path = epath.Path(folder) / layout.numbered(layout.CHUNKS, 0)
   path.write_bytes(data)
-  for found in ByProblem(Sample, [path]).read([SAMPLE.problem_id, 'b', 'none']):
+  names = [SAMPLE.problem_id, 'b', 'none']
+  for name, found in zip(names, ByProblem(Sample, [path]).read(names), strict=True):
     for row in found:
-      assert all(isinstance(t, int) for t in row.tokens)
+      assert row.problem_id == name and all(isinstance(t, int) for t in row.tokens)
 
 
 def _some_samples() -> bytes:

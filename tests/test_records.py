@@ -9,6 +9,7 @@ import pytest
 
 from sweb_jax import records
 from sweb_jax.records import RecordError, Sample, read_json_lines
+from sweb_jax.runtime import files
 
 
 @pytest.fixture
@@ -129,7 +130,9 @@ def test_ids_are_parsed_by_nobody_who_asks_for_their_number_or_the_last(monkeypa
   assert (len(found.tokens), found.tokens[-1], found.text) == (3, 1, 'x')
 
 
-def test_many_files_are_read_as_one_by_one(tmp_path):
+@pytest.mark.parametrize('on_store', [False, True])
+def test_many_files_are_read_as_one_by_one(tmp_path, monkeypatch, on_store):
+  monkeypatch.setattr(files, 'on_object_store', lambda path: on_store)
   paths = [tmp_path / f'{i}.jsonl' for i in range(40)]
   for i, path in enumerate(paths):
     path.write_text(records.dumps(Sample('p', i, str(n), (n,), 'stop', 0.0) for n in range(i % 3)))
@@ -146,3 +149,21 @@ def test_lengths_are_those_of_the_samples_and_a_damaged_line_is_named(tmp_path):
   path.write_bytes(path.read_bytes()[:-9])
   with pytest.raises(RecordError, match=r'chunk\.jsonl, line 4: not a Sample'):
     list(records.lengths(path))
+
+
+TWICE = (
+  ('"index": 3', '"index": 3, "index": 0'), ('"text"', '"problem_id": "q", "text"'), ('}', ', "index": 0}'),
+  ('"finish"', '"index": 0, "finish"'), (', "finish"', ', "tokens": [], "finish"'), ('}', ',"tokens": [7]}'),
+  ('"tokens"', '"tokens": [7], "tokens"'), ('}', ',"tokens":[]}'), ('"text"', '"tokens": [7, 8, 9], "text"'),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(('old', 'new'), TWICE)
+def test_of_a_name_that_stands_twice_every_reader_takes_the_last(tmp_path, old, new):
+  line = records.to_json(Sample('p', 3, 'a "b" \\', (5, 6), 'stop', -1.0)).replace(old, new)
+  path = tmp_path / 'chunk.jsonl'
+  path.write_text(line + '\n')
+  said = json.loads(line)
+  (found,) = records.read(Sample, path)
+  assert (found.problem_id, found.index, list(found.tokens)) == (said['problem_id'], said['index'], said['tokens'])
+  assert list(records.lengths(path)) == [(said['problem_id'], said['index'], len(said['tokens']))]

@@ -94,7 +94,11 @@ class ByProblem(Generic[Record]):
     found: dict[str, dict[int, Record]] = {problem_id: {} for problem_id in batch}
     for number, first, data in files.side_by_side(self._span, spans.items()):
       for start, end, problem_id, index in spans[number]:
-        found[problem_id][index] = self._parsed(number, data[start - first : end - first])
+        row = self._parsed(number, data[start - first : end - first])
+        if (row.problem_id, row.index) != (problem_id, index):  # Of a name that stands twice JSON takes the last.
+          where = f'{self._paths[number]}: the row of sample {index} of {problem_id!r}'
+          raise records.RecordError(f'{where} says {row.problem_id!r} and {row.index} further on')
+        found[problem_id][index] = row
     for problem_id in batch:
       rows = found.pop(problem_id)
       yield [rows[index] for index in sorted(rows)]

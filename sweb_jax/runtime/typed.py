@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import reprlib
+from collections.abc import Iterable
 from typing import TypeVar
 
 import pydantic
 
 T = TypeVar('T')
 _SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 100
+_SHORT.maxstring = _SHORT.maxother = _LONGEST = 100
+_MANY = 10
 
 
 def from_json(kind: type[T], text: str | bytes) -> T:
@@ -25,10 +27,17 @@ def from_json(kind: type[T], text: str | bytes) -> T:
     raise ValueError(fault(e)) from None
 
 
+def names(row: Iterable[str]) -> str:
+  """The names of a row's fields for a message, as many and as much of each as one holds."""
+  found = [name if len(name) <= _LONGEST else f'{name[:_LONGEST]}...' for name in row]
+  return ', '.join(found[:_MANY]) + (f' and {len(found) - _MANY} more' if len(found) > _MANY else '')
+
+
 def fault(error: pydantic.ValidationError) -> str:
   """The first fault that a validation found, in one line: the field, its value, and what it should be."""
   first = error.errors(include_url=False)[0]
-  field, said = '.'.join(map(str, first['loc'])), first['msg'].removeprefix('Value error, ').removeprefix('Input ')
+  field = names(['.'.join(map(str, first['loc']))])
+  said = first['msg'].removeprefix('Value error, ').removeprefix('Input ')
   match first['type']:
     case 'json_invalid':
       return f'not JSON that can be read: {first["ctx"]["error"]}'

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sweb_jax.records import UNKNOWN
+from sweb_jax.runtime import typed
 
 NAMES: Mapping[str, tuple[str, ...]] = {
   'problem_id': ('problem_id', 'unique_id', 'question_id', 'task_id', 'custom_id', 'id'),
@@ -96,7 +97,7 @@ class Fields:
     """The samples of a row. Raises RowError."""
     _, said = self.find('completion', row)
     if said is None and (said := _last_answer(self.find('problem', row)[1])) is None:
-      raise RowError('no completion', f'none of its fields {_some(row)} is known to hold a completion')
+      raise RowError('no completion', f'none of its fields {typed.names(map(repr, row))} is known to hold a completion')
     parts = list(self._parts(said))
     if not parts:
       raise RowError('no completion', 'its list of completions is empty')
@@ -134,7 +135,8 @@ class Fields:
       names = NAMES['completion']
       inner = next((value[name] for name in names if isinstance(value.get(name), str | dict | list)), None)
       if inner is None and not any(name in value for name in names):
-        raise RowError('no completion', f'an object of its completions has the fields {_some(value)}, and no text')
+        said = typed.names(map(repr, value))
+        raise RowError('no completion', f'an object of its completions has the fields {said}, and no text')
       # A text of null is what a server gives that drew nothing, or only a call of a tool.
       yield from ((text, value | part) for text, part in self._parts('' if inner is None else inner))
     else:
@@ -251,11 +253,6 @@ def _last_answer(value: Any) -> str | None:
   if not isinstance(value, list) or not value or not all(isinstance(m, dict) and 'role' in m for m in value):
     return None
   return (value[-1].get('content') or '') if value[-1]['role'] == 'assistant' else None
-
-
-def _some(row: Mapping[str, Any]) -> str:
-  names = list(row)
-  return ', '.join(map(repr, names[:6])) + (f' and {len(names) - 6} more' if len(names) > 6 else '')
 
 
 def _short(value: Any) -> str:

@@ -18,6 +18,7 @@ from sweb_jax import answers
 from sweb_jax.answers import completions, extract, grade
 from sweb_jax.answers.apart import Keys
 from sweb_jax.records import Problem, Sample, Verdict
+from sweb_jax.runtime import typed
 from sweb_jax.tasks import SPLITS, Own, TaskError, data_files, grading, programs, splits
 from sweb_jax.tasks.template import fill
 
@@ -140,7 +141,7 @@ class Jsonl:
     names = {**self.roles, **self._own.fields}
     for role in self.roles:
       if (role in self.needed or role in self._own.fields) and not any(names[role] in row for _, row in rows):
-        has = ', '.join(rows[0][1]) if rows else 'none, it is empty'
+        has = typed.names(rows[0][1]) if rows else 'none, it is empty'
         raise TaskError(f"{path}: no row has the field '{names[role]}' for {role}; fields are {has}; {SOURCE}")
     found, faults = [], []
     for number, (where, row) in enumerate(rows):

@@ -56,6 +56,13 @@ def test_verdicts_and_keys_in_another_order_are_read_too(tmp_path):
   assert list(ByProblem(Verdict, [path]).read(['p'])) == [[Verdict('p', 4, None, False, 'no')]]
 
 
+def test_a_row_that_names_another_problem_further_on_is_refused(tmp_path):
+  path = epath.Path(tmp_path) / 'chunk-000000.jsonl'
+  path.write_text(records.to_json(sample('p', 3, 'x')).replace('"finish"', '"problem_id": "q", "finish"') + '\n')
+  with pytest.raises(RecordError, match=r"chunk-000000\.jsonl: the row of sample 3 of 'p' says 'q' and 3 further on"):
+    list(ByProblem(Sample, [path]).read(['p']))
+
+
 @pytest.mark.parametrize('kept', [slice(-9), slice(9), slice(0), slice(9, None)])
 def test_a_damaged_line_is_named_before_anything_is_read(tmp_path, kept):
   rows = [sample('p', i, 'x') for i in range(3)]

@@ -11,6 +11,7 @@ from absl import logging
 from etils import epath
 
 from sweb_jax.records import RecordError, read_json_lines
+from sweb_jax.runtime import typed
 from sweb_jax.tasks import TaskError
 
 
@@ -57,7 +58,7 @@ def rows(path: epath.Path, required: Sequence[str], optional: Mapping[str, objec
   try:
     for line, row in read_json_lines(path):
       if absent := [f for f in required if f not in row]:
-        raise TaskError(f"{path}, line {line}: the field '{absent[0]}' is missing; the row has {', '.join(row)}")
+        raise TaskError(f"{path}, line {line}: the field '{absent[0]}' is missing; the row has {typed.names(row)}")
       yield {f: row[f] for f in required} | {f: row.get(f, default) for f, default in (optional or {}).items()}
   except RecordError as e:
     raise TaskError(str(e)) from e
