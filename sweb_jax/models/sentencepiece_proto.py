@@ -7,8 +7,10 @@ sentencepiece_model.proto and of the protocol buffers encoding.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """Types of pieces; GGUF's are the same."""
@@ -17,6 +19,12 @@ UNIGRAM, BPE, WORD, CHAR = 1, 2, 3, 4
 TURNS = (('<start_of_turn>', '<end_of_turn>'), ('<|turn>', '<turn|>'))
 """What begins and ends a chat turn: in vocabularies up to Gemma 3, and in Gemma 4's."""
 TURN_MARKS = sum(TURNS, ())
+
+
+class _Wire(enum.IntEnum):
+  """How a field is written."""
+
+  VARINT, FIXED_64, LENGTH, FIXED_32 = 0, 1, 2, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,19 +44,24 @@ class Vocabulary:
 
 
 def parse(model: bytes) -> Vocabulary:
-  """Reads a serialised ModelProto, one that the sentencepiece library has taken."""
+  """Reads a serialised ModelProto, one that the sentencepiece library has taken.
+
+  What has a known number and another wire type is passed over, as protocol buffers do it. Raises ValueError where
+  there is a group, which this encoding has no longer.
+  """
   pieces, scores, types = [], [], []
   trainer, normalizer = {}, {}
-  for number, value in _fields(model):
-    if number == 1:
-      piece = dict(_fields(value))
-      pieces.append(piece[1].decode())
-      scores.append(struct.unpack('<f', piece.get(2, bytes(4)))[0])
-      types.append(piece.get(3, NORMAL))
-    elif number == 2:
-      trainer = dict(_fields(value))
-    elif number == 3:
-      normalizer = dict(_fields(value))
+  for number, wire, value in _fields(model):
+    match number, wire:
+      case 1, _Wire.LENGTH:
+        piece = _known(value, {1: _Wire.LENGTH, 2: _Wire.FIXED_32, 3: _Wire.VARINT})
+        pieces.append(piece.get(1, b'').decode())
+        scores.append(struct.unpack('<f', piece.get(2, bytes(4)))[0])
+        types.append(piece.get(3, NORMAL))
+      case 2, _Wire.LENGTH:
+        trainer |= _known(value, {3: _Wire.VARINT, 35: _Wire.VARINT})
+      case 3, _Wire.LENGTH:
+        normalizer |= _known(value, {2: _Wire.LENGTH, 3: _Wire.VARINT, 4: _Wire.VARINT})
   return Vocabulary(
     tuple(pieces),
     tuple(scores),
@@ -85,21 +98,28 @@ def build_bpe(
   return b''.join([*table, _field(2, trainer), _field(3, normalizer)])
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-  """(number, value) of each field: a varint as int, everything else as bytes."""
+def _known(message: bytes, types: Mapping[int, int]) -> dict[int, Any]:
+  """The fields of these numbers and wire types; of several of a number the last."""
+  return {number: value for number, wire, value in _fields(message) if types.get(number) == wire}
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
+  """(number, wire type, value) of each field: a varint as int, everything else as bytes."""
   at = 0
   while at < len(message):
     key, at = _read_varint(message, at)
     number, wire = key >> 3, key & 7
-    if wire == 0:
+    if wire == _Wire.VARINT:
       value, at = _read_varint(message, at)
     else:
-      if wire == 2:
+      if wire == _Wire.LENGTH:
         size, at = _read_varint(message, at)
+      elif wire in (_Wire.FIXED_64, _Wire.FIXED_32):
+        size = 8 if wire == _Wire.FIXED_64 else 4
       else:
-        size = {1: 8, 5: 4}[wire]
+        raise ValueError(f'field {number} is of wire type {wire}, which is not read')
       value, at = message[at : at + size], at + size
-    yield number, value
+    yield number, wire, value
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:

@@ -268,7 +268,7 @@ def _parquet(path: epath.Path) -> Iterator[dict[str, Any]]:
     with path.open('rb') as file:
       for batch in parquet.ParquetFile(file).iter_batches(batch_size=256):
         yield from batch.to_pylist()
-  except (pyarrow.ArrowException, OSError) as e:
+  except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as e:  # Of names and dates, too.
     raise RecordError(f'{path}: not a Parquet file that can be read: {e}') from e
 
 

@@ -11,6 +11,7 @@ import pickle
 import pytest
 import sentencepiece
 
+from sweb_jax.models import sentencepiece_proto as proto
 from sweb_jax.models.tokenizer import Tokenizer, TokenizerError, train_words
 
 WORDS = ('tom', 'has', '11', 'apples', '.', '?', 'A:', '####', '=', 'zürich', '+', 'how', 'many')
@@ -124,6 +125,21 @@ def test_a_model_without_a_control_token_is_refused(absent):
   )
   with pytest.raises(TokenizerError, match=f'no {absent}'):
     Tokenizer.from_bytes(buffer.getvalue())
+
+
+@pytest.mark.parametrize('number', [1, 2, 3])
+def test_what_sentencepiece_passes_over_in_a_model_is_passed_over(words, number):
+  """A field of another wire type than its own; `_field` writes a varint of an int, and four bytes of a float."""
+  for value in (7, 0.5):
+    model = words.model + proto._field(number, value)
+    assert sentencepiece.SentencePieceProcessor(model_proto=model).vocab_size() == words.vocab_size
+    assert Tokenizer.from_bytes(model).vocabulary() == words.vocabulary()
+
+
+def test_a_group_in_a_model_is_refused(words):
+  model = words.model + bytes([200 << 3 & 0x7F | 0x80 | 3, 200 << 3 >> 7, 200 << 3 & 0x7F | 0x80 | 4, 200 << 3 >> 7])
+  with pytest.raises(TokenizerError, match='some fields are not of the kind that SentencePiece writes'):
+    Tokenizer.from_bytes(model).vocabulary()
 
 
 @pytest.mark.parametrize('outside', [-1, 17])

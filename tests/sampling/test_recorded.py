@@ -12,6 +12,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from benchmarks.readers import READERS
 from sweb_jax.records import RecordError
 from sweb_jax.sampling.recorded import Asked, open_recording
 
@@ -122,6 +123,7 @@ def test_other_bytes_are_another_recording_and_another_name_is_not(tmp_path):
     ('f.jsonl', b'{"id": "x", "response": "y"}', "none of 1 rows is of use: .*line 1: id 'x' is of no problem"),
     ('f.jsonl.gz', gzip.compress(json.dumps(row('a', 'x')).encode(), mtime=0)[:-9], 'cannot be read: .*'),
     ('f.parquet', b'PAR1 and nothing more', 'not a Parquet file that can be read'),
+    ('no_text.parquet', READERS['recorded-parquet'].good().replace(b'tokens', b'token\x98'), 'not a Parquet file'),
   ],
 )
 def test_files_that_give_nothing_are_an_error_that_names_them(tmp_path, name, data, words):
