@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of every reader of files: each takes what is in a file, or refuses it in a sentence.
 
-    pip install 'sweb_jax[fuzz]'
+    pip install -e '.[fuzz]'
     python benchmarks/fuzz.py --out=DIR [--readers=ledger,gguf] [--seconds=60] [--seed=0]
 
 The readers are those of `benchmarks/readers.py`. A sound file is damaged, as the tests do it, or byte by byte, as
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import random
 import re
@@ -38,6 +39,8 @@ AGAIN = flags.DEFINE_string('again', None, 'A file that the readers read once, w
 ROOT = Path(__file__).parents[1]
 SLOW = 20
 """Seconds for a file; what grows without bound takes more."""
+
+
 def main(_) -> None:
   from benchmarks import readers  # By the interpreter's path, which `__main__` sets.
 
@@ -52,6 +55,8 @@ def main(_) -> None:
     return
   if not OUT.value:
     raise app.UsageError('--out=DIR is needed')
+  if importlib.util.find_spec('atheris') is None:
+    raise app.UsageError("atheris is not installed: pip install -e '.[fuzz]'")
   found = [fuzz(name, readers.READERS[name].good()) for name in names]
   sys.exit(any(found))
 
@@ -84,8 +89,8 @@ def fuzz(name: str, good: bytes) -> bool:
   if process.returncode and not at_fault:
     fault = f'ended with status {process.returncode}; {folder / "log"}'
   speed = runs / (time.monotonic() - begun)
-  said = f'{name}: {runs:,} files, {speed:,.0f} a second, {covered} places, {kept} kept; {fault or "no fault"}'
-  print(said, flush=True)
+  print(f'{name}: {runs:,} files, {speed:,.0f} a second, {covered} places, {kept} kept', end='; ')
+  print(fault or 'no fault', flush=True)
   return bool(fault)
 
 
