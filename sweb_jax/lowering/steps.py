@@ -135,7 +135,8 @@ def _drawing(
   width = bucket(e.prompt_tokens + (start if own else 0))
   columns = decode.completion_columns(s.max_new_tokens, config.engine.steps, mesh)
   slots = config.engine.slots or capacity.choose_slots(
-    shape, mesh, requests=count * problems, columns=width + columns, itemsize=dtype.itemsize,
+    shape, mesh, requests=count * problems, itemsize=dtype.itemsize,
+    columns=(width if own else decode.place_columns(width, 1, mesh)) + columns,
     free=int(hbm - sharding.bytes_a_device(_weights(shape, dtype, mesh))), platform='tpu',
   )  # fmt: skip
   sharding.check_rows(slots, mesh, 'config.engine.slots')
@@ -154,8 +155,8 @@ def _drawing(
       return c, params, _placed(cache, own_cache.cache_sharding(cache, mesh))
     cache = jax.eval_shape(
       lambda: decode.empty(
-        slots=slots, blocks=slots // block, prompt_columns=places * width, completion_columns=columns, dtype=dtype,
-        config=c, mesh=mesh,
+        slots=slots, blocks=slots // block, places=places, prompt_columns=width, completion_columns=columns,
+        dtype=dtype, config=c, mesh=mesh,
       )
     )  # fmt: skip
     shared = None

@@ -6,7 +6,7 @@ that share their keys, b rows of a set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -38,23 +38,8 @@ class Segment(NamedTuple):
   """`kv` is as a block computes it."""
 
 
-class Attended(NamedTuple):
-  """What keys and values give that were attended to by themselves."""
-
-  out: Float[Array, 'B L K G H']
-  """Sums of values by their weights, exp(score - top)."""
-  total: Float[Array, 'B L K G 1']
-  """Of the weights."""
-  top: Float[Array, 'B L K G 1']
-  """The largest score; 0 where a cap makes it needless (`self_attention.is_safe`)."""
-
-
 def attention(
-  q: Float[Array, 'B L N H'],
-  segments: list[Segment],
-  kv_heads: int,
-  cap: float | None,
-  attended: Sequence[Attended] = (),
+  q: Float[Array, 'B L N H'], segments: list[Segment], kv_heads: int, cap: float | None
 ) -> Float[Array, 'B L N H']:
   """Softmax attention over the keys of all segments together.
 
@@ -65,7 +50,6 @@ def attention(
     segments: what they attend to.
     kv_heads: K; N / K neighbouring query heads share one.
     cap: scores become cap * tanh(scores / cap); None: they stay.
-    attended: what further keys and values give.
   """
   b, length, n, h = q.shape
   heads, group = kv_heads, n // kv_heads
@@ -85,14 +69,12 @@ def attention(
     seen = seen.reshape(-1, s.shape[2] if seen.shape[0] > 1 else 1, *seen.shape[1:])
     scores.append(jnp.where(seen[:, None, :, :, None], s, MASKED))
   if not self_attention.is_safe(cap):
-    tops = [_by_row(s.max(-1, keepdims=True)) for s in scores] + [a.top for a in attended]
-    top = jnp.max(jnp.stack(tops), axis=0)
+    top = jnp.max(jnp.stack([_by_row(s.max(-1, keepdims=True)) for s in scores]), axis=0)
     scores = [s - _by_set(top, s.shape[0]) for s in scores]
-    attended = [Attended(jnp.exp(a.top - top) * a.out, jnp.exp(a.top - top) * a.total, top) for a in attended]
   weights = [jnp.exp(s) for s in scores]
   # A product with ones: XLA's CPU code adds up neighbours several times slower than it multiplies.
-  total = sum(_by_row(w @ jnp.ones((w.shape[-1], 1), w.dtype)) for w in weights) + sum(a.total for a in attended)
-  out = sum(a.out for a in attended)
+  total = sum(_by_row(w @ jnp.ones((w.shape[-1], 1), w.dtype)) for w in weights)
+  out = 0.0
   for w, ((_, v), _, fresh) in zip(weights, segments, strict=True):
     w = w.astype(v.dtype)
     if fresh:
@@ -100,7 +82,7 @@ def attention(
     else:
       o = jnp.matmul(w.reshape(w.shape[0], heads, -1, w.shape[-1]), v)
       out += _by_row(o.reshape(*w.shape[:-1], h))
-  return (out / total.astype(out.dtype)).reshape(b, length, n, h).astype(q.dtype)
+  return (out / total.astype(out.dtype)).reshape(b, length, n, h)
 
 
 def _by_set(x: Float[Array, 'B L K G X'], sets: int) -> Float[Array, 'R K b L G X']:

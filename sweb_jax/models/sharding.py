@@ -269,12 +269,14 @@ def spread(x: Float[Array, 'B L D'], mesh: Mesh | None, axis: int) -> Float[Arra
   parallelism, arXiv 2205.05198): a sum over `tensor` becomes a sum by parts and a gather, as many bytes. Tokens of a
   row that is a device's only one stay: there the TPU's compiler makes the whole sum, and gathers besides.
   """
-  if mesh is None or x.shape[axis] % (mesh.shape['tensor'] if axis else mesh.size):
-    return keep_rows(x, mesh)
-  if axis and x.shape[0] <= ways(mesh):
-    return keep_rows(x, mesh)
-  spec = (('data', 'fsdp'), 'tensor') if axis else (AXES,)
-  return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(*spec)))
+  return x if mesh is None else jax.lax.with_sharding_constraint(x, spreading(x.shape, mesh, axis))
+
+
+def spreading(shape: tuple[int, int, int], mesh: Mesh, axis: int) -> NamedSharding:
+  """How `spread` splits what has this shape."""
+  if shape[axis] % (mesh.shape['tensor'] if axis else mesh.size) or (axis and shape[0] <= ways(mesh)):
+    return rows(mesh)
+  return NamedSharding(mesh, PartitionSpec(('data', 'fsdp'), 'tensor') if axis else PartitionSpec(AXES))
 
 
 def keep_logits(x: Any, mesh: Mesh | None, vocabulary: int = -1) -> Any:

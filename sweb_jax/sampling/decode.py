@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -29,7 +28,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Key
 
 from sweb_jax.models import sharding
-from sweb_jax.models.cached_attention import Attended, LayerKV, Segment, attention, cached, causal_mask, in_window
+from sweb_jax.models.cached_attention import LayerKV, Segment, attention, cached, causal_mask, in_window
 from sweb_jax.models.decoder import OpenDecoder, Params
 from sweb_jax.sampling import ragged, tiles
 from sweb_jax.sampling.append import append
@@ -54,13 +53,14 @@ def empty(
   *,
   slots: int,
   blocks: int,
+  places: int,
   prompt_columns: int,
   completion_columns: int,
   dtype: jnp.dtype,
   config: OpenDecoder,
   mesh: Mesh,
 ) -> Cache:
-  """A cache in which nothing is of use. `prompt_columns` is a block's width, all its places together."""
+  """A cache in which nothing is of use. `prompt_columns` are what a place has at least."""
   zeros = functools.partial(jnp.zeros, dtype=dtype, device=kv_sharding(config, mesh))
 
   def layer(n, heads, h, width):
@@ -69,12 +69,19 @@ def empty(
   def layers(n, width):
     return tuple(layer(n, a.kv_heads, a.head_width, width) for a in config.attention)
 
-  return Cache(layers(blocks, prompt_columns), layers(slots, completion_columns))
+  width = places * place_columns(prompt_columns, places, mesh)
+  return Cache(layers(blocks, width), layers(slots, completion_columns))
 
 
 def completion_columns(tokens: int, steps: int, mesh: Mesh) -> int:
   """Columns of a completion of so many tokens: whole chunks; on TPUs whole tiles too, as their kernels want them."""
   whole = math.lcm(steps, TILE) if tiles.on_tpu(mesh) else steps
+  return -(-tokens // whole) * whole
+
+
+def place_columns(tokens: int, places: int, mesh: Mesh) -> int:
+  """Columns of a place for prompts of so many tokens: on TPUs the places of a block are whole tiles together."""
+  whole = TILE // math.gcd(places, TILE) if tiles.on_tpu(mesh) else 1
   return -(-tokens // whole) * whole
 
 
@@ -133,13 +140,25 @@ def _window(config: OpenDecoder, layer: int, cache: Cache, start: int, places: i
   return window if window and longest > window else None
 
 
-def _begins(window: int | None, drawn: Int[Array, 'S 1']) -> Int[Array, S]:
-  """The first column of its completion that a row sees when it has drawn so many tokens."""
-  return jnp.zeros_like(drawn[:, 0]) if window is None else jnp.maximum(0, drawn[:, 0] - (window - 1))
+def _seen(
+  window: int | None, rows: Rows, drawn: Int[Array, S], start: int, width: int, prefix_columns: int
+) -> ragged.Seen:
+  """What each row's token sees of what is cached, when the row has drawn so many tokens: its window ends with it.
+
+  `width` is of a place, `prefix_columns` are those that the layer keeps of the prefix, which ends before `start`.
+  """
+  of_place = rows.place * width
+  if window is None:
+    none = jnp.zeros_like(rows.length)
+    return ragged.Seen(none, of_place, of_place + rows.prompt, none, rows.length)
+  first = start + rows.prompt + drawn - (window - 1)  # The earliest position.
+  begins = (jnp.maximum(0, first - at) for at in (start - prefix_columns, start, start + rows.prompt))
+  prefix, prompt, own = begins
+  return ragged.Seen(prefix, of_place + prompt, of_place + rows.prompt, own, rows.length)
 
 
-def _attention(config: OpenDecoder, layer: int, q, segments: list[Segment], attended: Sequence[Attended] = ()):
-  return attention(q, segments, config.attention[layer].kv_heads, config.attn_softcap, attended)
+def _attention(config: OpenDecoder, layer: int, q, segments: list[Segment]):
+  return attention(q, segments, config.attention[layer].kv_heads, config.attn_softcap)
 
 
 def _prefix_segments(
@@ -224,7 +243,7 @@ def decode(
   rule: Rule,
 ) -> tuple[Cache, Drawn]:
   """Draws up to `steps` tokens in every row that may draw; `start` is the length of the shared prefix."""
-  params = config.prepared(params)
+  params, kernels = config.prepared(params), kernels and tiles.on_tpu(mesh)
   rows = jax.lax.with_sharding_constraint(rows, sharding.rows(mesh))
   after_prompt = (start + rows.prompt)[:, None]
   first = start + rows.prompt + rows.length  # Position of the first token of this chunk.
@@ -235,55 +254,64 @@ def decode(
   in_completion = completion_at < rows.length[:, None]
   where = kv_sharding(config, mesh)
   windows = [_window(config, layer, cache, start, places) for layer in range(config.layers)]
+  by_kernel = [
+    kernels and ragged.fits(own, prompts, steps, where)
+    for own, prompts in zip(cache.completions, cache.prompts, strict=True)
+  ]
+  prefixes = [None] * config.layers if shared is None else shared
+  padded = [ragged.whole(kv) if kv and kernel else None for kv, kernel in zip(prefixes, by_kernel, strict=True)]
+
+  def seen(layer, drawn):
+    columns = prefixes[layer][0].shape[-1] if shared else 0
+    return _seen(windows[layer], rows, drawn, start, width, columns)
+
   # Of layers alike once. A window moves on within the chunk: what it leaves behind is read, and not seen.
+  kinds = [(window, kv[0].shape) for window, kv in zip(windows, cache.completions, strict=True)]
   todo = {
-    (window, kv[0].shape): ragged.work(kv, steps, _begins(window, rows.length[:, None]), rows.length, where)
-    for window, kv in zip(windows, cache.completions, strict=True)
-    if kernels and tiles.on_tpu(mesh) and ragged.fits(kv, steps, where)
+    kind: ragged.work(own, steps, seen(layer, rows.length), where)
+    for layer, (kind, own) in enumerate(zip(kinds, cache.completions, strict=True))
+    if by_kernel[layer]
   }
 
   def feed(i, tokens, positions, chunk):
     chunk = list(chunk)
 
     def attend(layer, q, k, v):
-      window, own = windows[layer], cache.completions[layer]
+      window, own, prompts = windows[layer], cache.completions[layer], cache.prompts[layer]
+      if by_kernel[layer]:
+        chunk[layer], out = ragged.attend(
+          q, (k, v), chunk[layer], padded[layer], prompts, own, i, seen(layer, rows.length + i), todo[kinds[layer]],
+          window, config.attn_softcap, where,
+        )  # fmt: skip
+        return out
 
       def sees(keys):
         return in_window(window, positions, keys)
 
-      before = [
-        *_prefix_segments(shared, start, layer, window, positions),
-        Segment(cache.prompts[layer], in_prompt[:, None] & sees(start + prompt_at[None] % width)),
-      ]
-      if blocks := todo.get((window, own[0].shape)):
-        begins, cap = _begins(window, positions - after_prompt), config.attn_softcap
-        chunk[layer], drawn = ragged.attend(
-          q, (k, v), chunk[layer], own, i, begins, rows.length, blocks, window, cap, where
-        )
-        return _attention(config, layer, q, before, [drawn])
       k, v = cached(k, v)
       ks, vs = chunk[layer]
       chunk[layer] = ks.at[..., i].set(k[..., 0]), vs.at[:, :, i].set(v[:, :, 0])
-      drawn = Segment(own, in_completion[:, None] & sees(after_prompt + completion_at))
-      current = Segment(chunk[layer], (chunk_at <= i) & sees(first[:, None] + chunk_at))
-      return _attention(config, layer, q, [*before, drawn, current])
+      return _attention(config, layer, q, [
+        *_prefix_segments(shared, start, layer, window, positions),
+        Segment(prompts, in_prompt[:, None] & sees(start + prompt_at[None] % width)),
+        Segment(own, in_completion[:, None] & sees(after_prompt + completion_at)),
+        Segment(chunk[layer], (chunk_at <= i) & sees(first[:, None] + chunk_at)),
+      ])  # fmt: skip
 
     stationary = mesh.shape['fsdp'] > 1
-    x = config.run_blocks(params, tokens, positions, attend, inference=True, mesh=mesh, stationary=stationary)
-    chunk = jax.lax.with_sharding_constraint(tuple(chunk), where)
-    return chunk, config.logits(params, x[:, 0])
+    how = dict(inference=True, mesh=mesh, stationary=stationary, kernels=kernels)
+    x = config.run_blocks(params, tokens, positions, attend, **how)
+    return jax.lax.with_sharding_constraint(tuple(chunk), chunk_where), config.logits(params, x[:, 0])
 
-  # The kernel has keys in the order of values: a chunk's columns fill no tile.
-  by_kernel = [(window, kv[0].shape) in todo for window, kv in zip(windows, cache.completions, strict=True)]
   chunk = tuple(
-    (jnp.zeros_like(v[:, :, :steps]) if alike else jnp.zeros_like(k[..., :steps]), jnp.zeros_like(v[:, :, :steps]))
-    for (k, v), alike in zip(cache.completions, by_kernel, strict=True)
+    ragged.empty(own, steps) if kernel else (jnp.zeros_like(own[0][..., :steps]), jnp.zeros_like(own[1][:, :, :steps]))
+    for own, kernel in zip(cache.completions, by_kernel, strict=True)
   )
+  chunk_where = tuple(ragged.swapped(where) if kernel else where for kernel in by_kernel)
   chunk, drawn = draw_chunk(feed, chunk, rows, key, stops, start=start, steps=steps, rule=rule, mesh=mesh)
-
   completions = tuple(
-    append(old, (new[0].swapaxes(2, 3), new[1]) if alike else new, rows.length, where, kernels)
-    for old, new, alike in zip(cache.completions, chunk, by_kernel, strict=True)
+    append(old, ragged.as_cached(new) if kernel else new, rows.length, where, kernels)
+    for old, new, kernel in zip(cache.completions, chunk, by_kernel, strict=True)
   )
   completions = jax.lax.with_sharding_constraint(completions, where)
   return cache._replace(completions=completions), drawn
@@ -325,7 +353,8 @@ class SharedCache:
     self._cache = empty(
       slots=slots,
       blocks=slots // block,
-      prompt_columns=places * prompt_columns,
+      places=places,
+      prompt_columns=prompt_columns,
       completion_columns=completion_columns,
       dtype=jax.tree.leaves(params)[0].dtype,
       **self._common,

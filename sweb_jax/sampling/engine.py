@@ -23,7 +23,7 @@ from sweb_jax.models.decoder import CachedDecoder, Decoder, Params
 from sweb_jax.sampling.batch import Batch
 from sweb_jax.sampling.capacity import choose_slots
 from sweb_jax.sampling.chunk import Stops
-from sweb_jax.sampling.decode import SharedCache, completion_columns
+from sweb_jax.sampling.decode import SharedCache, completion_columns, place_columns
 from sweb_jax.sampling.own_cache import PROMPT_TOKENS, OwnCache
 from sweb_jax.sampling.request import Completion, Request, SamplingError
 from sweb_jax.sampling.rule import Rule
@@ -115,7 +115,7 @@ class Engine:
       self._config,
       self._mesh,
       requests=len(requests),
-      columns=width + columns,
+      columns=(width if self._own_cache else place_columns(width, 1, self._mesh)) + columns,
       itemsize=jax.tree.leaves(params)[0].dtype.itemsize,
     )
     prompts = len({r.prompt for r in requests})

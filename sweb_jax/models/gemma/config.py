@@ -43,10 +43,11 @@ class ModelConfig(Shape):
     return _transformer().hidden(params, self, tokens, segment_ids, positions, remat=remat, mesh=mesh)
 
   def prepared(self, params: Params) -> Params:
-    return _transformer().prepared(params)
+    from sweb_jax.models import norms
 
-  def run_blocks(self, params, tokens, positions, attend, *, inference=False, mesh=None, stationary=False) -> Any:
-    how = dict(inference=inference, mesh=mesh, stationary=stationary)
+    return norms.prepared(params)
+
+  def run_blocks(self, params, tokens, positions, attend, **how: Any) -> Any:
     return _transformer().run_blocks(params, self, tokens, positions, attend, **how)
 
   def logits(self, params: Params, x: Any) -> Any:

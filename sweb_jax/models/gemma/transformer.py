@@ -10,7 +10,7 @@ Letters in shapes: B batch, L length, T keys, V vocabulary, D width, F hidden wi
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,16 +19,13 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from sweb_jax.models import self_attention, sharding
+from sweb_jax.models import norms, self_attention, sharding
 from sweb_jax.models.cached_attention import Attend, softcap
 from sweb_jax.models.decoder import Params
 from sweb_jax.models.gemma.shape import Shape
 
 _PRODUCT = 'product'
 """What comes out of a product with weights, once it is split further (`sharding.spread`)."""
-
-_FACTOR = 'factor'
-"""Of a norm whose parameters are prepared."""
 
 REMAT = {
   'none': None,
@@ -89,20 +86,6 @@ def logits(params: Params, config: Shape, x: Float[Array, '*B D']) -> Float[Arra
   return softcap(out, config.final_softcap)
 
 
-def prepared(params: Params) -> Params:
-  """The same parameters for a loop that draws: what norms multiply with is computed before it, and not in each step.
-
-  (XLA leaves in a loop what is larger than what it is made of.)
-  """
-
-  def of(tree: Any) -> Any:
-    if not isinstance(tree, Mapping):
-      return tree
-    return {_FACTOR: _factor(tree)} if set(tree) == {'scale'} else {name: of(x) for name, x in tree.items()}
-
-  return of(params)
-
-
 def run_blocks(
   params: Params,
   config: Shape,
@@ -114,19 +97,21 @@ def run_blocks(
   inference: bool = False,
   mesh: Mesh | None = None,
   stationary: bool = False,
+  kernels: bool = False,
 ) -> Float[Array, 'B L D']:
   """Embedding, all blocks, final norm. `attend` may keep the keys and values it is given.
 
   With `inference` the weights are multiplied with where they lie; else stacked ones are first taken apart, which costs
   a copy and makes the backward pass faster. With a mesh, what a block gives stays with its rows,
   and weights split over `fsdp` come to them; `stationary` leaves the weights where they are, which is less to move when
-  a step has few tokens.
+  a step has few tokens. `kernels` of a TPU are for prepared parameters.
   """
   table = params['embedder']['input_embedding']
   split = mesh is not None and mesh.shape['tensor'] > 1
   keep = functools.partial(sharding.keep_rows, mesh=None if stationary else mesh)
   # Of prompts there are too few tokens at a time to split them.
-  spread = functools.partial(sharding.spread, mesh=None if stationary else mesh, axis=0 if inference else 1)
+  axis = 0 if inference else 1
+  spread = functools.partial(sharding.spread, mesh=None if stationary else mesh, axis=axis)
   x = spread(keep(table[tokens] * jnp.asarray(config.width**0.5, table.dtype)))
   # The angles depend on the kind of layer only: one table a kind, not one a layer.
   ropes = {
@@ -134,9 +119,15 @@ def run_blocks(
     False: _rope_angles(positions, config.head_width, config.rope_base, config.rope_scale),
   }
 
+  add = norms.add
+  if kernels and not stationary and norms.fits(x, where := sharding.spreading(x.shape, mesh, axis)):
+    add = functools.partial(norms.add_by_kernel, where=where)
+  add = functools.partial(add, eps=config.norm_eps)
+
   def block(p, x, layer):
     rope = ropes[config.is_local(layer)]
-    return _block(p, config, x, rope, lambda q, k, v: attend(layer, q, k, v), inference, split, keep, spread)
+    own = functools.partial(attend, layer)
+    return _block(p, config, x, rope, own, inference, split, kernels, keep, spread, add)
 
   period = len(config.pattern)
   repeats = config.layers // period if remat != 'none' else 0
@@ -155,7 +146,7 @@ def run_blocks(
   for layer in range(repeats * period, config.layers):
     run = functools.partial(block, layer=layer)
     x = (run if remat == 'none' else jax.checkpoint(run, policy=REMAT[remat]))(params[f'layer_{layer}'], x)
-  return keep(_rms_norm(x, params['final_norm'], config.norm_eps))
+  return keep(norms.rms_norm(x, params['final_norm'], config.norm_eps))
 
 
 def _project(x: Float[Array, 'B L D'], w: Float[Array, '*n D F']) -> Float[Array, '*n B L F']:
@@ -185,14 +176,19 @@ def _dense(x: Float[Array, '*B D'], w: Float[Array, 'D F'], transposed: bool = F
   return out.reshape(*x.shape[:-1], out.shape[-1])
 
 
-def _block(p, config, x, rope, attend, inference, split, keep, spread):
+def _block(p, config, x, rope, attend, inference, split, kernels, keep, spread, add):
   """One decoder layer: attention, then the gated feed-forward, each inside its norms."""
-  eps = config.norm_eps
-  h = keep(_rms_norm(x, p['pre_attention_norm'], eps))
+  _, h = add(x, None, None, p['pre_attention_norm'])
+  h = keep(h)
   attn = p['attn']
   stacks = [attn['qkv_einsum']['w']] if config.fused_qkv else [attn['q_einsum']['w'][None], attn['kv_einsum']['w']]
   if inference:
-    q, k, v = (x.transpose(1, 2, 0, 3) for w in stacks for x in _project(h, w))
+    # For a TPU's kernel keys and values are products of their own: taken apart after one, they would be copied.
+    q, k, v = (
+      x.transpose(1, 2, 0, 3)
+      for w in stacks
+      for x in ([_project(h, part) for part in w] if kernels else _project(h, w))
+    )
   else:
     # Stacked weights are taken apart, not what comes out of them: the backward pass then pads weights, not activations.
     q, k, v = (
@@ -202,37 +198,23 @@ def _block(p, config, x, rope, attend, inference, split, keep, spread):
     )
   q, k, v = (checkpoint_name(out, _PRODUCT) for out in (q, k, v))
   if config.qk_norm:
-    q = _rms_norm(q, attn['_query_norm'], eps)
-    k = _rms_norm(k, attn['_key_norm'], eps)
+    q = norms.rms_norm(q, attn['_query_norm'], config.norm_eps)
+    k = norms.rms_norm(k, attn['_key_norm'], config.norm_eps)
   scale = config.head_width**-0.5 if config.query_scale is None else config.query_scale
   out = attend(_rotate(q, rope) * jnp.asarray(scale, q.dtype), _rotate(k, rope), v)
   out = _dense(out.reshape(*x.shape[:-1], -1), attn['attn_vec_einsum']['w'].reshape(-1, x.shape[-1]))
   out = checkpoint_name(spread(out), _PRODUCT)
-  if config.post_norms:
-    out = _rms_norm(out, p['post_attention_norm'], eps)
-  x = x + out
 
-  h = keep(_rms_norm(x, p['pre_ffw_norm'], eps))
+  x, h = add(x, out, p['post_attention_norm'] if config.post_norms else None, p['pre_ffw_norm'])
+  h = keep(h)
   gating, transposed = p['mlp']['gating_einsum'], config.transpose_gating
   if inference:
     gate, up = _gate_and_up(h, gating, transposed, split)
   else:
     gate, up = (checkpoint_name(_dense(h, w, transposed), _PRODUCT) for w in gating)
   out = checkpoint_name(spread(_dense(jax.nn.gelu(gate, approximate=True) * up, p['mlp']['linear'])), _PRODUCT)
-  if config.post_norms:
-    out = _rms_norm(out, p['post_ffw_norm'], eps)
-  return x + out
-
-
-def _rms_norm(x, norm, eps):
-  """x / rms(x) * (1 + scale), in float32 (arXiv 1910.07467; the 1 is Gemma's)."""
-  x32 = x.astype(jnp.float32)
-  x32 = x32 * jax.lax.rsqrt(jnp.mean(jnp.square(x32), axis=-1, keepdims=True) + eps)
-  return (x32 * _factor(norm)).astype(x.dtype)
-
-
-def _factor(norm):
-  return norm[_FACTOR] if _FACTOR in norm else 1.0 + norm['scale'].astype(jnp.float32)
+  x, _ = add(x, out, p['post_ffw_norm'] if config.post_norms else None, None)
+  return x
 
 
 def _rope_angles(positions, head_width, base, scale):

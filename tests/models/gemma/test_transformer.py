@@ -78,7 +78,7 @@ def test_prepared_parameters_give_the_same_bits(dtype):
   config = dataclasses.replace(CONFIG, qk_norm=True)
   rng = np.random.default_rng(0)
   given = jax.tree.map(lambda x: jnp.asarray(rng.standard_normal(x.shape), dtype), transformer.shapes(config))
-  prepared = transformer.prepared(given)
+  prepared = config.prepared(given)
   leaves = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(prepared)]
   assert sum('factor' in name for name in leaves) == 1 + 6 * config.layers and not any('scale' in x for x in leaves)
   one, other = (np.asarray(transformer.forward(tree, config, TOKENS[None])) for tree in (given, prepared))
