@@ -29,7 +29,8 @@ class Times:
 
   chip: Chip
   compute: float
-  """By the compiler's cycles; of kernels, of which it tells none, by their bytes at the chip's bandwidth."""
+  """By the compiler's cycles; of kernels, of which it tells none, by their bytes at the chip's bandwidth. No less than
+  `bound`: weights that are fetched beside other work are in no cycles, and may take longer than it."""
   messages: float
   """By bytes over links, and over the network between slices."""
   by_flops: float
@@ -49,13 +50,10 @@ class Times:
 def times(step: Step, found: Lowered, chip: Chip) -> Times:
   """How long a compiled step takes."""
   work = step.work(found.layers)
-  return Times(
-    chip,
-    (found.cycles / chip.hertz + found.kernel_bytes / chip.bandwidth) / step.loops,
-    message_seconds(found.messages, step.mesh, chip) / step.loops,
-    work.flops / step.mesh.size / chip.flops,
-    work.read / chip.bandwidth,
-  )
+  least = work.flops / step.mesh.size / chip.flops, work.read / chip.bandwidth
+  compute = (found.cycles / chip.hertz + found.kernel_bytes / chip.bandwidth) / step.loops
+  messages = message_seconds(found.messages, step.mesh, chip) / step.loops
+  return Times(chip, max(compute, *least), messages, *least)
 
 
 def axes(message: Message, mesh: Mesh) -> tuple[str, ...]:

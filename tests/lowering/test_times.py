@@ -86,3 +86,17 @@ def test_the_matrix_units_make_the_peak_at_the_clock(name):
   chip = CHIPS[name]
   products = chip.flops / 2 / chip.hertz / 128**2  # Of 128 x 128, each cycle.
   assert products == pytest.approx(round(products), rel=0.01)
+
+
+def test_a_step_takes_what_its_cycles_and_kernels_do_and_no_less_than_its_bound():
+  def compute(cycles: float, kernel_bytes: float) -> float:
+    work = types.SimpleNamespace(flops=64 * CHIP.flops * 2e-3, read=CHIP.bandwidth * 3e-3)
+    step = types.SimpleNamespace(
+      mesh=types.SimpleNamespace(size=64, devices=FLAT.devices), loops=16, work=lambda layers: work
+    )
+    found = types.SimpleNamespace(layers=2, cycles=cycles, kernel_bytes=kernel_bytes, messages=())
+    return times.times(step, found, CHIP).compute
+
+  assert compute(16 * CHIP.hertz * 4e-3, 16 * CHIP.bandwidth * 1e-3) == pytest.approx(5e-3)
+  # Of weights that a chip reads beside other work the compiler tells no cycles.
+  assert compute(16 * CHIP.hertz * 1e-3, 16 * CHIP.bandwidth * 1e-3) == pytest.approx(3e-3)
