@@ -13,8 +13,8 @@ jax.config.update('jax_num_cpu_devices', 4)
 
 import numpy as np  # noqa: E402
 
-from sweb_jax.models import norms, sharding  # noqa: E402
-from sweb_jax.models.gemma import transformer  # noqa: E402
+from sweb_jax.models import sharding  # noqa: E402
+from sweb_jax.models.gemma import norms, transformer  # noqa: E402
 from sweb_jax.models.gemma.config import ModelConfig  # noqa: E402
 from sweb_jax.sampling import Engine, Request, Rule, append, ragged, tiles  # noqa: E402
 

@@ -43,7 +43,7 @@ class ModelConfig(Shape):
     return _transformer().hidden(params, self, tokens, segment_ids, positions, remat=remat, mesh=mesh)
 
   def prepared(self, params: Params) -> Params:
-    from sweb_jax.models import norms
+    from sweb_jax.models.gemma import norms
 
     return norms.prepared(params)
 

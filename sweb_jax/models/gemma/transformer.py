@@ -19,9 +19,10 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from sweb_jax.models import norms, self_attention, sharding
+from sweb_jax.models import self_attention, sharding
 from sweb_jax.models.cached_attention import Attend, softcap
 from sweb_jax.models.decoder import Params
+from sweb_jax.models.gemma import norms
 from sweb_jax.models.gemma.shape import Shape
 
 _PRODUCT = 'product'

@@ -9,7 +9,7 @@ import pytest
 from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import NamedSharding, PartitionSpec
 
-from sweb_jax.models import norms
+from sweb_jax.models.gemma import norms
 from sweb_jax.models.sharding import make_mesh
 
 WIDTH, EPS = 256, 1e-6
