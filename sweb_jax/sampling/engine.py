@@ -23,10 +23,11 @@ from sweb_jax.models.decoder import CachedDecoder, Decoder, Params
 from sweb_jax.sampling.batch import Batch
 from sweb_jax.sampling.capacity import choose_slots
 from sweb_jax.sampling.chunk import Stops
-from sweb_jax.sampling.decode import SharedCache, completion_columns, place_columns
+from sweb_jax.sampling.decode import completion_columns, place_columns
 from sweb_jax.sampling.own_cache import PROMPT_TOKENS, OwnCache
 from sweb_jax.sampling.request import Completion, Request, SamplingError
 from sweb_jax.sampling.rule import Rule
+from sweb_jax.sampling.shared_cache import SharedCache
 from sweb_jax.sampling.slots import Slots, share
 
 
