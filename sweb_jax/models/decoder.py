@@ -155,7 +155,7 @@ class OpenDecoder(Decoder, Protocol):
       inference: no gradient is asked for.
       mesh: over which the rows are split; None: they are not.
       stationary: weights stay where they lie and the rows' values move, which is less when tokens are few.
-      kernels: `attend` is a TPU's kernel, and norms may be; parameters are prepared.
+      kernels: a TPU's may be used, for norms too; parameters are prepared.
     """
 
   def logits(self, params: Params, x: Float[Array, '*B D']) -> Float[Array, '*B V']:

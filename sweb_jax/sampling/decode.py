@@ -151,8 +151,9 @@ def _seen(
     none = jnp.zeros_like(rows.length)
     return ragged.Seen(none, of_place, of_place + rows.prompt, none, rows.length)
   first = start + rows.prompt + drawn - (window - 1)  # The earliest position.
-  begins = (jnp.maximum(0, first - at) for at in (start - prefix_columns, start, start + rows.prompt))
-  prefix, prompt, own = begins
+  prefix, prompt, own = (
+    jnp.maximum(0, first - at) for at in (start - prefix_columns, start, start + rows.prompt)
+  )
   return ragged.Seen(prefix, of_place + prompt, of_place + rows.prompt, own, rows.length)
 
 

@@ -111,18 +111,18 @@ def body(
     add(together, slice(None), masked(s, (column >= limits[:, :1]) & (column < prefix_columns)), values[0])
 
   def attend_prompts(i, keys, values):
-    a_call = i // pieces  # The set, among those of the call.
+    this = i // pieces  # The set, among those of the call.
 
     @pl.loop(0, max(1, min(each, a_set) // SIDE))
     def _(j):
-      j += a_call * a_set // SIDE
+      j += this * a_set // SIDE
       some = queries(j)
       s = product(stacked[j], keys[0])
       column = columns(s, i % pieces * piece)
       seen = (column >= limits[some, 1:2]) & (column < limits[some, 2:3])
       if a_set < SIDE:
         slot = j * SIDE + jax.lax.broadcasted_iota(jnp.int32, s.shape, 0) // group
-        seen &= slot // a_set == a_call
+        seen &= slot // a_set == this
       add(together, some, masked(s, seen), values[0])
 
   def attend_own(i, keys, values):

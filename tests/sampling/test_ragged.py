@@ -88,7 +88,20 @@ def test_a_token_is_attended_to_as_by_products_with_whole_caches(
   np.testing.assert_allclose(*(np.asarray(x, np.float32) for x in (found, wanted)), rtol=0, atol=TOLERANCE[dtype])
   for i in range(len(segments)):  # What is tested matters.
     less = attention(q, segments[:i] + segments[i + 1 :], heads, cap)
-    assert np.abs(np.asarray(less - wanted, np.float32)).max() > 10 * TOLERANCE[dtype]
+    assert np.abs(np.asarray(less - wanted, np.float32)).max() > 20 * TOLERANCE[dtype]
+
+
+def test_slots_prompts_and_chunks_that_fill_no_tiles_are_left_to_xla():
+  where = NamedSharding(make_mesh(), PartitionSpec(('data', 'fsdp'), 'tensor'))
+
+  def keys(n, columns):
+    return jnp.zeros((n, 2, WIDTH, columns)), jnp.zeros((n, 2, columns, WIDTH))
+
+  assert ragged.fits(keys(8, 256), keys(2, 128), 16, where)
+  assert not ragged.fits(keys(4, 256), keys(1, 128), 16, where)
+  assert not ragged.fits(keys(8, 256), keys(2, 96), 16, where)
+  assert not ragged.fits(keys(8, 256), keys(2, 128), 24, where)
+  assert not ragged.fits(keys(8, 192), keys(2, 128), 16, where)
 
 
 def test_no_tile_is_read_that_no_slot_uses():

@@ -3,7 +3,7 @@
 Between two products of a few rows a chip has little to add and to norm, in a dozen operations of which each takes a
 TPU one or two microseconds, whatever its size. A kernel does all of it at once.
 
-Letters in shapes: B batch, L length, D width; on one device R rows.
+Letters in shapes: B batch, L length, D width.
 """
 
 from __future__ import annotations
